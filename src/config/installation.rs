@@ -1,0 +1,31 @@
+//! `huiliu.yaml`: this installation. Optional; absent means SQLite and spool under `.huiliu/`.
+
+use std::path::PathBuf;
+
+use chrono_tz::Tz;
+
+/// This installation.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    /// Who signs, as manifests say: `青岛市电政办`.
+    pub issuer: String,
+    /// Zone of schedules and civil dates; default Asia/Shanghai.
+    pub zone: Tz,
+    /// Directory of state; default `.huiliu` below the workspace.
+    pub state_dir: PathBuf,
+    /// Register database; default `sqlite:.huiliu/huiliu.db`.
+    pub store: String,
+    /// Spool directory; default `.huiliu/spool`.
+    pub spool: PathBuf,
+    /// PEM of the signing key and chain; `None` is the development CA, made on first use.
+    pub signing: Option<SigningFiles>,
+}
+
+/// Where the installation's signing key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningFiles {
+    /// PKCS#8 PEM.
+    pub key: PathBuf,
+    /// Certificate chain PEM, leaf first.
+    pub chain: PathBuf,
+}

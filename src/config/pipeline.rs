@@ -1,0 +1,49 @@
+//! `pipelines/<flow>.yaml`: one dataset through its mappings into registers, with checks, limits and schedule.
+
+use std::time::Duration;
+
+use super::{At, ByteSize, DatasetRef, Percent, Rate};
+
+/// One flow.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// Name from the file name.
+    pub name: String,
+    /// Chinese title, if any.
+    pub title: Option<String>,
+    /// The dataset it reads.
+    pub from: At<DatasetRef>,
+    /// Registers it feeds, each through `mappings/<system>/<dataset>.<register>.sql`.
+    pub into: Vec<At<String>>,
+    /// Cron expression with seconds, in the installation's zone.
+    pub schedule: Option<At<String>>,
+    /// Promised freshness.
+    pub within: Option<Duration>,
+    /// Checks that hold the run.
+    pub checks: Vec<Check>,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// A named predicate over the run's counts.
+///
+/// SQL over `rows`, `quarantined`, `mapped`, `vanished` and `last_rows`, `last_mapped` (null on the first run, and a
+/// check that is null passes). The dotted form `last.rows` is accepted and means `last_rows`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// `drop_guard`.
+    pub name: String,
+    /// `rows >= 0.8 * last.rows`, as written.
+    pub predicate: At<String>,
+}
+
+/// Bounds of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Share of rows that may be quarantined before the run is held; default 5 %.
+    pub quarantine: Percent,
+    /// Rows per second; `None` is as fast as it goes.
+    pub rate: Option<Rate>,
+    /// Memory for decoding and mapping; default 512 MiB.
+    pub memory: ByteSize,
+}

@@ -1,0 +1,159 @@
+//! Bytes of a department's file → Arrow rows of text, each with its place and its raw bytes.
+//!
+//! Decides: encodings, dialects, what is a row. Must not know: contracts beyond column names, mappings, databases.
+//! Guarantees: no panic on any bytes, memory bounded by [`Limits`] whatever the file's size, every byte range of the
+//! file either in a row, in an [`Undecodable`], or declared as header or layout; a decoder opened at a [`Resume`]
+//! yields exactly the rows after it.
+
+use std::io;
+use std::path::Path;
+
+use arrow::record_batch::RecordBatch;
+
+use crate::error::Disposition;
+
+/// The bytes of one file, wherever it lies. Implemented by the source; tests use a `Vec<u8>`.
+pub trait Input: Send + Sync {
+    /// Name for messages, as the user knows it.
+    fn name(&self) -> &str;
+    /// Total bytes.
+    fn len(&self) -> u64;
+    /// Reads from byte `from` to the end.
+    fn read_from(&self, from: u64) -> io::Result<Box<dyn io::Read + Send>>;
+    /// A local path, if there is one; formats that need random access (Excel) use it instead of loading the bytes.
+    fn local_path(&self) -> Option<&Path>;
+}
+
+/// What a decoder may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of one row (one CSV line, one XML record, one JSON object).
+    pub row_bytes: usize,
+    /// Cells of one row.
+    pub columns: usize,
+    /// Cells a workbook may declare, and uncompressed bytes are limited to a fixed ratio beyond that.
+    pub cells: u64,
+    /// Depth of XML and JSON.
+    pub depth: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { row_bytes: 16 << 20, columns: 4096, cells: 50_000_000, depth: 64 }
+    }
+}
+
+/// What a decoder found before the first row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Column names the file itself declares; `None` for formats without a header (XML, JSON).
+    pub columns: Option<Vec<String>>,
+    /// Encoding in use and the evidence for it: `utf-8 (bom)`, `gb18030 (not valid utf-8 at byte 812)`.
+    pub encoding: String,
+}
+
+/// Where a decoder can start again: after this many rows and bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Resume {
+    /// Data rows already yielded (decoded, undecodable or dropped).
+    pub row: u64,
+    /// Byte after the last of them.
+    pub byte: u64,
+    /// Physical line after the last of them, from 1 (0 = not started).
+    pub line: u64,
+}
+
+/// Where one row stands in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RowPlace {
+    /// Data row number, from 1 (the header does not count).
+    pub row: u64,
+    /// Physical line (or sheet row), from 1.
+    pub line: u64,
+    /// First byte, from 0 (0 for Excel).
+    pub byte: u64,
+}
+
+/// Some rows, in file order.
+#[derive(Debug)]
+pub struct Decoded {
+    /// One Utf8 column per wanted column, in wanted order; null where the file has no such column or no cell.
+    /// Cells are as written (untrimmed), except private-use characters with a known repair, which are repaired.
+    pub rows: RecordBatch,
+    /// One per row.
+    pub places: Vec<RowPlace>,
+    /// Raw bytes of all rows, one after the other (Excel: cells as a JSON array).
+    pub raw: Vec<u8>,
+    /// End of each row's bytes in `raw`.
+    pub raw_ends: Vec<usize>,
+    /// Repairs made while decoding, by row index in this chunk: `(row index, column name, note code)`.
+    pub notes: Vec<(usize, String, &'static str)>,
+    /// Rows that could not be decoded, among and after these rows.
+    pub undecodable: Vec<Undecodable>,
+    /// Rows dropped by declared layout rules (repeated headers).
+    pub dropped: u64,
+    /// Where to resume after this chunk.
+    pub resume: Resume,
+}
+
+impl Decoded {
+    /// Raw bytes of row `i` of this chunk.
+    pub fn raw_row(&self, i: usize) -> &[u8] {
+        let start = if i == 0 { 0 } else { self.raw_ends[i - 1] };
+        &self.raw[start..self.raw_ends[i]]
+    }
+}
+
+/// A row that is not a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecodable {
+    /// Where.
+    pub place: RowPlace,
+    /// Raw bytes, at most 64 KiB of them.
+    pub raw: Vec<u8>,
+    /// Stable code: `column_count`, `bad_utf8`, `bad_gb18030`, `nul_byte`, `row_too_long`, `bad_json`, …
+    pub code: &'static str,
+    /// What exactly, without cell values: `13 cells, the header has 10`.
+    pub detail: String,
+}
+
+/// Yields rows of one file.
+pub trait Decode: Send {
+    /// What the file says before its first row. Cheap, repeatable.
+    fn header(&self) -> &Header;
+    /// At most `max_rows` further rows; `None` at the end of the file.
+    fn next(&mut self, max_rows: usize) -> Result<Option<Decoded>, DecodeError>;
+}
+
+/// The whole file cannot be read further. What was yielded before stands.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Reading failed; trying again may help.
+    #[error("cannot read {file}: {source}")]
+    Io {
+        /// File.
+        file: String,
+        /// Cause.
+        source: io::Error,
+    },
+    /// The file is not what its format says, or asks for too much.
+    #[error("{file}: {message}")]
+    Broken {
+        /// `HL03xx`.
+        code: &'static str,
+        /// File.
+        file: String,
+        /// What, and where; never a cell value.
+        message: String,
+    },
+}
+
+impl DecodeError {
+    /// What the engine does about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Io { .. } => Disposition::Retry,
+            Self::Broken { .. } => Disposition::Halt,
+        }
+    }
+}
