@@ -12,8 +12,9 @@ use super::{Notes, Outcome, note, noted, nothing, refuse};
 /// Reads an organisation's name 名称: `青岛海蓝科技（集团）有限公司` → `青岛海蓝科技(集团)有限公司`.
 ///
 /// `None` for blank, N/A, 无. Refusal: `name_is_number` (an account number in the name column). Notes: `brackets`,
-/// `full_width`, `blanks`, `html_entity`, `private_use`, `private_use_unresolved`, `nfc`, `control`, `lost_char`
-/// (`?` where a character was lost), and, kept in the name: `status_suffix` (…(已注销)), `former_name` (…(原…)).
+/// `full_width`, `blanks`, `html_entity`, `private_use`, `private_use_unresolved`, `nfc`, `control`,
+/// `invisible`, `lost_char` (`?` where a character was lost), and, kept in the name: `status_suffix` (…(已注销)),
+/// `former_name` (…(原…)).
 pub fn org_name(text: &str) -> Outcome<Cow<'_, str>> {
     let text = trim(text);
     if null_token(text) {

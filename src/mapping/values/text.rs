@@ -57,9 +57,14 @@ pub(super) fn trim(text: &str) -> &str {
     text.trim_matches(is_blank)
 }
 
-/// Blanks and characters that show nothing.
+/// Blanks, control characters, and characters that show nothing.
 pub(super) fn is_blank(c: char) -> bool {
-    c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}')
+    c.is_whitespace() || c.is_control() || is_invisible(c)
+}
+
+/// Zero-width and direction marks, soft hyphen, BOM.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}')
 }
 
 /// The ASCII form of a full-width character (U+FF01–U+FF5E, U+3000).
@@ -79,7 +84,7 @@ pub(super) fn is_dash(c: char) -> bool {
 /// Cleans free text 自由文本 (scope, address, remark) for storage; full-width punctuation stays, letters and digits fold.
 ///
 /// `None` for blank, N/A, 无. Never refuses. Notes: `html_entity` (decoded once), `private_use`,
-/// `private_use_unresolved`, `nfc`, `full_width` (letters and digits), `control`, `blanks`, `lost_char`.
+/// `private_use_unresolved`, `nfc`, `full_width` (letters and digits), `control`, `invisible`, `blanks`, `lost_char`.
 pub fn clean_text(text: &str) -> Outcome<Cow<'_, str>> {
     let text = trim(text);
     if is_nothing(text) {
@@ -129,9 +134,10 @@ fn is_tidy(text: &str, style: Style) -> bool {
     let prose = style == Style::Prose;
     let mut before = 'x';
     text.chars().all(|c| {
-        let after_blank = std::mem::replace(&mut before, c) == ' ';
+        let previous = std::mem::replace(&mut before, c);
+        let after_blank = previous == ' ';
         match c {
-            ' ' => !after_blank && (prose || text.is_ascii()),
+            ' ' => !after_blank && (prose || (text.is_ascii() && !matches!(previous, '(' | ')'))),
             '(' | ')' => prose || !after_blank,
             '&' | '?' => false,
             '!'..='~' => true,
@@ -189,10 +195,14 @@ fn fold(text: &str, style: Style, notes: &mut Notes) -> String {
     let mut blank = false;
     let mut previous = None;
     for c in text.chars() {
+        if is_invisible(c) {
+            note(notes, "invisible");
+            continue;
+        }
         if is_blank(c) {
             blank = true;
             if c != ' ' {
-                note(notes, if c == '\u{3000}' || c.is_whitespace() { "blanks" } else { "control" });
+                note(notes, if c.is_whitespace() { "blanks" } else { "control" });
             } else if previous == Some(' ') {
                 note(notes, "blanks");
             }
@@ -291,6 +301,7 @@ mod tests {
         check("一  二\u{3000}三", Some("一 二 三"), &["blanks"]);
         check("一\r\n二", Some("一 二"), &["blanks"]);
         check("一\u{0}二", Some("一 二"), &["control"]);
+        check("家&8205;门口", Some("家门口"), &["html_entity", "invisible"]);
         check("朋友茶?店", Some("朋友茶?店"), &["lost_char"]);
         check("\u{fffd}店", Some("\u{fffd}店"), &["lost_char"]);
         check("why?", Some("why?"), &[]);
