@@ -7,3 +7,4 @@ pub mod decode;
 pub mod error;
 pub mod mapping;
 pub mod record;
+pub mod share;
