@@ -5,5 +5,6 @@ pub mod clock;
 pub mod config;
 pub mod decode;
 pub mod error;
+pub mod linking;
 pub mod mapping;
 pub mod record;
