@@ -8,3 +8,4 @@ pub mod error;
 pub mod linking;
 pub mod mapping;
 pub mod record;
+pub mod store;
