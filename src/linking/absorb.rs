@@ -95,7 +95,7 @@ pub struct Absorbed {
 /// What [`absorb`] works on.
 pub struct Chunk<'a> {
     /// Claims in row order.
-    pub incoming: &'a [Incoming],
+    pub incoming: Vec<Incoming>,
     /// Their placements, in the same order, and the merges.
     pub resolution: &'a Resolution,
     /// Claims that are no longer made.
@@ -128,7 +128,7 @@ pub fn absorb(mut chunk: Chunk<'_>, survivorship: &Survivorship) -> Absorbed {
     for entity in touched {
         let arriving = arrivals.remove(&entity).unwrap_or_default();
         let before = chunk.before.remove(&entity).unwrap_or_default();
-        let after = settle(&chunk, entity, before, &arriving, (&replaced, survivorship));
+        let after = settle(&mut chunk, entity, before, &arriving, (&replaced, survivorship));
         after.record(&chunk, entity, &arriving, &mut out);
     }
     out
@@ -156,7 +156,7 @@ struct After {
 }
 
 fn settle(
-    chunk: &Chunk<'_>,
+    chunk: &mut Chunk<'_>,
     entity: EntityId,
     before: Before,
     arriving: &[usize],
@@ -165,7 +165,7 @@ fn settle(
     if entity >= chunk.first_new
         && let [only] = arriving
     {
-        let golden = survivorship.merge(std::slice::from_ref(&chunk.incoming[*only].claim));
+        let golden = Survivorship::only(&mut chunk.incoming[*only].claim);
         return After { previous: None, golden: Some(golden), dropped_keys: Vec::new() };
     }
     let mut claims: Vec<Claim> = before.claims.into_iter().filter(|claim| !replaced.contains(&claim.id)).collect();

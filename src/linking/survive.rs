@@ -44,13 +44,19 @@ impl Survivorship {
         Self { ranks: vec![HashMap::new(); width], ..Self::new(register, streams) }
     }
 
+    /// The register row that a single claim makes; its values move there.
+    pub fn only(claim: &mut Claim) -> Golden {
+        let row = std::mem::take(&mut claim.values);
+        let sources = row.iter().map(|value| value.as_ref().map(|_| claim.id)).collect();
+        Golden { row, sources }
+    }
+
     /// The register row these claims add up to. Ties go to the later business time, then to the dataset's name, the
     /// source key and the later occurrence, so that nothing depends on the order of arrival.
     pub fn merge(&self, claims: &[Claim]) -> Golden {
         let width = self.ranks.len();
         if let [only] = claims {
-            let sources = only.values.iter().map(|value| value.as_ref().map(|_| only.id)).collect();
-            return Golden { row: only.values.clone(), sources };
+            return Self::only(&mut only.clone());
         }
         let mut golden = Golden { row: vec![None; width], sources: vec![None; width] };
         for field in 0..width {

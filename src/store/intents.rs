@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 
 use crate::decode::{Resume, RowPlace};
-use crate::linking::{Absorbed, Claim, ClaimId, EntityId, Layout, StreamId};
+use crate::linking::{Absorbed, Claim, ClaimId, EntityId, Layout, Origin, SourceKey, StreamId, encode_values};
 use crate::mapping::Reason;
 
 /// A run begins.
@@ -140,14 +140,44 @@ pub struct RecalledClaim {
 /// A claim to be written.
 #[derive(Debug, Clone)]
 pub struct ClaimChange {
-    /// The claim.
-    pub claim: Claim,
+    /// Claim.
+    pub id: ClaimId,
+    /// Dataset and register.
+    pub stream: StreamId,
+    /// The source's own key.
+    pub key: SourceKey,
+    /// Further rows with the same key: 0, 1, …
+    pub occurrence: i64,
     /// Its entity.
     pub entity: EntityId,
     /// See [`RecalledClaim::digest`].
     pub digest: i64,
+    /// Business time, microseconds.
+    pub updated: i64,
+    /// Where it was read.
+    pub origin: Origin,
+    /// Packed values.
+    pub values: Vec<u8>,
     /// Whether an older state exists, which goes to the claims' history.
     pub replaces: bool,
+}
+
+impl ClaimChange {
+    /// The claim as it will be stored, its values packed; the digest is set by who knows it.
+    pub fn new(claim: &Claim, layout: &Layout, entity: EntityId, replaces: bool) -> Self {
+        Self {
+            id: claim.id,
+            stream: claim.stream,
+            key: SourceKey::clone(&claim.key),
+            occurrence: claim.occurrence,
+            entity,
+            digest: 0,
+            updated: claim.updated,
+            origin: claim.origin,
+            values: encode_values(layout, &claim.values),
+            replaces,
+        }
+    }
 }
 
 /// A row set aside.
@@ -388,4 +418,13 @@ pub struct BatchRow {
     pub manifest_digest: String,
     /// Records.
     pub records: i64,
+}
+
+/// One link of a feed's chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchLink {
+    /// Number.
+    pub seq: i64,
+    /// Manifest, exactly as signed.
+    pub manifest: Vec<u8>,
 }

@@ -9,8 +9,9 @@ mod intents;
 mod rows;
 
 pub use intents::{
-    BatchRow, ChangeSet, ChunkCounts, ClaimChange, FeedCounts, FeedState, FileStart, FileState, FileStatus, HeldDigest,
-    Holding, Quarantined, Recalled, RecalledClaim, RegisterPart, RunEnd, RunStart, RunStatus, SealSet, Snapshot,
+    BatchLink, BatchRow, ChangeSet, ChunkCounts, ClaimChange, FeedCounts, FeedState, FileStart, FileState, FileStatus,
+    HeldDigest, Holding, Quarantined, Recalled, RecalledClaim, RegisterPart, RunEnd, RunStart, RunStatus, SealSet,
+    Snapshot,
 };
 pub use rows::{
     ClaimView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView, RunView,
@@ -102,8 +103,10 @@ pub trait Store: Send {
     ) -> Result<Vec<(ClaimId, EntityId)>>;
     /// How many claims a stream has.
     async fn claim_count(&mut self, stream: StreamId) -> Result<u64>;
-    /// How many claims of a stream this file showed.
-    async fn seen_count(&mut self, stream: StreamId, file: i64) -> Result<u64>;
+    /// The claims of a stream that this file has shown so far.
+    async fn seen(&mut self, stream: StreamId, file: i64) -> Result<roaring::RoaringTreemap>;
+    /// Open quarantine entries of a dataset that its newest full extract no longer shows are `vanished`.
+    async fn quarantine_vanished(&mut self, dataset: &str, file: i64) -> Result<u64>;
 
     /// A feed's state, made on first use.
     async fn feed(&mut self, feed: &str) -> Result<FeedState>;
@@ -125,6 +128,8 @@ pub trait Store: Send {
     async fn holdings_after(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<Holding>>;
     /// Keeps a sealed batch with the feed's new state, holdings and ledger, in one transaction.
     async fn seal(&mut self, seal: SealSet) -> Result<()>;
+    /// Records sealed for a feed since an instant (microseconds).
+    async fn sealed_since(&mut self, feed: &str, at: i64) -> Result<u64>;
     /// Batches of a feed that no outlet has made durable yet, in order.
     async fn undelivered(&mut self, feed: &str) -> Result<Vec<BatchRow>>;
     /// The outlet has it.
@@ -144,6 +149,12 @@ pub trait Store: Send {
     async fn set_quarantine(&mut self, ids: &[i64], status: &str, why: &str) -> Result<u64>;
     /// Ledger lines of a run, or sums over all runs.
     async fn ledger(&mut self, run: Option<i64>) -> Result<Vec<LedgerRow>>;
+    /// Entities of a register that have a row or a claim, ascending, above `after`.
+    async fn claimed_entities(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Vec<EntityId>>;
+    /// All batches of a feed, in order, as links of its chain.
+    async fn batch_links(&mut self, feed: &str) -> Result<Vec<BatchLink>>;
+    /// Walks the audit log: entries, and those that do not follow from the one before.
+    async fn audit_chain(&mut self) -> Result<(u64, Vec<i64>)>;
     /// All feeds with counts.
     async fn feeds(&mut self) -> Result<Vec<FeedView>>;
     /// Which feeds hold this entity: feed, version, batch.

@@ -6,7 +6,7 @@ use super::super::{ChangeSet, Quarantined, RegisterPart, Result, StoreError};
 use super::bulk::{Bulk, json_integers, json_texts};
 use super::schema::{RegisterTable, quoted};
 use super::{SqliteStore, unavailable};
-use crate::linking::{ClaimId, EntityState, encode_values};
+use crate::linking::{ClaimId, EntityState};
 
 /// Where and when a part is written.
 struct Writing<'a> {
@@ -20,7 +20,7 @@ struct Writing<'a> {
 
 impl SqliteStore {
     pub(super) async fn write(&mut self, change: ChangeSet) -> Result<()> {
-        let ChangeSet { run, file, at, resume, parts } = change;
+        let ChangeSet { run, file, at, resume, mut parts } = change;
         let tables =
             parts.iter().map(|part| self.table(&part.register).cloned()).collect::<Result<Vec<RegisterTable>>>()?;
         let conn = &mut self.conn;
@@ -30,9 +30,11 @@ impl SqliteStore {
                 Some(file) => advance(conn, file, resume).await?,
                 None => 0,
             };
-            for (part, table) in parts.iter().zip(&tables) {
+            for (part, table) in parts.iter_mut().zip(&tables) {
+                let new = std::mem::take(&mut part.absorbed.new);
+                let changed = std::mem::take(&mut part.absorbed.changed);
                 let writing = Writing { run, file: file.unwrap_or(0), at, chunk, table, part };
-                writing.entities(conn).await?;
+                writing.entities(conn, new, changed).await?;
                 writing.claims(conn).await?;
                 writing.keys(conn).await?;
                 writing.seen(conn).await?;
@@ -77,11 +79,17 @@ async fn advance(conn: &mut SqliteConnection, file: i64, resume: Option<crate::d
 }
 
 impl Writing<'_> {
-    async fn entities(&self, conn: &mut SqliteConnection) -> Result<()> {
+    async fn entities(
+        &self,
+        conn: &mut SqliteConnection,
+        new: Vec<EntityState>,
+        changed: Vec<EntityState>,
+    ) -> Result<()> {
         let absorbed = &self.part.absorbed;
-        self.retire(conn).await?;
-        self.insert_entities(conn, &absorbed.new).await?;
-        self.insert_entities(conn, &absorbed.changed).await?;
+        let log = self.log_entries(&new, &changed);
+        self.retire(conn, &changed).await?;
+        self.insert_entities(conn, new).await?;
+        self.insert_entities(conn, changed).await?;
         let live = quoted(&self.part.register);
         for state in &absorbed.resourced {
             let sources = self.sources(state);
@@ -93,13 +101,13 @@ impl Writing<'_> {
                 .await
                 .map_err(unavailable)?;
         }
-        self.log(conn).await
+        self.log(conn, log).await
     }
 
     /// Rows that change or go move to the history.
-    async fn retire(&self, conn: &mut SqliteConnection) -> Result<()> {
+    async fn retire(&self, conn: &mut SqliteConnection, changed: &[EntityState]) -> Result<()> {
         let absorbed = &self.part.absorbed;
-        let ids: Vec<i64> = absorbed.changed.iter().map(|s| s.id).chain(absorbed.gone.iter().map(|g| g.id)).collect();
+        let ids: Vec<i64> = changed.iter().map(|s| s.id).chain(absorbed.gone.iter().map(|g| g.id)).collect();
         if ids.is_empty() {
             return Ok(());
         }
@@ -135,7 +143,7 @@ impl Writing<'_> {
         merged.finish(conn).await
     }
 
-    async fn insert_entities(&self, conn: &mut SqliteConnection, states: &[EntityState]) -> Result<()> {
+    async fn insert_entities(&self, conn: &mut SqliteConnection, states: Vec<EntityState>) -> Result<()> {
         let columns: Vec<String> = self.table.fields.iter().map(|(name, _)| quoted(name)).collect();
         let head = format!(
             "insert into {} (_id, _version, _since, _run, _sources, {})",
@@ -148,9 +156,9 @@ impl Writing<'_> {
             bulk.put(state.version)?;
             bulk.put(self.at)?;
             bulk.put(self.run)?;
-            bulk.put(self.sources(state))?;
-            for value in &state.golden.row {
-                bulk.put_value(value.clone())?;
+            bulk.put(self.sources(&state))?;
+            for value in state.golden.row {
+                bulk.put_value(value)?;
             }
             bulk.row(conn).await?;
         }
@@ -162,15 +170,18 @@ impl Writing<'_> {
         sources_text(&self.table.fields, &state.golden.sources)
     }
 
-    /// The change log, in entity order.
-    async fn log(&self, conn: &mut SqliteConnection) -> Result<()> {
-        let absorbed = &self.part.absorbed;
-        let mut entries: Vec<(i64, i64, &str)> = Vec::new();
-        entries.extend(absorbed.new.iter().map(|s| (s.id, s.version, "new")));
-        entries.extend(absorbed.changed.iter().map(|s| (s.id, s.version, "changed")));
-        entries
-            .extend(absorbed.gone.iter().map(|g| (g.id, g.version, if g.into.is_some() { "merged" } else { "gone" })));
+    /// The change log's new entries, in entity order.
+    fn log_entries(&self, new: &[EntityState], changed: &[EntityState]) -> Vec<(i64, i64, &'static str)> {
+        let gone = &self.part.absorbed.gone;
+        let mut entries: Vec<(i64, i64, &str)> = Vec::with_capacity(new.len() + changed.len() + gone.len());
+        entries.extend(new.iter().map(|s| (s.id, s.version, "new")));
+        entries.extend(changed.iter().map(|s| (s.id, s.version, "changed")));
+        entries.extend(gone.iter().map(|g| (g.id, g.version, if g.into.is_some() { "merged" } else { "gone" })));
         entries.sort_unstable_by_key(|(entity, _, _)| *entity);
+        entries
+    }
+
+    async fn log(&self, conn: &mut SqliteConnection, entries: Vec<(i64, i64, &'static str)>) -> Result<()> {
         let head =
             format!("insert into {} (entity, version, kind, run)", quoted(&format!("{}_change", self.part.register)));
         let mut bulk = Bulk::new(head, 4, "");
@@ -198,7 +209,7 @@ impl Writing<'_> {
             .claims
             .iter()
             .filter(|change| change.replaces)
-            .map(|change| change.claim.id)
+            .map(|claim| claim.id)
             .chain(self.part.departed.iter().copied())
             .collect();
         if !replaced.is_empty() {
@@ -227,20 +238,19 @@ impl Writing<'_> {
             12,
             "",
         );
-        for change in &self.part.claims {
-            let claim = &change.claim;
+        for claim in &self.part.claims {
             bulk.put(claim.id)?;
             bulk.put(claim.stream)?;
             bulk.put(&*claim.key)?;
             bulk.put(claim.occurrence)?;
-            bulk.put(change.entity)?;
-            bulk.put(change.digest)?;
+            bulk.put(claim.entity)?;
+            bulk.put(claim.digest)?;
             bulk.put(claim.updated)?;
             bulk.put(claim.origin.file)?;
             bulk.put(claim.origin.row)?;
             bulk.put(claim.origin.run)?;
             bulk.put(self.part.layout.id)?;
-            bulk.put(encode_values(&self.part.layout, &claim.values))?;
+            bulk.put(claim.values.as_slice())?;
             bulk.row(conn).await?;
         }
         bulk.finish(conn).await
@@ -315,7 +325,8 @@ impl Writing<'_> {
              cells, first_run, last_run)",
             15,
             " on conflict (dataset, register, digest) do update set last_run = excluded.last_run, \
-             reasons = excluded.reasons, mapping = excluded.mapping, file = excluded.file, row = excluded.row, \
+             reasons = excluded.reasons, mapping = excluded.mapping, \
+             file = case excluded.file when 0 then quarantine.file else excluded.file end, row = excluded.row, \
              line = excluded.line, byte = excluded.byte, \
              status = case quarantine.status when 'dismissed' then 'dismissed' else 'open' end",
         );
@@ -351,7 +362,11 @@ impl Writing<'_> {
             "insert into ledger (run, register, file, chunk, read, undecodable, filtered, quarantined, mapped, new, changed, \
              unchanged, superseded, retracted, notes)",
             15,
-            " on conflict do update set retracted = retracted + excluded.retracted",
+            " on conflict do update set read = read + excluded.read, undecodable = undecodable + excluded.undecodable, \
+             filtered = filtered + excluded.filtered, quarantined = quarantined + excluded.quarantined, \
+             mapped = mapped + excluded.mapped, new = new + excluded.new, changed = changed + excluded.changed, \
+             unchanged = unchanged + excluded.unchanged, superseded = superseded + excluded.superseded, \
+             retracted = retracted + excluded.retracted, notes = notes + excluded.notes",
         );
         bulk.put(self.run)?;
         bulk.put(self.part.register.clone())?;

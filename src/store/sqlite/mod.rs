@@ -19,9 +19,9 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection};
 
 use self::schema::{RegisterTable, quoted};
 use super::{
-    BatchRow, ChangeSet, ClaimView, EntityView, FeedState, FeedView, FileStart, FileState, FileStatus, HeldDigest,
-    HistoryView, Holding, LedgerRow, QuarantineFilter, QuarantineView, Recalled, Result, RunEnd, RunStart, RunView,
-    SealSet, Snapshot, Store, StoreError,
+    BatchLink, BatchRow, ChangeSet, ClaimView, EntityView, FeedState, FeedView, FileStart, FileState, FileStatus,
+    HeldDigest, HistoryView, Holding, LedgerRow, QuarantineFilter, QuarantineView, Recalled, Result, RunEnd, RunStart,
+    RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
 use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
@@ -187,8 +187,20 @@ impl Store for SqliteStore {
         Ok(count.unsigned_abs())
     }
 
-    async fn seen_count(&mut self, stream: StreamId, file: i64) -> Result<u64> {
-        Ok(self.seen_claims(stream, file).await?.len())
+    async fn seen(&mut self, stream: StreamId, file: i64) -> Result<roaring::RoaringTreemap> {
+        self.seen_claims(stream, file).await
+    }
+
+    async fn quarantine_vanished(&mut self, dataset: &str, file: i64) -> Result<u64> {
+        let done = sqlx::query(
+            "update quarantine set status = 'vanished' where status = 'open' and dataset = ? and file <> ?",
+        )
+        .bind(dataset)
+        .bind(file)
+        .execute(&mut self.conn)
+        .await
+        .map_err(unavailable)?;
+        Ok(done.rows_affected())
     }
 
     async fn feed(&mut self, feed: &str) -> Result<FeedState> {
@@ -225,6 +237,18 @@ impl Store for SqliteStore {
         self.keep_sealed(seal).await
     }
 
+    async fn sealed_since(&mut self, feed: &str, at: i64) -> Result<u64> {
+        let records: i64 = sqlx::query_scalar(
+            "select coalesce(sum(records), 0) from batch where feed = (select id from feed where name = ?) and sealed_at >= ?",
+        )
+        .bind(feed)
+        .bind(at)
+        .fetch_one(&mut self.conn)
+        .await
+        .map_err(unavailable)?;
+        Ok(records.unsigned_abs())
+    }
+
     async fn undelivered(&mut self, feed: &str) -> Result<Vec<BatchRow>> {
         self.not_durable(feed).await
     }
@@ -259,6 +283,25 @@ impl Store for SqliteStore {
 
     async fn ledger(&mut self, run: Option<i64>) -> Result<Vec<LedgerRow>> {
         self.ledger_lines(run).await
+    }
+
+    async fn claimed_entities(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Vec<EntityId>> {
+        self.claimed_after(register, after, limit).await
+    }
+
+    async fn batch_links(&mut self, feed: &str) -> Result<Vec<BatchLink>> {
+        let rows = sqlx::query(
+            "select seq, manifest from batch where feed = (select id from feed where name = ?) order by seq",
+        )
+        .bind(feed)
+        .fetch_all(&mut self.conn)
+        .await
+        .map_err(unavailable)?;
+        Ok(rows.iter().map(|row| BatchLink { seq: row.get(0), manifest: row.get(1) }).collect())
+    }
+
+    async fn audit_chain(&mut self) -> Result<(u64, Vec<i64>)> {
+        self.walk_audit().await
     }
 
     async fn feeds(&mut self) -> Result<Vec<FeedView>> {

@@ -153,8 +153,7 @@ impl SqliteStore {
                 .await
                 .map_err(unavailable)?;
             let previous = previous.unwrap_or_default();
-            let digest = Sha256::digest(format!("{previous}\n{at}\n{action}\n{detail}"));
-            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = audit_digest(&previous, at, action, detail);
             sqlx::query("insert into audit (at, action, detail, previous, digest) values (?, ?, ?, ?, ?)")
                 .bind(at)
                 .bind(action)
@@ -170,6 +169,37 @@ impl SqliteStore {
         super::commit::finish(&mut self.conn, written).await
     }
 
+    /// Entries, and the ids of those that do not follow from the one before.
+    pub(super) async fn walk_audit(&mut self) -> Result<(u64, Vec<i64>)> {
+        let (mut entries, mut broken, mut last) = (0, Vec::new(), String::new());
+        let mut rows =
+            sqlx::query("select id, at, action, detail, previous, digest from audit order by id").fetch(&mut self.conn);
+        while let Some(row) = rows.try_next().await.map_err(unavailable)? {
+            entries += 1;
+            let (previous, digest): (String, String) = (row.get(4), row.get(5));
+            if previous != last || digest != audit_digest(&previous, row.get(1), row.get(2), row.get(3)) {
+                broken.push(row.get(0));
+            }
+            last = digest;
+        }
+        Ok((entries, broken))
+    }
+
+    pub(super) async fn claimed_after(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Vec<EntityId>> {
+        let sql = format!(
+            "select _id from {} where _id > ?1 union select entity from claim where entity > ?1 \
+             and stream in (select id from stream where register = ?2) order by 1 limit ?3",
+            quoted(register)
+        );
+        sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(after)
+            .bind(register)
+            .bind(limit)
+            .fetch_all(&mut self.conn)
+            .await
+            .map_err(unavailable)
+    }
+
     pub(super) async fn all_streams(&mut self) -> Result<std::collections::HashMap<i64, (String, String, String)>> {
         let mut streams = std::collections::HashMap::new();
         let mut rows = sqlx::query("select id, system, dataset, register from stream").fetch(&mut self.conn);
@@ -178,6 +208,11 @@ impl SqliteStore {
         }
         Ok(streams)
     }
+}
+
+fn audit_digest(previous: &str, at: i64, action: &str, detail: &str) -> String {
+    let digest = Sha256::digest(format!("{previous}\n{at}\n{action}\n{detail}"));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn entity_view(row: &SqliteRow, table: &RegisterTable) -> Result<EntityView> {
