@@ -23,7 +23,9 @@ mod run;
 mod take;
 
 pub use doctor::{DoctorReport, Finding};
+pub use replay::ReplayReport;
 pub use report::{FeedReport, FileReport, RegisterReport, RunReport};
+pub use run::RunOptions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
