@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod crypto;
 pub mod decode;
 pub mod error;
 pub mod mapping;
