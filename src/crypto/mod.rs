@@ -25,8 +25,30 @@ pub use trust::Trust;
 pub use verify::{Moment, SignedBy, verify_detached};
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    //! What tests of other modules need: a CA with a signer, a moment, the real-world data.
+
     use std::path::{Path, PathBuf};
+
+    pub(crate) use super::issue::tests::noon;
+    use super::issue::tests::{authority, leaf, pem};
+    use super::{Signer, Trust};
+
+    /// A root, trusted, and a signer under it.
+    pub(crate) struct CaAndSigner {
+        pub(crate) trust: Trust,
+        pub(crate) trust_pem: String,
+        pub(crate) signer: Signer,
+    }
+
+    impl CaAndSigner {
+        pub(crate) fn new() -> Self {
+            let (root, key) = authority("root");
+            let trust_pem = pem(&root);
+            let trust = Trust::from_pem(trust_pem.as_bytes()).unwrap();
+            Self { trust, trust_pem, signer: leaf(&key, &root, |_| {}).signer }
+        }
+    }
 
     /// A directory of the real-world test data, when this checkout lies beside it.
     pub(crate) fn shared(below: &str) -> Option<PathBuf> {
