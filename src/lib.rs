@@ -8,4 +8,5 @@ pub mod crypto;
 pub mod decode;
 pub mod error;
 pub mod mapping;
+pub mod outlet;
 pub mod record;

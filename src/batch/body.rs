@@ -139,7 +139,7 @@ impl BodyBuilder {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
     use arrow::array::{

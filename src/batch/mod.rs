@@ -30,3 +30,12 @@ pub use merkle::{prove, root, verify_proof};
 pub use open::{Opened, OpenedManifest, open, open_manifest};
 pub use schema::{FeedField, FeedSchema};
 pub use seal::{Heading, SealedBatch, seal};
+
+#[cfg(test)]
+pub(crate) mod tests {
+    //! What tests of other modules need.
+
+    pub(crate) use super::body::tests::{body, rows};
+    pub(crate) use super::schema::tests::every_type;
+    pub(crate) use super::seal::tests::{chain, heading};
+}

@@ -180,7 +180,7 @@ fn released_field(field: &RecordField) -> Option<FeedField> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn every_type() -> FeedSchema {
