@@ -143,7 +143,7 @@ impl Conform<'_> {
     }
 
     fn nothing(&mut self, node: &Node, kind: &Kind) {
-        let problem = Problem::error("HL0108", format!("there is no value{}", self.of_path()));
+        let problem = Problem::error("HL0108", format!("there is no value under {}", self.path.join(".")));
         self.problems.push(problem.at(self.place(node.at)).detail(format!("expected {}", kind.expected())));
     }
 
@@ -205,5 +205,97 @@ fn shortened(text: &str) -> String {
         format!("{}…", first_line.chars().take(LONGEST).collect::<String>())
     } else {
         text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::check;
+
+    const CONNECTOR: &str = "connectors/";
+    const PIPELINE: &str = "enterprise-registration";
+    const FEED: &str = "feeds/";
+
+    #[test]
+    fn the_sample_has_no_problems() {
+        check(CONNECTOR, "version: 1", "version: 1", &[]);
+    }
+
+    #[test]
+    fn an_unknown_key_is_pointed_at_with_the_nearest_name() {
+        let problems = check(CONNECTOR, "    columns:", "    colums:", &["HL0107 11:5", "HL0106 16:5"]);
+        insta::assert_snapshot!(problems[1].to_string(), @r#"
+        error[HL0106]: unknown key "colums" of datasets.enterprise
+          --> connectors/market-regulation.yaml:16:5
+          Detail: the keys here are title, path, format, key, updated, extract, missing, columns, drift
+          Hint: did you mean columns?
+        "#);
+    }
+
+    #[test]
+    fn keys_of_a_tagged_group_depend_on_its_word() {
+        check(CONNECTOR, "encoding: auto", "sheet: 表1", &["HL0106 12:26"]);
+        check(CONNECTOR, "{ kind: csv, encoding: auto }", "{ kind: excel, sheet: 表1 }", &[]);
+        check(CONNECTOR, "{ kind: csv, encoding: auto }", "{ kind: xml }", &["HL0107 12:13"]);
+        check(CONNECTOR, "{ kind: csv, encoding: auto }", "{ encoding: auto }", &["HL0107 12:13"]);
+        check(CONNECTOR, "kind: csv", "kind: cvs", &["HL0109 12:21"]);
+        check(CONNECTOR, "{ kind: csv, encoding: auto }", "csv", &["HL0108 12:13"]);
+    }
+
+    #[test]
+    fn everything_wrong_with_a_file_is_reported_at_once() {
+        check(
+            PIPELINE,
+            "within: 4h                             # freshness promised; late is an alert\ncheck:\n",
+            "within: 4\nrate: 5\nschedul: x\ncheck: yes\nlimits:\n",
+            &["HL0111 5:9", "HL0106 6:1", "HL0106 7:1", "HL0108 8:8", "HL0106 9:1"],
+        );
+    }
+
+    #[test]
+    fn what_later_versions_bring_is_said_not_to_be_there_yet() {
+        for (file, from, to, expect) in [
+            (CONNECTOR, "  kind: files\n  root: out", "  kind: database", &["HL0110 6:9"][..]),
+            (CONNECTOR, "root: out", "root: sftp://exchange.example/out", &["HL0110 7:9"]),
+            (CONNECTOR, "root: out", "root: out\n  user: env:GS_USER", &["HL0110 8:3"]),
+            (CONNECTOR, "extract: full", "extract: { cursor: UPD_TIME, lag: 10m }", &["HL0110 14:16", "HL0110 14:34"]),
+            (CONNECTOR, "extract: full", "extract: log", &["HL0110 14:14"]),
+            (CONNECTOR, "    drift:", "    signature: required\n    drift:", &["HL0110 21:5"]),
+            (FEED, "outlet: spool", "outlet: rabbitmq", &["HL0110 15:11"]),
+            (FEED, "outlet: spool", "outlet: spool\n  encrypt_to: certs/housing.pem", &["HL0110 16:3"]),
+        ] {
+            check(file, from, to, expect);
+        }
+    }
+
+    #[test]
+    fn a_feed_to_rabbitmq_is_told_to_use_the_spool() {
+        let problems = check(FEED, "outlet: spool", "outlet: rabbitmq", &["HL0110 15:11"]);
+        assert!(problems[0].hint.as_deref().unwrap_or_default().contains("outlet: spool"));
+    }
+
+    #[test]
+    fn values_are_of_the_form_that_belongs_there() {
+        for (file, from, to, expect) in [
+            (CONNECTOR, "retract: true", "retract: yes", &["HL0108 15:25"][..]),
+            (CONNECTOR, "hold_above: 5%", "hold_above: 0.05", &["HL0111 15:43"]),
+            (CONNECTOR, "企业名称: text", "企业名称: txt", &["HL0109 18:13"]),
+            (CONNECTOR, "企业名称: text", "企业名称:", &["HL0108 18:11"]),
+            (CONNECTOR, "企业名称: text", "企业名称: [text]", &["HL0108 18:13"]),
+            (CONNECTOR, "version: 1", "version: 2", &["HL0113 1:10"]),
+            (PIPELINE, "schedule: 0 30 2 * * *", "schedule: 30 2 * * *", &["HL0112 4:11"]),
+            (PIPELINE, "memory: 512MiB", "memory: 512", &["HL0111 11:11"]),
+            (FEED, "on: 2026-03-01", "on: 2026-3-1", &["HL0108 6:28"]),
+            (FEED, "purpose: 建设工程招投标资格审查", "purpose: \"\"", &["HL0108 4:10"]),
+            (FEED, "records: 5000", "records: 0", &["HL0108 17:21"]),
+        ] {
+            check(file, from, to, expect);
+        }
+    }
+
+    #[test]
+    fn references_to_secrets_lead_somewhere_and_are_never_printed() {
+        check(CONNECTOR, "root: out", "root: env:SET", &[]);
+        check(CONNECTOR, "root: out", "root: env:UNSET", &["HL0118 7:9"]);
     }
 }

@@ -48,3 +48,41 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{load_and_check, put, write};
+
+    fn digests(edit: Option<(&str, &str)>) -> (String, String) {
+        let dir = write();
+        if let Some((path, text)) = edit {
+            put(dir.path(), path, text.as_bytes());
+        }
+        let (workspace, _) = load_and_check(dir.path());
+        let mapping = workspace.mapping_digest("market-regulation", "enterprise", "enterprise").expect("a mapping");
+        (workspace.digest(), mapping)
+    }
+
+    #[test]
+    fn the_same_files_in_another_directory_have_the_same_digest() {
+        let (all, mapping) = digests(None);
+        assert_eq!(digests(None), (all.clone(), mapping.clone()));
+        assert!([all, mapping].iter().all(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit())));
+    }
+
+    #[test]
+    fn a_mapping_changes_with_what_it_depends_on_and_nothing_else() {
+        let (all, mapping) = digests(None);
+        for (path, text, changes) in [
+            ("mappings/market-regulation/enterprise.enterprise.sql", "select '1' as uscc from source", true),
+            ("mappings/registers/enterprise.yaml", "version: 1\n", true),
+            ("mappings/codes/enterprise_type.csv", "code,name\n1,x\n", true),
+            ("mappings/codes/other.csv", "code,name\n1,x\n", false),
+            ("pipelines/other.yaml", "version: 1\n", false),
+        ] {
+            let (all_after, mapping_after) = digests(Some((path, text)));
+            assert_ne!(all_after, all, "{path}");
+            assert_eq!(mapping_after != mapping, changes, "{path}");
+        }
+    }
+}

@@ -296,3 +296,110 @@ fn place_of_byte(file: &str, bytes: &[u8], at: usize) -> Place {
     let column = count(before.rsplit('\n').next().unwrap_or_default().chars().count()).saturating_add(1);
     Place::new(file, line, column)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{load_and_check, put, summary, write};
+    use super::super::{Encoding, Extract, Format, MaskRule, Percent, Rate, Workspace};
+    use super::*;
+    use crate::record::FieldType;
+
+    #[test]
+    fn the_examples_of_the_design_read_as_they_say() {
+        let dir = write();
+        let (workspace, problems) = load_and_check(dir.path());
+        assert_eq!(problems, []);
+        let dataset = &workspace.connectors["market-regulation"].datasets["enterprise"];
+        assert_eq!(dataset.extract, Extract::Full);
+        assert!(matches!(
+            dataset.format,
+            Format::Csv {
+                encoding: Encoding::Auto,
+                delimiter: b',',
+                quote: Some(b'"'),
+                header: true,
+                skip: 0,
+                ragged: false
+            }
+        ));
+        let columns: Vec<(&str, bool)> = dataset.columns.iter().map(|c| (c.name.as_str(), c.required)).collect();
+        assert_eq!(
+            columns,
+            [("统一社会信用代码", true), ("企业名称", false), ("注册资本", false), ("成立日期", false)]
+        );
+        let register = &workspace.registers["enterprise"];
+        assert_eq!(register.field("established_on").map(|field| field.kind), Some(FieldType::Date));
+        let pipeline = &workspace.pipelines["enterprise-registration"];
+        assert_eq!((pipeline.limits.quarantine, pipeline.limits.rate), (Percent(0.005), Some(Rate(5000))));
+        assert_eq!(pipeline.checks[0].predicate.value, "rows >= 0.8 * last.rows");
+        let feed = &workspace.feeds["housing.enterprise"];
+        assert_eq!(feed.mask["legal_representative_id"].value, MaskRule::IdNumber);
+        assert_eq!(feed.approved.as_ref().map(|a| a.on.to_string()).as_deref(), Some("2026-03-01"));
+        assert_eq!(workspace.installation.store, format!("sqlite:{}", dir.path().join(".huiliu/huiliu.db").display()));
+    }
+
+    #[test]
+    fn problems_of_all_files_are_reported_together() {
+        let dir = write();
+        put(dir.path(), "connectors/broken.yaml", b"a: [1\n");
+        put(dir.path(), "pipelines/x.yaml", b"version: 1\n");
+        put(dir.path(), "mappings/codes/t.csv", b"name\n");
+        put(dir.path(), "huiliu.yaml", "version: 1\nissuer: 市\nstore: postgres://x\n".as_bytes());
+        put(dir.path(), "connectors/old.yml", b"");
+        let expect =
+            ["HL0101 2:1", "HL0116 1:1 warning", "HL0110 1:1", "HL0120 1:1", "HL0107 1:1", "HL0107 1:1", "HL0138 1:1"];
+        assert_eq!(summary(&load_and_check(dir.path()).1), expect);
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_pointed_at() {
+        let dir = write();
+        let mut gbk = "version: 1\n# 企业 ".as_bytes().to_vec();
+        gbk.extend_from_slice(&[0xc6, 0xf3, 0xd2, 0xb5]);
+        put(dir.path(), "connectors/gbk.yaml", &gbk);
+        assert_eq!(summary(&load_and_check(dir.path()).1), ["HL0105 2:6"]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_content() {
+        let dir = write();
+        let text = fs::read(dir.path().join("pipelines/enterprise-registration.yaml")).expect("read");
+        put(dir.path(), "pipelines/enterprise-registration.yaml", &[&[0xef, 0xbb, 0xbf], text.as_slice()].concat());
+        assert_eq!(load_and_check(dir.path()).1, []);
+    }
+
+    #[test]
+    fn a_directory_without_definitions_is_no_workspace() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(summary(&load_and_check(dir.path()).1), ["HL0801 0:0"]);
+        let errors = Workspace::load(&dir.path().join("nowhere")).expect_err("nothing there");
+        assert_eq!(errors.iter().map(|p| p.code).collect::<Vec<_>>(), ["HL0801"]);
+    }
+
+    #[test]
+    fn warnings_do_not_stop_a_workspace() {
+        let dir = write();
+        put(dir.path(), "connectors/old.yml", b"");
+        assert!(Workspace::load(dir.path()).is_ok());
+        let (partial, problems) = Workspace::load_partial(dir.path());
+        assert_eq!((partial.mappings.len(), problems.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_broken_connector_leaves_its_other_datasets_readable() {
+        let dir = write();
+        let path = "connectors/market-regulation.yaml";
+        let text = fs::read_to_string(dir.path().join(path)).expect("read");
+        put(dir.path(), path, text.replace("企业名称: text", "企业名称: txt").as_bytes());
+        let (workspace, problems) = load_and_check(dir.path());
+        assert_eq!(summary(&problems), ["HL0109 18:13"]);
+        assert_eq!(workspace.connectors["market-regulation"].datasets["enterprise"].columns.len(), 4);
+    }
+
+    #[test]
+    fn file_names_that_differ_only_in_width_are_confusable() {
+        let dir = write();
+        put(dir.path(), "mappings/codes/ｅnterprise_type.csv", b"code,name\n1,x\n");
+        assert_eq!(summary(&load_and_check(dir.path()).1), ["HL0115 1:1"]);
+    }
+}

@@ -16,6 +16,8 @@ mod names;
 mod pipeline;
 mod read;
 mod register;
+#[cfg(test)]
+mod sample;
 mod scalar;
 mod schema;
 mod secret;

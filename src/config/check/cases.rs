@@ -82,3 +82,30 @@ fn expected_fields(case: &Case, register: &Register) -> Vec<Problem> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample::check;
+
+    const FILE: &str = "cases.yaml";
+
+    #[test]
+    fn a_case_asserts_something_about_things_that_exist() {
+        for (from, to, expect) in [
+            ("  quarantine:\n    - { row: 1, column: uscc, code: uscc_check_digit }\n", "", &["HL0140 7:9"][..]),
+            ("  given_file: cases/bad_uscc.gbk.csv ", "  # none ", &["HL0140 7:9", "HL0141 12:14"]),
+            ("bad_uscc.gbk.csv", "bad.csv", &["HL0141 8:15"]),
+            ("注册资本:", "注册资金:", &["HL0141 3:39"]),
+            ("{ name:", "{ nmae:", &["HL0141 5:9"]),
+            ("row: 1", "row: 0", &["HL0108 12:14"]),
+            ("given_file", "given_fiel", &["HL0140 7:9", "HL0106 8:3", "HL0141 12:14"]),
+            (
+                "- case: a wrong check digit waits in quarantine",
+                "- case: 万元, brackets and a Chinese date",
+                &["HL0115 7:9"],
+            ),
+        ] {
+            check(FILE, from, to, expect);
+        }
+    }
+}

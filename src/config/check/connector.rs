@@ -2,16 +2,18 @@
 
 use super::super::names::confusable;
 use super::super::{At, Connector, Dataset, Extract, Format, SourceKind};
-use super::{dangling, repeated};
+use super::{Ground, dangling, repeated};
 use crate::error::Problem;
 
 /// Checks one connector.
-pub(super) fn check(connector: &Connector) -> Vec<Problem> {
+pub(super) fn check(connector: &Connector, ground: &Ground<'_>) -> Vec<Problem> {
     let SourceKind::Files { root } = &connector.source;
     let mut problems = reachable(root);
     let named = connector.datasets.values().map(|dataset| (dataset.name.as_str(), dataset.place.clone()));
     problems.extend(confusable("dataset", named, Problem::error));
-    problems.extend(connector.datasets.values().flat_map(|dataset| of_dataset(&connector.system, dataset)));
+    if ground.trusts_connector(&connector.system) {
+        problems.extend(connector.datasets.values().flat_map(|dataset| of_dataset(&connector.system, dataset)));
+    }
     problems
 }
 
@@ -55,4 +57,51 @@ fn of_dataset(system: &str, dataset: &Dataset) -> Vec<Problem> {
         problems.push(Problem::warning("HL0122", message).at(column.place.clone()));
     }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample::check;
+
+    const FILE: &str = "connectors/";
+
+    #[test]
+    fn columns_that_a_dataset_names_are_in_its_contract() {
+        let problems = check(FILE, "key: [统一社会信用代码]", "key: [统一社会信用码]", &["HL0137 13:11"]);
+        assert_eq!(problems[0].hint.as_deref(), Some("did you mean 统一社会信用代码?"));
+        check(FILE, "    extract: full", "    updated: 更新时间\n    extract: full", &["HL0137 14:14"]);
+        check(FILE, "key: [统一社会信用代码]", "key: [统一社会信用代码, 统一社会信用代码]", &["HL0115 13:21"]);
+    }
+
+    #[test]
+    fn settings_without_effect_are_warned_about() {
+        check(FILE, "企业名称: text", "企业名称: { type: text, path: a/b }", &["HL0122 18:7 warning"]);
+        check(FILE, "    key: [统一社会信用代码]", "    # no key", &["HL0122 10:3 warning"]);
+    }
+
+    #[test]
+    fn columns_that_differ_only_in_width_are_warned_about() {
+        check(FILE, "企业名称: text", "ID: text\n      ＩＤ: text", &["HL0115 19:7 warning"]);
+    }
+
+    #[test]
+    fn an_empty_contract_is_an_error() {
+        let columns =
+            "{ type: text, required: true }\n      企业名称: text\n      注册资本: text\n      成立日期: text\n";
+        let from = format!(
+            "columns:                           # the contract: what the department promised\n      统一社会信用代码: {columns}"
+        );
+        check(
+            FILE,
+            &from,
+            "columns: {}\n",
+            &["HL0138 10:3", "HL0137 13:11", "HL0141 3:9", "HL0141 3:39", "HL0141 3:55"],
+        );
+    }
+
+    #[test]
+    fn roots_with_unknown_schemes_are_refused() {
+        check(FILE, "root: out", "root: gopher://x", &["HL0109 7:9"]);
+        check(FILE, "root: out", "root: file:///srv/out", &[]);
+    }
 }

@@ -182,3 +182,85 @@ fn exposed(granted: &At<String>, field: &Field, mask: Option<&At<MaskRule>>) -> 
     let problem = Problem::warning("HL0657", message).at(granted.place.clone());
     Some(problem.hint(format!("mask it ({}), or accept this warning knowingly", MASKS.join(", "))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample::check;
+
+    const FILE: &str = "feeds/";
+    const FIELDS: &str = "fields: [uscc, name, legal_representative_id, status]";
+
+    #[test]
+    fn a_grant_gives_no_more_than_the_catalogue_allows() {
+        let problems = check(
+            FILE,
+            FIELDS,
+            "fields: [uscc, legal_representative_id, secret]",
+            &["HL0652 9:41", "HL0657 9:41 warning"],
+        );
+        assert_eq!(problems[0].detail.as_deref(), Some("withheld under 信访工作条例"));
+        let basis = "basis: 中华人民共和国招标投标法实施条例 第三十二条\n";
+        let problems = check(FILE, basis, "", &["HL0653 8:22"]);
+        assert_eq!(problems[0].detail.as_deref(), Some("its condition is 履行法定职责且有明确法律依据"));
+    }
+
+    #[test]
+    fn a_grant_names_what_exists_once() {
+        let problems = check(FILE, FIELDS, "fields: [uscc, legal_representative_id, nmae]", &["HL0651 9:41"]);
+        assert_eq!(problems[0].hint.as_deref(), Some("did you mean name?"));
+        check(FILE, FIELDS, "fields: [uscc, legal_representative_id, uscc]", &["HL0115 9:41"]);
+        check(FILE, "register: enterprise", "register: enterprises", &["HL0117 3:11", "HL0650 3:11"]);
+        check(FILE, FIELDS, "fields: []", &["HL0138 1:1", "HL0654 12:28"]);
+    }
+
+    #[test]
+    fn the_file_name_agrees_with_the_content() {
+        check(FILE, "subscriber: housing ", "subscriber: tax ", &["HL0117 3:11"]);
+        check(FILE, "subscriber: housing ", "subscriber: 住建 局 ", &["HL0114 1:1"]);
+    }
+
+    #[test]
+    fn masks_exist_and_fit_their_field() {
+        const MASK: &str = "legal_representative_id: id_number";
+        for (to, expect) in [
+            ("legal_representative_id: null", &[][..]),
+            ("legal_representative_id: pseudonym", &[]),
+            ("legal_representative_id: left(legal_representative_id, 4) || '****'", &[]),
+            ("legal_representative_id: region", &["HL0655 12:28"]),
+            ("legal_representative_id: name", &[]),
+            ("legal_representative_id: status", &[]),
+            ("legal_representative_id: id_numbr", &["HL0655 12:28"]),
+            ("legal_representative_id: pseudonym(sm3)", &["HL0110 12:28"]),
+            ("legal_representative_id: year", &["HL0656 12:28"]),
+            ("legal_representative_id: [name]", &["HL0108 12:28"]),
+            ("established_on: year", &["HL0657 9:22 warning", "HL0654 12:19"]),
+        ] {
+            check(FILE, MASK, to, expect);
+        }
+        check(
+            FILE,
+            "status]\nrows: status = 'active'\nmask:\n",
+            "established_on]\nmask:\n  established_on: year\n",
+            &[],
+        );
+        check(
+            FILE,
+            "status]\nrows: status = 'active'\nmask:\n",
+            "established_on]\nmask:\n  established_on: name\n",
+            &["HL0656 11:19"],
+        );
+    }
+
+    #[test]
+    fn a_sensitive_text_that_leaves_unmasked_is_warned_about() {
+        check(FILE, "mask:\n  legal_representative_id: id_number\n", "", &["HL0657 9:22 warning"]);
+    }
+
+    #[test]
+    fn validity_is_a_span_of_days_that_has_not_passed() {
+        check(FILE, "until: 2027-02-28", "until: 2026-02-28", &["HL0658 1:1"]);
+        check(FILE, "until: 2027-02-28", "until: 2026-09-30", &["HL0659 1:1 warning"]);
+        check(FILE, "until: 2027-02-28", "until: 2026-10-01", &[]);
+        check(FILE, ", until: 2027-02-28", "", &[]);
+    }
+}

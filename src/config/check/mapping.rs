@@ -44,3 +44,37 @@ fn is_run(ground: &Ground<'_>, system: &str, dataset: &str, register: &str) -> b
         source.system == system && source.dataset == dataset && pipeline.into.iter().any(|into| into.value == register)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::super::sample::{load_and_check, put, summary, write};
+
+    const SQL: &str = "mappings/market-regulation/enterprise.enterprise.sql";
+
+    /// Problems, with their files, after a mapping appeared at `path`.
+    fn with(path: &str) -> Vec<String> {
+        let dir = write();
+        put(dir.path(), path, b"select 1 as uscc from source");
+        summary(&load_and_check(dir.path()).1)
+    }
+
+    #[test]
+    fn a_mapping_is_about_things_that_exist() {
+        assert_eq!(with("mappings/market-regulations/enterprise.enterprise.sql"), ["HL0134 1:1"]);
+        assert_eq!(with("mappings/market-regulation/enterprises.enterprise.sql"), ["HL0134 1:1"]);
+        assert_eq!(with("mappings/market-regulation/enterprise.person.sql"), ["HL0134 1:1"]);
+        assert_eq!(with("mappings/market-regulation/enterprise.sql"), ["HL0117 1:1"]);
+        assert_eq!(with("mappings/market-regulation/a.b.c.sql"), ["HL0117 1:1"]);
+    }
+
+    #[test]
+    fn a_pipeline_without_its_mapping_says_which_file_to_write() {
+        let dir = write();
+        fs::remove_file(dir.path().join(SQL)).expect("removed");
+        let (_, problems) = load_and_check(dir.path());
+        assert_eq!(summary(&problems), ["HL0139 1:1", "HL0133 3:8"]);
+        assert_eq!(problems[1].hint.as_deref(), Some(format!("write {SQL}").as_str()));
+    }
+}

@@ -56,3 +56,25 @@ fn from(pipeline: &Pipeline, ground: &Ground<'_>) -> Option<Problem> {
     let given = At { value: written, place: pipeline.from.place.clone() };
     Some(dangling("HL0130", what, &given, all.iter().map(String::as_str)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample::check;
+
+    const FILE: &str = "enterprise-registration";
+
+    #[test]
+    fn a_pipeline_reads_a_dataset_and_feeds_registers_that_exist() {
+        let problems = check(
+            FILE,
+            "market-regulation.enterprise",
+            "market-regulation.entreprise",
+            &["HL0123 1:1 warning", "HL0130 2:7"],
+        );
+        assert_eq!(problems[1].hint.as_deref(), Some("did you mean market-regulation.enterprise?"));
+        check(FILE, "market-regulation.enterprise", "market-regulation", &["HL0123 1:1 warning", "HL0130 2:7"]);
+        check(FILE, "into: [enterprise]", "into: [enterprise, persons]", &["HL0132 3:20"]);
+        check(FILE, "into: [enterprise]", "into: [enterprise, enterprise]", &["HL0115 3:20"]);
+        check(FILE, "into: [enterprise]", "into: []", &["HL0123 1:1 warning", "HL0138 2:7"]);
+    }
+}

@@ -56,3 +56,37 @@ fn sources(field: &Field, ground: &Ground<'_>) -> Vec<Problem> {
     }
     problems
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample::check;
+
+    const FILE: &str = "registers/";
+
+    #[test]
+    fn keys_are_text_fields() {
+        check(FILE, "keys: [uscc]", "keys: [uscc, usc]", &["HL0135 4:14"]);
+        check(FILE, "keys: [uscc]", "keys: [uscc, established_on]", &["HL0135 4:14"]);
+        check(FILE, "keys: [uscc]", "keys: [uscc, uscc]", &["HL0115 4:14"]);
+    }
+
+    #[test]
+    fn the_catalogue_says_under_which_rule_a_field_is_not_for_everyone() {
+        check(FILE, "    condition: 履行法定职责且有明确法律依据\n", "", &["HL0136 17:3"]);
+        check(FILE, "    basis: 政务信息资源共享管理暂行办法\n", "", &["HL0136 17:3"]);
+        check(FILE, ", basis: 信访工作条例", "", &["HL0136 24:3"]);
+    }
+
+    #[test]
+    fn an_unknown_system_in_an_order_of_sources_is_a_warning() {
+        let problems = check(FILE, "from: [market-regulation]", "from: [market-regulatoin]", &["HL0131 13:12 warning"]);
+        assert_eq!(problems[0].hint.as_deref(), Some("did you mean market-regulation?"));
+    }
+
+    #[test]
+    fn names_of_fields_can_be_told_apart_and_used_in_sql() {
+        check(FILE, "  status: {", "  Name: {", &["HL0141 5:59", "HL0115 15:3", "HL0651 9:47"]);
+        check(FILE, "  secret: {", "  _op: {", &["HL0114 24:3"]);
+        check(FILE, "  secret: {", "  a-b: {", &["HL0114 24:3"]);
+    }
+}

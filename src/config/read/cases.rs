@@ -120,3 +120,31 @@ fn refused(view: View<'_>) -> Refused {
         code: view.get("code").text(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{read_cases, sample};
+    use super::*;
+
+    #[test]
+    fn cases_keep_text_as_written_and_nothing_as_nothing() {
+        let (file, text) = sample::FILES.iter().find(|(path, _)| path.ends_with(".cases.yaml")).expect("cases");
+        let (cases, problems) = read_cases(file, text);
+        assert_eq!(problems, []);
+        let Given::Rows(rows) = &cases[0].given else { panic!("rows") };
+        assert_eq!(rows[0][1].value.as_deref(), Some("500万元人民币"));
+        let expect = cases[0].expect.as_ref().expect("rows");
+        let values: Vec<Option<&str>> = expect[0].iter().map(|cell| cell.value.as_deref()).collect();
+        assert_eq!(values, [Some("青岛海蓝科技(集团)有限公司"), Some("2015-07-03"), None]);
+        assert!(matches!(&cases[1].given, Given::File(path) if path.value == "cases/bad_uscc.gbk.csv"));
+        assert_eq!(cases[1].quarantine[0].code, "uscc_check_digit");
+        assert_eq!(cases[1].clock.map(|at| at.to_rfc3339()).as_deref(), Some("2026-03-01T00:00:00+00:00"));
+        assert!(cases[1].exact && cases[1].expect.is_none());
+    }
+
+    #[test]
+    fn a_file_of_cases_is_a_list() {
+        assert_eq!(sample::summary(&read_cases("x.cases.yaml", "case: x\n").1), ["HL0108 1:1"]);
+        assert_eq!(sample::summary(&read_cases("x.cases.yaml", "- given: []\n").1), ["HL0107 1:3"]);
+    }
+}
