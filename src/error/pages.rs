@@ -27,7 +27,13 @@ macro_rules! pages {
 
 /// Every page, by code.
 pub const PAGES: &[Page] = pages![
-    "HL0106" "HL0802"
+    "HL0101" "HL0102" "HL0103" "HL0104" "HL0105" "HL0106" "HL0107" "HL0108"
+    "HL0109" "HL0110" "HL0111" "HL0112" "HL0113" "HL0114" "HL0115" "HL0116"
+    "HL0117" "HL0118" "HL0119" "HL0120" "HL0121" "HL0122" "HL0123" "HL0130"
+    "HL0131" "HL0132" "HL0133" "HL0134" "HL0135" "HL0136" "HL0137" "HL0138"
+    "HL0139" "HL0140" "HL0141" "HL0650" "HL0651" "HL0652" "HL0653" "HL0654"
+    "HL0655" "HL0656" "HL0657" "HL0658" "HL0659" "HL0801" "HL0802" "HL0803"
+    "HL0804"
 ];
 
 /// The page of a code, however it was typed: `HL0106`, `hl0106`, `0106`, `106`.
