@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod config;
 pub mod decode;
+pub mod demo;
 pub mod error;
 pub mod mapping;
 pub mod record;
