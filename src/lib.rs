@@ -13,4 +13,5 @@ pub mod share;
 pub mod crypto;
 pub mod batch;
 pub mod outlet;
+pub mod demo;
 pub mod cli;
