@@ -11,5 +11,6 @@ pub mod error;
 pub mod linking;
 pub mod mapping;
 pub mod outlet;
+pub mod receive;
 pub mod record;
 pub mod store;

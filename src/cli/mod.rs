@@ -6,6 +6,8 @@
 
 mod context;
 mod explain;
+mod receive;
+mod verify;
 
 use std::io;
 use std::path::PathBuf;
@@ -39,6 +41,10 @@ const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done, b
 pub enum Command {
     /// Explain an error code: `huiliu explain HL0106`
     Explain(explain::Args),
+    /// Verify batches from a spool and load them, in order
+    Receive(receive::Args),
+    /// Check batches and say what each proves
+    Verify(verify::Args),
 }
 
 /// Runs one command and says how it ended. Whatever went wrong has been printed.
@@ -46,6 +52,8 @@ pub async fn run(cli: Cli) -> Exit {
     let context = Context { dir: cli.dir, json: cli.json, clock: Clock::System };
     let outcome = match cli.command {
         Command::Explain(args) => explain::run(args, &context),
+        Command::Receive(args) => receive::run(args, &context).await,
+        Command::Verify(args) => verify::run(args, &context).await,
     };
     outcome.unwrap_or_else(|error| failed(&error, &context))
 }

@@ -27,7 +27,10 @@ macro_rules! pages {
 
 /// Every page, by code.
 pub const PAGES: &[Page] = pages![
-    "HL0106" "HL0802"
+    "HL0106" "HL0701" "HL0702" "HL0703" "HL0704" "HL0705" "HL0706" "HL0707" "HL0708" "HL0709"
+    "HL0710" "HL0711" "HL0720" "HL0721" "HL0722" "HL0723" "HL0724" "HL0725" "HL0726" "HL0727"
+    "HL0728" "HL0730" "HL0731" "HL0740" "HL0741" "HL0742" "HL0743" "HL0744" "HL0745" "HL0746"
+    "HL0747" "HL0802"
 ];
 
 /// The page of a code, however it was typed: `HL0106`, `hl0106`, `0106`, `106`.
