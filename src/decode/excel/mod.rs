@@ -284,3 +284,6 @@ fn stopped(input: &dyn Input, stop: Stop) -> DecodeError {
         Stop::NobodyListens => broken(input, "HL0317", "the workbook was not read to its end"),
     }
 }
+
+#[cfg(test)]
+mod tests;

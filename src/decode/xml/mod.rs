@@ -285,3 +285,6 @@ fn pseudo_attribute<'t>(declaration: &'t str, name: &str) -> Option<&'t str> {
     let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     value.strip_prefix(quote)?.split(quote).next()
 }
+
+#[cfg(test)]
+mod tests;
