@@ -4,9 +4,11 @@
 //! stable code, file, line, column, detail, hint. A [`Disposition`] is what the engine does about an error while
 //! records flow: retry, quarantine or halt. Neither ever carries a cell value.
 
+mod pages;
 mod problem;
 
-pub use problem::{Place, Problem, Severity, render};
+pub use pages::{PAGES, Page, page};
+pub use problem::{Place, Problem, Severity, nearest, render};
 
 /// What the engine does about an error. Every error of the flow answers with one of these, matched exhaustively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

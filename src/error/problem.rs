@@ -142,12 +142,12 @@ mod tests {
 
     #[test]
     fn a_problem_reads_as_the_style_guide_shows_it() {
-        let p = Problem::error("HL0214", "column \"id_no\" is not in the contract")
+        let p = Problem::error("HL0106", "column \"id_no\" is not in the contract")
             .at(Place::new("mappings/a/b.person.sql", 7, 5))
             .detail("the contract has 姓名, 证件号码")
             .did_you_mean("证件号", ["姓名", "证件号码"]);
         insta::assert_snapshot!(p.to_string(), @r#"
-        error[HL0214]: column "id_no" is not in the contract
+        error[HL0106]: column "id_no" is not in the contract
           --> mappings/a/b.person.sql:7:5
           Detail: the contract has 姓名, 证件号码
           Hint: did you mean 证件号码?

@@ -1,0 +1,256 @@
+//! Reads a body: Avro object container file → records, each checked against its digest.
+//!
+//! Decides: what is a readable body. Must not know: manifests, sinks. Guarantees: digests are computed over the bytes as
+//! received, not over a re-encoding; memory is bounded by the body's size; no bytes make it panic. It reads only the
+//! record form of [`FeedSchema`]; that other Avro libraries read the same records is a test.
+
+use super::encode::{NULL, PRESENT};
+use super::{BatchError, FeedSchema, Op};
+use crate::crypto::{Digest, DigestAlgorithm};
+use crate::record::{DECIMAL_PRECISION, FieldType, Value};
+
+/// One record of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// What it asks.
+    pub op: Op,
+    /// The entity.
+    pub id: i64,
+    /// Its version.
+    pub version: i64,
+    /// Released fields in schema order; `None` is null.
+    pub values: Vec<Option<Value>>,
+    /// Digest of everything above as encoded.
+    pub digest: Digest,
+}
+
+/// Reads a whole body and checks every record's digest.
+///
+/// # Errors
+/// [`BatchError::Body`], [`BatchError::RecordDigest`].
+pub fn read_body(bytes: &[u8], algorithm: DigestAlgorithm) -> Result<(FeedSchema, Vec<Record>), BatchError> {
+    let mut input = Input { rest: bytes };
+    let (schema, sync) = read_header(&mut input, algorithm)?;
+    let mut records = Vec::new();
+    while !input.rest.is_empty() {
+        let count = input.long().filter(|count| *count >= 0).ok_or_else(|| bad("a block's record count"))?;
+        let mut block = Input { rest: input.bytes().ok_or_else(|| bad("a block's length"))? };
+        for _ in 0..count {
+            let number = records.len() + 1;
+            let start = block.rest;
+            let (op, id, version, values) = read_record(&mut block, &schema)
+                .ok_or_else(|| BatchError::Body { what: format!("record {number}") })?;
+            let encoded = start.get(..start.len() - block.rest.len()).unwrap_or_default();
+            let digest = block.take::<32>().ok_or_else(|| BatchError::Body { what: format!("record {number}") })?;
+            if algorithm.digest(&[encoded]) != digest {
+                return Err(BatchError::RecordDigest { record: number });
+            }
+            records.push(Record { op, id, version, values, digest });
+        }
+        if !block.rest.is_empty() || input.take::<16>() != Some(sync) {
+            return Err(bad("the end of a block"));
+        }
+    }
+    Ok((schema, records))
+}
+
+fn bad(what: &str) -> BatchError {
+    BatchError::Body { what: what.to_owned() }
+}
+
+fn read_header(input: &mut Input<'_>, algorithm: DigestAlgorithm) -> Result<(FeedSchema, [u8; 16]), BatchError> {
+    if input.take::<4>() != Some(*b"Obj\x01") {
+        return Err(bad("it is not an Avro object container file"));
+    }
+    let mut schema = None;
+    loop {
+        let count = match input.long() {
+            Some(0) => break,
+            // A negative count is followed by the size of the block in bytes.
+            Some(count) if count < 0 && input.long().is_some() => count.unsigned_abs(),
+            Some(count) if count > 0 => count.unsigned_abs(),
+            _ => return Err(bad("its metadata")),
+        };
+        for _ in 0..count {
+            let (Some(key), Some(value)) = (input.bytes(), input.bytes()) else { return Err(bad("its metadata")) };
+            match key {
+                b"avro.schema" => schema = Some(value),
+                b"avro.codec" if value != b"null" => return Err(bad("it is compressed")),
+                _ => {}
+            }
+        }
+    }
+    let text = schema.and_then(|bytes| std::str::from_utf8(bytes).ok()).ok_or_else(|| bad("it carries no schema"))?;
+    let sync = input.take::<16>().ok_or_else(|| bad("its sync marker"))?;
+    Ok((FeedSchema::from_json(text, algorithm)?, sync))
+}
+
+type Fields = (Op, i64, i64, Vec<Option<Value>>);
+
+fn read_record(input: &mut Input<'_>, schema: &FeedSchema) -> Option<Fields> {
+    let op = match input.long()? {
+        0 => Op::Upsert,
+        1 => Op::Withdraw,
+        _ => return None,
+    };
+    let (id, version) = (input.long()?, input.long()?);
+    let mut values = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        values.push(match input.take::<1>()? {
+            [NULL] => None,
+            [PRESENT] => Some(input.value(field.kind)?),
+            _ => return None,
+        });
+    }
+    if op == Op::Withdraw && values.iter().any(Option::is_some) {
+        return None;
+    }
+    Some((op, id, version, values))
+}
+
+struct Input<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Input<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(*taken)
+    }
+
+    fn long(&mut self) -> Option<i64> {
+        let mut value = 0_u64;
+        for shift in (0..70).step_by(7) {
+            let [byte] = self.take::<1>()?;
+            let group = u64::from(byte & 0x7F);
+            // The tenth group holds the last bit.
+            if shift == 63 && group > 1 {
+                return None;
+            }
+            value |= group << shift;
+            if byte < 0x80 {
+                return Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+            }
+        }
+        None
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.long()?).ok()?;
+        let (taken, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn value(&mut self, kind: FieldType) -> Option<Value> {
+        Some(match kind {
+            FieldType::Text => Value::Text(std::str::from_utf8(self.bytes()?).ok()?.to_owned()),
+            FieldType::Integer => Value::Integer(self.long()?),
+            FieldType::Decimal => Value::Decimal(decimal(self.bytes()?)?),
+            FieldType::Date => Value::Date(self.long()?.try_into().ok()?),
+            FieldType::Timestamp => Value::Timestamp(self.long()?),
+            FieldType::Boolean => match self.take::<1>()? {
+                [0] => Value::Boolean(false),
+                [1] => Value::Boolean(true),
+                _ => return None,
+            },
+        })
+    }
+}
+
+fn decimal(bytes: &[u8]) -> Option<i128> {
+    let negative = *bytes.first()? >= 0x80;
+    let mut wide = if negative { [0xFF; 16] } else { [0; 16] };
+    wide.get_mut(16_usize.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
+    let scaled = i128::from_be_bytes(wide);
+    (scaled.unsigned_abs() < 10_u128.pow(DECIMAL_PRECISION.into())).then_some(scaled)
+}
+
+#[cfg(test)]
+mod tests {
+    use apache_avro::types::Value as Avro;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::batch::body::tests::{body, rows};
+    use crate::batch::schema::tests::every_type;
+
+    const SHA256: DigestAlgorithm = DigestAlgorithm::Sha256;
+
+    #[test]
+    fn what_was_encoded_reads_back() {
+        let (schema, records) = read_body(&body(3_000, 1).bytes, SHA256).unwrap();
+        assert_eq!((schema, records.len()), (every_type(), 3_001));
+        assert_eq!(records[4].values[0], Some(Value::Text("企业 4".into())));
+        assert_eq!(records[0].values[0], None);
+        assert_eq!(records[0].values[2], Some(Value::Decimal(-65_536)));
+        assert_eq!((records[3_000].op, records[3_000].id, records[3_000].version), (Op::Withdraw, 900_000, 7));
+        assert_eq!(rows(3_000).num_rows(), 3_000);
+    }
+
+    #[test]
+    fn apache_avro_reads_the_same_records() {
+        let bytes = body(200, 1).bytes;
+        let (_, ours) = read_body(&bytes, SHA256).unwrap();
+        let theirs: Vec<Avro> = apache_avro::Reader::new(&bytes[..]).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(ours.len(), theirs.len());
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            let Avro::Record(fields) = theirs else { panic!("not a record") };
+            assert_eq!(fields[1].1, Avro::Long(ours.id));
+            for (value, (_, avro)) in ours.values.iter().zip(&fields[3..]) {
+                let Avro::Union(_, avro) = avro else { panic!("not a union") };
+                let same = match (value, avro.as_ref()) {
+                    (None, Avro::Null) => true,
+                    (Some(Value::Text(a)), Avro::String(b)) => a == b,
+                    (Some(Value::Integer(a)), Avro::Long(b))
+                    | (Some(Value::Timestamp(a)), Avro::TimestampMicros(b)) => a == b,
+                    (Some(Value::Decimal(a)), Avro::Decimal(b)) => {
+                        decimal(&Vec::<u8>::try_from(b).unwrap()) == Some(*a)
+                    }
+                    (Some(Value::Date(a)), Avro::Date(b)) => a == b,
+                    (Some(Value::Boolean(a)), Avro::Boolean(b)) => a == b,
+                    _ => false,
+                };
+                assert!(same, "{value:?} {avro:?}");
+            }
+            assert_eq!(fields.last().unwrap().1, Avro::Fixed(32, ours.digest.to_vec()));
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_altered_is_pointed_at() {
+        let mut bytes = body(10, 1).bytes;
+        let at = bytes.windows(3).rposition(|w| w == "企".as_bytes()).unwrap();
+        bytes[at..at + 3].copy_from_slice("起".as_bytes());
+        assert_eq!(read_body(&bytes, SHA256).unwrap_err(), BatchError::RecordDigest { record: 9 });
+    }
+
+    #[test]
+    fn cut_bodies_are_refused_except_between_blocks() {
+        let bytes = body(10, 1).bytes;
+        for end in 0..bytes.len() {
+            // After the header lies a complete file without records: counts and digest catch that one.
+            if let Ok((_, records)) = read_body(&bytes[..end], SHA256) {
+                assert!(records.is_empty());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_flip_panics(at in 0_usize..2_000, mask in 1_u8..) {
+            let mut bytes = body(10, 1).bytes;
+            let at = at % bytes.len();
+            bytes[at] ^= mask;
+            let _ = read_body(&bytes, SHA256);
+        }
+
+        #[test]
+        fn longs_read_back(n in any::<i64>()) {
+            let mut out = Vec::new();
+            super::super::encode::write_long(&mut out, n);
+            prop_assert_eq!(Input { rest: &out }.long(), Some(n));
+        }
+    }
+}

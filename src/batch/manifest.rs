@@ -1,0 +1,237 @@
+//! The manifest (清单): the signed JSON that says what a batch is, what it proves and why it was allowed.
+//!
+//! Decides: the fields and their order. Must not know: how it is signed or sent. Guarantees: what is signed is these
+//! bytes as sent, without canonicalisation; unknown fields of later versions are tolerated, an unknown format is not.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::BatchError;
+use crate::crypto::{Digest, DigestAlgorithm, digest_from_hex, hex};
+
+/// The format this build writes and reads.
+pub const FORMAT: &str = "huiliu.batch/1";
+
+/// `feed/seq`, as messages and reports name a batch.
+pub fn batch_id(feed: &str, seq: u64) -> String {
+    format!("{feed}/{seq}")
+}
+
+/// A digest as manifests write it: 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HexDigest(pub Digest);
+
+impl Serialize for HexDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for HexDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        digest_from_hex(&text)
+            .map(Self)
+            .ok_or_else(|| serde::de::Error::custom("a digest is 64 lower-case hexadecimal digits"))
+    }
+}
+
+impl std::fmt::Display for HexDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+/// Why a batch was sent. It does not change what a receiver does: records say that themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The first filling of a feed, in parts.
+    Snapshot,
+    /// What changed since the batch before.
+    Delta,
+    /// 补数: history sent again.
+    Backfill,
+    /// A value sent before was wrong.
+    Correction,
+    /// 撤回: something should never have been sent.
+    Recall,
+}
+
+/// Which part of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// From 1.
+    pub n: u64,
+    /// Whether the snapshot ends with it.
+    pub last: bool,
+}
+
+/// A batch, described.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: String,
+    /// Feed.
+    pub feed: String,
+    /// Number of the batch in the feed, from 1, without holes.
+    pub seq: u64,
+    /// Why it was sent.
+    pub kind: Kind,
+    /// Which part, for snapshots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+    /// Who sends.
+    pub issuer: String,
+    /// Who receives.
+    pub subscriber: String,
+    /// When it was sealed, in milliseconds.
+    #[serde(serialize_with = "milliseconds")]
+    pub created_at: DateTime<Utc>,
+    /// Register the records are from.
+    pub register: String,
+    /// The records' schema.
+    pub schema: SchemaFacts,
+    /// The body.
+    pub body: BodyFacts,
+    /// Merkle root over the record digests, in body order.
+    pub records_root: HexDigest,
+    /// Digest of the manifest before; `null` for the first.
+    pub previous: Option<HexDigest>,
+    /// Which part of the register's change log it carries.
+    pub changes: Changes,
+    /// Under which decision it was released.
+    pub decision: Decision,
+}
+
+/// The records' schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaFacts {
+    /// SHA-256 over the Avro schema's parsing canonical form.
+    pub fingerprint: HexDigest,
+    /// Counts up when the schema changes, from 1.
+    pub version: u32,
+}
+
+/// The body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BodyFacts {
+    /// `application/avro`.
+    pub media_type: String,
+    /// Length.
+    pub bytes: u64,
+    /// SHA-256 of the bytes. The key names the algorithm; others join beside it.
+    pub sha256: HexDigest,
+    /// Records in it.
+    pub records: u64,
+    /// Of which upserts.
+    pub upserts: u64,
+    /// Of which withdrawals.
+    pub withdrawals: u64,
+}
+
+impl BodyFacts {
+    /// The digest of the body, and by which algorithm; records are digested with the same.
+    pub const fn digest(&self) -> (DigestAlgorithm, Digest) {
+        (DigestAlgorithm::Sha256, self.sha256.0)
+    }
+}
+
+/// A stretch of the register's change log, `after` exclusive, `through` inclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// The last change before it.
+    pub after: i64,
+    /// The last change in it.
+    pub through: i64,
+}
+
+/// The decision under which records were released: grant, purpose, legal basis, and what became of every field and row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Grant, named as its feed.
+    pub grant: String,
+    /// Digest of the grant's definition file.
+    pub grant_digest: HexDigest,
+    /// 使用目的.
+    pub purpose: String,
+    /// 法律依据; unconditional sharing needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<String>,
+    /// 文号 of the approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<String>,
+    /// Fields released as they are.
+    pub released: Vec<String>,
+    /// Fields released masked, and how.
+    pub masked: BTreeMap<String, String>,
+    /// Fields of the register not released, and why.
+    pub withheld: BTreeMap<String, String>,
+    /// What became of the rows considered.
+    pub rows: RowCounts,
+}
+
+/// `considered = released + unaffected + the withheld ones`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowCounts {
+    /// Entities looked at.
+    pub considered: u64,
+    /// Records in the batch.
+    pub released: u64,
+    /// Entities that the subscriber already holds as they are.
+    pub unaffected: u64,
+    /// Entities not released, by rule.
+    pub withheld: BTreeMap<String, u64>,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// [`BatchError::Manifest`].
+    pub fn from_json(bytes: &[u8]) -> Result<Self, BatchError> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: String,
+        }
+        // serde's messages can quote values: positions only.
+        let place = |error: serde_json::Error| BatchError::Manifest {
+            what: format!("line {}, column {}", error.line(), error.column()),
+        };
+        let Format { format } = serde_json::from_slice(bytes).map_err(place)?;
+        if format != FORMAT {
+            return Err(BatchError::Manifest { what: format!("its format is not {FORMAT}") });
+        }
+        serde_json::from_slice(bytes).map_err(place)
+    }
+
+    /// The bytes to be signed and sent.
+    ///
+    /// # Errors
+    /// [`BatchError::Manifest`], which does not happen for values of these types.
+    pub fn to_json(&self) -> Result<Vec<u8>, BatchError> {
+        serde_json::to_vec(self).map_err(|_| BatchError::Manifest { what: "it cannot be written".into() })
+    }
+}
+
+fn milliseconds<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_formats_and_broken_json_are_refused_without_quoting() {
+        for (bytes, what) in [
+            (&b"{\"format\":\"huiliu.batch/2\"}"[..], "its format is not huiliu.batch/1"),
+            (b"{\"format\":\"huiliu.batch/1\",\"feed\":[\"\xE5\xBC\xA0\"]}", "line 1, column 34"),
+            (b"", "line 1, column 0"),
+        ] {
+            assert_eq!(Manifest::from_json(bytes).unwrap_err(), BatchError::Manifest { what: what.into() });
+        }
+    }
+}

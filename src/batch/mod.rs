@@ -1,0 +1,39 @@
+//! Batches: encoding of released records, the manifest that describes them, sealing and opening.
+//!
+//! Decides: what a batch is, byte for byte, and what must hold before one is believed. Must not know: files, brokers,
+//! databases, where records come from. Guarantees: the same records, manifest facts and key give the same bytes; opening
+//! what was sealed gives the same records; any altered byte is refused, each kind of damage with its own code; no
+//! outside bytes make it panic.
+//!
+//! A body is an Avro object container file. Each record is `_op`, `_id`, `_version`, the released fields, and last
+//! `_digest`: the digest of the Avro encoding of everything before it. Anyone can recompute it with an Avro library by
+//! encoding the record under the schema without its last field.
+
+mod body;
+mod decode;
+mod encode;
+mod error;
+mod manifest;
+mod merkle;
+mod open;
+mod schema;
+mod seal;
+
+pub use body::{Body, BodyBuilder};
+pub use decode::{Record, read_body};
+pub use encode::{EncodedRows, Op};
+pub use error::BatchError;
+pub use manifest::{
+    BodyFacts, Changes, Decision, FORMAT, HexDigest, Kind, Manifest, Part, RowCounts, SchemaFacts, batch_id,
+};
+pub use merkle::{prove, root, verify_proof};
+pub use open::{Opened, OpenedManifest, open, open_manifest};
+pub use schema::{FeedField, FeedSchema};
+pub use seal::{Heading, SealedBatch, seal};
+
+#[cfg(test)]
+pub(crate) mod tests {
+    //! What tests of other modules need.
+
+    pub(crate) use super::seal::tests::chain;
+}

@@ -1,0 +1,109 @@
+//! The command line: one file per verb, each with its arguments, its call and its output.
+//!
+//! Decides: how arguments read, what goes to stdout (data) and to stderr (everything else), the exit code. Must not
+//! know: how anything is done. Guarantees: every problem is printed in the one form of [`crate::error::Problem`], and
+//! `--json` puts machine-readable output on stdout and nothing else there.
+
+mod check;
+mod config;
+mod context;
+mod explain;
+mod init;
+mod receive;
+mod verify;
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub use context::{Context, Exit};
+
+use crate::clock::Clock;
+use crate::error::Problem;
+
+/// 汇流: departments' records flow in, are mapped onto shared registers, and flow out as signed batches.
+#[derive(Debug, Parser)]
+#[command(name = "huiliu", version, about, max_term_width = 110, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// The workspace: the directory with connectors/, mappings/ and pipelines/
+    #[arg(long, global = true, value_name = "DIR", default_value = ".")]
+    pub dir: PathBuf,
+    /// Print JSON on stdout, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done, but something is held or quarantined · 4 the ledger does not balance";
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check every definition file offline and report all problems at once
+    Check(check::Args),
+    /// Describe the definition files: `huiliu config schema connector`
+    Config(config::Args),
+    /// Explain an error code: `huiliu explain HL0106`
+    Explain(explain::Args),
+    /// Write a new, commented workspace that passes `huiliu check`
+    Init(init::Args),
+    /// Verify batches from a spool and load them, in order
+    Receive(receive::Args),
+    /// Check batches and say what each proves
+    Verify(verify::Args),
+}
+
+/// Runs one command and says how it ended. Whatever went wrong has been printed.
+pub async fn run(cli: Cli) -> Exit {
+    let context = Context { dir: cli.dir, json: cli.json, clock: Clock::System };
+    let outcome = match cli.command {
+        Command::Check(args) => check::run(args, &context),
+        Command::Config(args) => config::run(args, &context),
+        Command::Explain(args) => explain::run(args, &context),
+        Command::Init(args) => init::run(args, &context),
+        Command::Receive(args) => receive::run(args, &context).await,
+        Command::Verify(args) => verify::run(args, &context).await,
+    };
+    outcome.unwrap_or_else(|error| failed(&error, &context))
+}
+
+/// Prints what stopped a command: a [`Problem`] in its own form, anything else as its chain of causes.
+fn failed(error: &anyhow::Error, context: &Context) -> Exit {
+    if broken_pipe(error) {
+        return Exit::Done; // the reader of our output has had enough
+    }
+    let printed = match error.downcast_ref::<Problem>() {
+        Some(problem) => context.report(std::slice::from_ref(problem)),
+        None => context.note(&format!("error: {error:#}")),
+    };
+    match printed {
+        Ok(()) | Err(_) => Exit::Failed, // with stdout and stderr gone, the exit code is all there is left to say
+    }
+}
+
+fn broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<io::Error>().map(io::Error::kind);
+    error.chain().any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_reader_that_stops_reading_is_not_a_failure() {
+        let closed = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot print");
+        assert!(broken_pipe(&closed));
+        assert!(!broken_pipe(&anyhow::anyhow!("something else")));
+    }
+}

@@ -1,0 +1,130 @@
+//! What can be wrong with a signature, a certificate or a key, each with its own code.
+
+use chrono::{DateTime, Utc};
+
+use crate::error::{Disposition, Problem};
+
+/// Why something was not signed, or a signature not accepted. Never holds key material or content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CryptoError {
+    /// The signature file is not a CMS SignedData (RFC 5652) that we read.
+    #[error("the signature is not readable: {what}")]
+    MalformedSignature {
+        /// Which part.
+        what: &'static str,
+    },
+    /// Readable, but by algorithms that this build does not have.
+    #[error("the suite {suite} is not supported")]
+    UnsupportedSuite {
+        /// As operators call it, or its number.
+        suite: String,
+    },
+    /// The signed bytes or the signature were altered, or belong to something else.
+    #[error("the signature does not match: {what}")]
+    Tampered {
+        /// Which check failed.
+        what: &'static str,
+    },
+    /// Certificate past its end at the time in question.
+    #[error("the certificate of {subject} expired on {not_after}")]
+    Expired {
+        /// Whose.
+        subject: String,
+        /// Its end.
+        not_after: DateTime<Utc>,
+    },
+    /// Certificate before its start at the time in question.
+    #[error("the certificate of {subject} is not valid before {not_before}")]
+    NotYetValid {
+        /// Whose.
+        subject: String,
+        /// Its start.
+        not_before: DateTime<Utc>,
+    },
+    /// The certificate's path does not end at a given root.
+    #[error("the certificate of {subject}, issued by {issuer}, does not lead to a trusted root")]
+    OtherRoot {
+        /// Whose.
+        subject: String,
+        /// Who issued it, by its own word.
+        issuer: String,
+    },
+    /// The certificate is not for signing data.
+    #[error("the certificate of {subject} is not for signing data: {what}")]
+    WrongUse {
+        /// Whose.
+        subject: String,
+        /// What it lacks or is.
+        what: &'static str,
+    },
+    /// The certificate itself cannot be read or its path breaks a rule.
+    #[error("a certificate is not acceptable: {what}")]
+    BadCertificate {
+        /// What.
+        what: String,
+    },
+    /// Signed later than now.
+    #[error("the signature says it was made at {signed_at}, which is in the future")]
+    FromTheFuture {
+        /// Its own word.
+        signed_at: DateTime<Utc>,
+    },
+    /// The signing key cannot be used.
+    #[error("the signing key cannot be used: {what}")]
+    BadKey {
+        /// Why.
+        what: String,
+    },
+    /// A key or certificate file cannot be read or written.
+    #[error("cannot {act} {path}: {why}")]
+    File {
+        /// read, write, lock.
+        act: &'static str,
+        /// Which.
+        path: String,
+        /// The system's reason.
+        why: String,
+    },
+}
+
+impl CryptoError {
+    /// The stable code; `huiliu explain CODE` has the page.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::MalformedSignature { .. } => "HL0701",
+            Self::UnsupportedSuite { .. } => "HL0702",
+            Self::Tampered { .. } => "HL0703",
+            Self::Expired { .. } => "HL0704",
+            Self::NotYetValid { .. } => "HL0705",
+            Self::OtherRoot { .. } => "HL0706",
+            Self::WrongUse { .. } => "HL0707",
+            Self::BadCertificate { .. } => "HL0708",
+            Self::FromTheFuture { .. } => "HL0709",
+            Self::BadKey { .. } => "HL0710",
+            Self::File { .. } => "HL0711",
+        }
+    }
+
+    /// What the engine does: nothing about evidence mends itself, only files and clocks do.
+    pub const fn disposition(&self) -> Disposition {
+        match self {
+            Self::File { .. } => Disposition::Retry,
+            Self::MalformedSignature { .. }
+            | Self::UnsupportedSuite { .. }
+            | Self::Tampered { .. }
+            | Self::Expired { .. }
+            | Self::NotYetValid { .. }
+            | Self::OtherRoot { .. }
+            | Self::WrongUse { .. }
+            | Self::BadCertificate { .. }
+            | Self::FromTheFuture { .. }
+            | Self::BadKey { .. } => Disposition::Halt,
+        }
+    }
+}
+
+impl From<&CryptoError> for Problem {
+    fn from(error: &CryptoError) -> Self {
+        Problem::error(error.code(), error.to_string())
+    }
+}

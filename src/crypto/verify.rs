@@ -1,0 +1,251 @@
+//! Verifying a detached signature: the bytes are those that were signed, by a certificate we trust, at a credible time.
+//!
+//! Decides: the order of checks and what each failure is called. Must not know: what the content means. Guarantees:
+//! nothing about the signer is reported unless everything held.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rustls_pki_types::CertificateDer;
+use serde::Serialize;
+use webpki::EndEntityCert;
+
+use super::certificate::Certificate;
+use super::cms::{SignedData, SignerInfo};
+use super::{CryptoError, Suite, Trust, asn1};
+
+/// At which moment certificates must be valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// When it was signed, by its own word, which must not lie in the future of `now`. This is what evidence needs:
+    /// a batch signed by a certificate in force stays good after the certificate's end.
+    Signing {
+        /// The present, against which the signing time is checked.
+        now: DateTime<Utc>,
+    },
+    /// At this moment, whatever the signature says.
+    At(DateTime<Utc>),
+}
+
+/// Clocks of sender and receiver may differ by this much.
+const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
+
+/// A signature that holds: who, when, under which root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SignedBy {
+    /// The signer's name.
+    pub subject: String,
+    /// Who issued the signer's certificate.
+    pub issuer: String,
+    /// The certificate's serial number, hexadecimal.
+    pub serial: String,
+    /// The trusted root it leads to.
+    pub root: String,
+    /// When, by the signer's word.
+    pub signed_at: DateTime<Utc>,
+    /// The suite.
+    pub suite: &'static str,
+}
+
+/// Checks that `signature` (CMS, DER, detached) is by one trusted signer over exactly `content`.
+///
+/// Signed attributes are required: without them an attribute set could be passed off as content (RFC 5652 §11).
+///
+/// # Errors
+/// Each reason its own: see [`CryptoError`].
+pub fn verify_detached(
+    signature: &[u8],
+    content: &[u8],
+    trust: &Trust,
+    moment: Moment,
+) -> Result<SignedBy, CryptoError> {
+    let data = SignedData::parse(signature)?;
+    let [signer] = data.signers.as_slice() else {
+        return Err(CryptoError::MalformedSignature { what: "there is not exactly one signer" });
+    };
+    let suite = Suite::of_signer(signer.digest_algorithm, signer.signature_algorithm)?;
+    if data.content.is_some() {
+        return Err(CryptoError::MalformedSignature { what: "it is not detached" });
+    }
+    let mut leaf = None;
+    let mut others = Vec::new();
+    for der in &data.certificates {
+        let certificate = Certificate::from_der(der)?;
+        if leaf.is_none() && signer.id.names(&certificate) {
+            leaf = Some(certificate);
+        } else {
+            others.push(certificate);
+        }
+    }
+    let leaf = leaf.ok_or(CryptoError::MalformedSignature { what: "the signer's certificate is not in it" })?;
+    let signed_at = check_signature(suite, &data, signer, &leaf, content)?;
+    let at = match moment {
+        Moment::At(at) => at,
+        Moment::Signing { now } if signed_at.signed_duration_since(now) > CLOCK_SKEW => {
+            return Err(CryptoError::FromTheFuture { signed_at });
+        }
+        Moment::Signing { .. } => signed_at,
+    };
+    let root = trust.check(&leaf, &others, at)?;
+    Ok(SignedBy {
+        subject: leaf.subject(),
+        issuer: leaf.issuer(),
+        serial: leaf.serial(),
+        root: root.subject(),
+        signed_at,
+        suite: suite.name(),
+    })
+}
+
+/// Content → digest → attributes → signature, over the bytes as received. Gives the signing time.
+fn check_signature(
+    suite: Suite,
+    data: &SignedData<'_>,
+    signer: &SignerInfo<'_>,
+    leaf: &Certificate,
+    content: &[u8],
+) -> Result<DateTime<Utc>, CryptoError> {
+    let attributes =
+        signer.attributes.as_ref().ok_or(CryptoError::MalformedSignature { what: "it has no signed attributes" })?;
+    let signed_at =
+        attributes.signing_time.ok_or(CryptoError::MalformedSignature { what: "it has no signing time" })?;
+    if attributes.content_type != data.content_type {
+        return Err(CryptoError::Tampered { what: "the content type is not the one signed" });
+    }
+    if attributes.message_digest != suite.digest().digest(&[content]) {
+        return Err(CryptoError::Tampered { what: "the content is not the one signed" });
+    }
+    let der = CertificateDer::from(leaf.der());
+    let key = EndEntityCert::try_from(&der)
+        .map_err(|error| CryptoError::BadCertificate { what: format!("{}: {error}", leaf.subject()) })?;
+    match suite {
+        Suite::EcdsaP256Sha256 => key.verify_signature(
+            webpki::ring::ECDSA_P256_SHA256,
+            &attributes.signed_bytes(),
+            &asn1::ecdsa_der(signer.signature),
+        ),
+    }
+    .map_err(|_| CryptoError::Tampered { what: "the signature is not by the certificate's key" })?;
+    Ok(signed_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::issue::tests::{authority, leaf, noon, pem};
+    use crate::crypto::{cms, issue};
+    use proptest::prelude::*;
+
+    const SIGNING: Moment = Moment::Signing { now: DateTime::<Utc>::MAX_UTC };
+
+    fn signed() -> (Trust, Vec<u8>) {
+        let (root, key) = authority("root");
+        let signature = leaf(&key, &root, |_| {}).signer.sign_detached(b"manifest", noon()).unwrap();
+        (Trust::from_pem(pem(&root).as_bytes()).unwrap(), signature)
+    }
+
+    #[test]
+    fn a_signature_says_who_and_when() {
+        let (trust, signature) = signed();
+        let by = verify_detached(&signature, b"manifest", &trust, Moment::Signing { now: noon() }).unwrap();
+        assert_eq!((by.subject.as_str(), by.root.as_str(), by.signed_at), ("CN=signer", "CN=root", noon()));
+    }
+
+    #[test]
+    fn signing_again_gives_the_same_bytes() {
+        let (root, key) = authority("root");
+        let signer = leaf(&key, &root, |_| {}).signer;
+        assert_eq!(signer.sign_detached(b"m", noon()).unwrap(), signer.sign_detached(b"m", noon()).unwrap());
+    }
+
+    #[test]
+    fn other_content_another_moment_and_the_future_are_refused() {
+        let (trust, signature) = signed();
+        let code = |content: &[u8], moment| {
+            verify_detached(&signature, content, &trust, moment).map(|_| ()).map_err(|e| e.code())
+        };
+        assert_eq!(code(b"manifesT", SIGNING), Err("HL0703"));
+        assert_eq!(code(b"manifest", Moment::At(noon() + TimeDelta::days(31))), Err("HL0704"));
+        assert_eq!(code(b"manifest", Moment::At(noon() - TimeDelta::days(31))), Err("HL0705"));
+        assert_eq!(code(b"manifest", Moment::Signing { now: noon() - TimeDelta::hours(1) }), Err("HL0709"));
+        assert_eq!(code(b"manifest", Moment::Signing { now: noon() - TimeDelta::minutes(1) }), Ok(()));
+        assert_eq!(code(b"manifest", Moment::Signing { now: noon() + TimeDelta::days(9999) }), Ok(()));
+    }
+
+    #[test]
+    fn an_expired_or_wrong_certificate_does_not_sign() {
+        let (root, key) = authority("root");
+        let good = leaf(&key, &root, |_| {}).signer;
+        assert_eq!(good.sign_detached(b"m", noon() + TimeDelta::days(31)).unwrap_err().code(), "HL0704");
+        assert_eq!(good.sign_detached(b"m", noon() - TimeDelta::days(31)).unwrap_err().code(), "HL0705");
+        let wrong = leaf(&key, &root, |r| r.key_usage = issue::ISSUES).signer;
+        assert_eq!(wrong.sign_detached(b"m", noon()).unwrap_err().code(), "HL0707");
+    }
+
+    #[test]
+    fn a_signature_as_raw_r_and_s_is_accepted() {
+        let (root, key) = authority("root");
+        let own = issue::new_key().unwrap();
+        let request = issue::Request {
+            common_name: "raw".into(),
+            not_before: noon(),
+            not_after: noon(),
+            authority: false,
+            key_usage: issue::SIGNS_DATA,
+            purposes: Vec::new(),
+        };
+        let certificate = issue::issue(&request, &own, Some(&root), &key).unwrap();
+        let suite = Suite::EcdsaP256Sha256;
+        let attributes = cms::attributes_to_sign(&suite.digest().digest(&[b"m"]), noon());
+        let raw: p256::ecdsa::Signature = p256::ecdsa::signature::Signer::sign(&own, &attributes);
+        let signature = cms::write(suite, &[certificate], &attributes, &raw.to_bytes()).unwrap();
+        let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
+        assert!(verify_detached(&signature, b"m", &trust, SIGNING).is_ok());
+    }
+
+    #[test]
+    fn no_byte_of_a_signature_can_change() {
+        let (trust, signature) = signed();
+        for at in 0..signature.len() {
+            for bit in 0..8 {
+                let mut bytes = signature.clone();
+                bytes[at] ^= 1 << bit;
+                let found = verify_detached(&bytes, b"manifest", &trust, SIGNING);
+                assert!(found.is_err(), "byte {at} bit {bit}");
+            }
+        }
+        for end in 0..signature.len() {
+            let cut = signature.get(..end).unwrap();
+            assert_eq!(verify_detached(cut, b"manifest", &trust, SIGNING).unwrap_err().code(), "HL0701");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = SignedData::parse(&bytes);
+            let _ = Certificate::from_der(&bytes);
+        }
+    }
+
+    #[test]
+    fn files_of_cfca_parse_and_are_said_to_need_another_suite() {
+        let Some(dir) = crate::crypto::tests::shared("gm/emmansun_gmsm") else { return };
+        let (root, _) = authority("root");
+        let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
+        for (file, content) in
+            [("cfca_sadkSignedData.p7s", Some(&b"Hello Secret World!"[..])), ("cfca_sadkSignedDataDetach.p7s", None)]
+        {
+            let bytes = std::fs::read(dir.join(file)).unwrap();
+            let data = SignedData::parse(&bytes).unwrap();
+            assert_eq!(data.kind.to_string(), "1.2.156.10197.6.1.4.2.2", "{file}");
+            assert_eq!(data.content_type.to_string(), "1.2.156.10197.6.1.4.2.1", "{file}");
+            assert_eq!(data.content, content, "{file}");
+            let certificate = Certificate::from_der(data.certificates[0]).unwrap();
+            assert_eq!(certificate.subject(), "O=Acme Co, CN=Jon Snow");
+            assert_eq!(certificate.key_algorithm().1.unwrap().to_string(), "1.2.156.10197.1.301");
+            assert!(data.signers[0].id.names(&certificate));
+            assert!(data.signers[0].attributes.is_none());
+            let refused = verify_detached(&bytes, b"Hello Secret World!", &trust, SIGNING).unwrap_err();
+            assert_eq!(refused, CryptoError::UnsupportedSuite { suite: "SM2 (国密) with SM3 (国密)".into() });
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A pipeline made ready to run: its dataset, and one lane per register.
+
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+
+use crate::config::{Dataset, DatasetRef, Pipeline, Workspace};
+use crate::engine::EngineError;
+use crate::error::Problem;
+use crate::linking::{Layout, StreamId, Survivorship};
+use crate::mapping::{CompiledMapping, MappingSource};
+use crate::store::Store;
+
+/// One pipeline, compiled and known to the store.
+pub(super) struct Flow {
+    /// Definition.
+    pub(super) pipeline: Pipeline,
+    /// `system.dataset`.
+    pub(super) from: DatasetRef,
+    /// Contract.
+    pub(super) dataset: Dataset,
+    /// Indexes of the key columns in the contract.
+    pub(super) key: Vec<usize>,
+    /// Index of the business time column in the contract.
+    pub(super) updated: Option<usize>,
+    /// One per register, in the pipeline's order.
+    pub(super) lanes: Arc<Vec<Lane>>,
+}
+
+/// The way of a dataset's rows into one register.
+pub(super) struct Lane {
+    /// Register.
+    pub(super) register: String,
+    /// Compiled SQL.
+    pub(super) mapping: CompiledMapping,
+    /// Digest of SQL, register and code tables: the mapping's version.
+    pub(super) version: String,
+    /// Register field index of each mapped column.
+    pub(super) fields: Vec<usize>,
+    /// Register fields in all.
+    pub(super) width: usize,
+    /// Register field index of each key, strongest first.
+    pub(super) key_fields: Vec<usize>,
+    /// Stored stream.
+    pub(super) stream: StreamId,
+    /// Stored layout of its claims.
+    pub(super) layout: Layout,
+    /// Who wins.
+    pub(super) survivorship: Survivorship,
+}
+
+impl Flow {
+    /// Compiles and registers everything that a run of this pipeline needs.
+    pub(super) async fn prepare(
+        workspace: &Workspace,
+        (pipeline, today): (&Pipeline, NaiveDate),
+        store: &mut dyn Store,
+    ) -> Result<Self, EngineError> {
+        let from = pipeline.from.value.clone();
+        let dataset = workspace
+            .connectors
+            .get(&from.system)
+            .and_then(|connector| connector.datasets.get(&from.dataset))
+            .ok_or_else(|| missing("dataset", &from.to_string()))?
+            .clone();
+        let column = |name: &str| dataset.columns.iter().position(|column| column.name == name);
+        let key = dataset.key.iter().filter_map(|name| column(&name.value)).collect();
+        let updated = dataset.updated.as_ref().and_then(|name| column(&name.value));
+        for register in &pipeline.into {
+            store.stream(&from.system, &from.dataset, &register.value).await?;
+        }
+        let mut lanes = Vec::new();
+        for register in &pipeline.into {
+            lanes.push(Lane::prepare(workspace, &from, (&register.value, today), store).await?);
+        }
+        Ok(Self { pipeline: pipeline.clone(), from, dataset, key, updated, lanes: Arc::new(lanes) })
+    }
+}
+
+impl Lane {
+    async fn prepare(
+        workspace: &Workspace,
+        from: &DatasetRef,
+        (register_name, today): (&str, NaiveDate),
+        store: &mut dyn Store,
+    ) -> Result<Self, EngineError> {
+        let register =
+            workspace.registers.get(register_name).ok_or_else(|| missing("register", register_name))?;
+        let source = MappingSource::find(workspace, from, register_name, today)
+            .ok_or_else(|| missing("mapping", &format!("{from}.{register_name}")))?;
+        let mapping = CompiledMapping::compile(&source).map_err(EngineError::Definitions)?;
+        let version = workspace
+            .mapping_digest(&from.system, &from.dataset, register_name)
+            .ok_or_else(|| missing("mapping", &format!("{from}.{register_name}")))?;
+        let index = |name: &str| register.fields.iter().position(|field| field.name == name);
+        let names: Vec<String> = mapping.fields().map(|(name, _)| name.to_owned()).collect();
+        let fields: Vec<usize> = names.iter().filter_map(|name| index(name)).collect();
+        let key_fields = register.keys.iter().filter_map(|key| index(&key.value)).collect();
+        let stream = store.stream(&from.system, &from.dataset, register_name).await?;
+        let streams = store.streams().await?;
+        let own = streams
+            .into_iter()
+            .filter(|(_, (_, _, into))| into == register_name)
+            .map(|(id, (system, dataset, _))| (id, (system, dataset)))
+            .collect();
+        Ok(Self {
+            register: register_name.to_owned(),
+            mapping,
+            version,
+            fields,
+            width: register.fields.len(),
+            key_fields,
+            stream,
+            layout: store.layout(register_name, &names).await?,
+            survivorship: Survivorship::new(register, own),
+        })
+    }
+}
+
+fn missing(kind: &str, name: &str) -> EngineError {
+    EngineError::Definitions(vec![
+        Problem::error("HL0501", format!("{kind} \"{name}\" is not defined")).hint("run `huiliu check`"),
+    ])
+}

@@ -1,0 +1,168 @@
+//! The machine that moves records: runs of pipelines, releases of feeds, delivery, replay, and the doctor.
+//!
+//! Decides: order of work, when to commit, when to hold. Must not know: formats, SQL, SQLite, Avro.
+//! Guarantees: a position is committed with the rows it describes; a run that does not balance is not "succeeded".
+//!
+//! In five lines:
+//! ```text
+//! for each file the source lists:   skip it if its digest was taken
+//!     decode chunk → recognise rows → map the rest → link → absorb → commit (rows, ledger, position)
+//!     checks; then what a full extract no longer shows is retracted, the file is taken, the source settles it
+//! for each feed:                    changes after its cursor → release under the grant → compare with holdings
+//!     seal batch (with cursor, holdings, ledger) → outlet → durable
+//! ```
+
+mod doctor;
+mod flow;
+mod intake;
+mod premises;
+mod release;
+mod replay;
+mod report;
+mod rows;
+mod run;
+mod take;
+
+pub use doctor::{DoctorReport, Finding};
+pub use premises::{spool_dir, state_dir};
+pub use replay::ReplayReport;
+pub use report::{FeedReport, FileReport, RegisterReport, RunReport};
+pub use run::RunOptions;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::clock::Clock;
+use crate::config::Workspace;
+use crate::error::{Disposition, Problem};
+use crate::store::{Store, StoreError};
+
+/// What stops a run or a feed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The definitions do not compile.
+    #[error("{} problem(s) in the definitions", .0.len())]
+    Definitions(Vec<Problem>),
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The source said no.
+    #[error(transparent)]
+    Source(#[from] crate::source::SourceError),
+    /// A file cannot be read further.
+    #[error(transparent)]
+    Decode(#[from] crate::decode::DecodeError),
+    /// Signing or trust failed.
+    #[error(transparent)]
+    Crypto(#[from] crate::crypto::CryptoError),
+    /// A batch could not be built.
+    #[error(transparent)]
+    Batch(#[from] crate::batch::BatchError),
+    /// The outlet said no.
+    #[error(transparent)]
+    Outlet(#[from] crate::outlet::OutletError),
+    /// A chunk's counts do not add up; nothing of it was kept.
+    #[error("HL0504 the ledger of {register} does not balance; no position was moved")]
+    Unbalanced {
+        /// Register.
+        register: String,
+    },
+    /// A person asked to stop.
+    #[error("HL0505 stopped; the next run goes on from the last committed chunk")]
+    Stopped,
+    /// Something that cannot be, was.
+    #[error("HL0599 internal: {0}")]
+    Internal(String),
+}
+
+impl EngineError {
+    /// What to do about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Store(error) => error.disposition(),
+            Self::Source(error) => error.disposition(),
+            Self::Decode(error) => error.disposition(),
+            Self::Outlet(error) => error.disposition(),
+            Self::Definitions(_) | Self::Crypto(_) | Self::Batch(_) | Self::Unbalanced { .. } | Self::Internal(_) => {
+                Disposition::Halt
+            }
+            Self::Stopped => Disposition::Retry,
+        }
+    }
+}
+
+/// What an engine tells while it works; the command line draws bars from it.
+pub trait Progress: Send + Sync {
+    /// A file begins: pipeline, file, bytes.
+    fn file(&self, pipeline: &str, file: &str, bytes: u64);
+    /// Rows committed since the last call, and the byte after the last of them.
+    fn rows(&self, rows: u64, byte: u64);
+    /// A feed sealed and delivered so many more records.
+    fn records(&self, feed: &str, records: u64);
+    /// The current file or feed is finished.
+    fn done(&self);
+}
+
+/// Tells nobody.
+#[derive(Debug, Default)]
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn file(&self, _: &str, _: &str, _: u64) {}
+    fn rows(&self, _: u64, _: u64) {}
+    fn records(&self, _: &str, _: u64) {}
+    fn done(&self) {}
+}
+
+/// One installation at work.
+pub struct Engine {
+    workspace: Workspace,
+    store: Box<dyn Store>,
+    clock: Clock,
+    progress: Arc<dyn Progress>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Engine {
+    /// Over a checked workspace and an open store; makes or widens the registers' tables.
+    pub async fn new(workspace: Workspace, mut store: Box<dyn Store>, clock: Clock) -> Result<Self, EngineError> {
+        let registers: Vec<_> = workspace.registers.values().collect();
+        store.prepare(&registers).await?;
+        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop: Arc::new(AtomicBool::new(false)) })
+    }
+
+    /// With somebody to tell.
+    #[must_use]
+    pub fn with_progress(mut self, progress: Arc<dyn Progress>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Set to stop at the next commit boundary.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    /// The definitions.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// The store, for questions.
+    pub fn store(&mut self) -> &mut dyn Store {
+        &mut *self.store
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now().timestamp_micros()
+    }
+
+    /// The civil day in the installation's zone.
+    fn today(&self) -> chrono::NaiveDate {
+        self.clock.today(self.workspace.installation.zone)
+    }
+
+    fn check_stop(&self) -> Result<(), EngineError> {
+        if self.stop.load(Ordering::Relaxed) { Err(EngineError::Stopped) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,521 @@
+//! One pass of one feed: what changed, under the grant, compared with what the subscriber holds, sealed and delivered.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::datatypes::{Field, Schema};
+use arrow::record_batch::RecordBatch;
+use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
+
+use super::rows::hex;
+use super::{Engine, EngineError, FeedReport};
+use crate::batch::{
+    BodyBuilder, Changes, Decision, EncodedRows, FeedField, FeedSchema, Heading, HexDigest, Kind, Part, RowCounts,
+    SealedBatch, seal,
+};
+use crate::config::Feed;
+use crate::crypto::Signer;
+use crate::error::Disposition;
+use crate::linking::EntityId;
+use crate::outlet::{Delivered, Outlet};
+use crate::share::{FieldDecision, Release, in_force};
+use crate::store::{BatchRow, FeedCounts, FeedState, HeldDigest, Holding, SealSet, Snapshot};
+
+/// Entities read at a time.
+const PAGE: i64 = 8192;
+
+/// A feed's pass under way.
+struct Pass {
+    feed: Feed,
+    issuer: String,
+    /// `None` when the grant is not in force: everything held is withdrawn.
+    release: Option<Release>,
+    decision: Decision,
+    schema: FeedSchema,
+    schema_version: u32,
+    signer: Signer,
+    outlet: Option<Box<dyn Outlet>>,
+    state: FeedState,
+    first: bool,
+    window: Changes,
+    quota_left: Option<u64>,
+    body: BodyBuilder,
+    counts: FeedCounts,
+    withheld_by: BTreeMap<String, u64>,
+    upserts: Vec<Holding>,
+    withdrawals: Vec<EntityId>,
+    report: FeedReport,
+    started: Instant,
+}
+
+/// What happens to one entity.
+enum Step<'a> {
+    Send { rows: &'a EncodedRows, row: usize, holding: Option<Holding>, entity: EntityId },
+    Unaffected,
+    Withheld(&'static str),
+}
+
+impl Engine {
+    /// Releases and delivers everything this feed has waiting.
+    pub async fn release(&mut self, name: &str) -> Result<FeedReport, EngineError> {
+        let Some(mut pass) = self.begin(name).await? else {
+            return Err(EngineError::Internal(format!("feed {name} is not defined")));
+        };
+        self.deliver_waiting(&mut pass).await?;
+        if pass.state.sweep.is_some() {
+            self.sweep(&mut pass).await?;
+        } else {
+            self.delta(&mut pass).await?;
+        }
+        self.finish(pass).await
+    }
+
+    async fn begin(&mut self, name: &str) -> Result<Option<Pass>, EngineError> {
+        let Some(feed) = self.workspace.feeds.get(name).cloned() else { return Ok(None) };
+        let Some(register) = self.workspace.registers.get(&feed.register.value) else { return Ok(None) };
+        let today = self.clock.today(self.workspace.installation.zone);
+        let refused = in_force(&feed, today).err().map(|why| why.to_string());
+        let release =
+            Release::compile(&feed, register, &self.workspace.codes, today).map_err(EngineError::Definitions)?;
+        let now = self.clock.now();
+        let signer = super::premises::signer(&self.workspace, now)?;
+        let fields = release.fields().map(|(field, kind)| FeedField {
+            name: field.to_owned(),
+            title: register.field(field).map_or_else(String::new, |f| f.title.clone()),
+            kind,
+        });
+        let schema = FeedSchema::new(name, fields.collect(), signer.suite().digest())?;
+        let grant: [u8; 32] = Sha256::digest(self.workspace.files.get(&feed.file).map_or("", String::as_str)).into();
+        let decision = decision(&feed, &release, grant);
+        let mut state = self.store.feed(name).await?;
+        let horizon = self.store.horizon(&feed.register.value).await?;
+        let grant = if refused.is_some() { format!("ended:{}", hex(&grant)) } else { hex(&grant) };
+        let first = state.grant.is_none() || (state.sweep.is_some() && state.cursor == 0);
+        if state.grant.as_deref() != Some(&grant) {
+            state.grant = Some(grant);
+            state.sweep = Some((0, horizon));
+            state.part = 0;
+        }
+        let digest = hex(&Sha256::digest(schema.json().as_bytes()));
+        if state.schema.1.as_deref() != Some(&digest) {
+            state.schema = (state.schema.0 + 1, Some(digest));
+        }
+        let through = state.sweep.map_or(horizon, |(_, through)| through);
+        if let Some(why) = &refused {
+            self.store.audit(self.clock.now().timestamp_micros(), "feed.refused", &format!("{name}: {why}")).await?;
+        }
+        Ok(Some(Pass {
+            issuer: self.workspace.installation.issuer.clone(),
+            quota_left: self.quota_left(&feed, now).await?,
+            outlet: Some(super::premises::outlet(&self.workspace, &feed)),
+            release: refused.is_none().then_some(release),
+            decision,
+            body: BodyBuilder::new(&schema, state.seq.unsigned_abs() + 1),
+            schema_version: u32::try_from(state.schema.0).unwrap_or(u32::MAX),
+            schema,
+            signer,
+            first,
+            window: Changes { after: state.cursor, through },
+            counts: FeedCounts::default(),
+            withheld_by: BTreeMap::new(),
+            upserts: Vec::new(),
+            withdrawals: Vec::new(),
+            report: FeedReport {
+                feed: name.to_owned(),
+                status: if refused.is_some() { "refused" } else { "nothing new" },
+                why: refused,
+                counts: FeedCounts::default(),
+                batches: 0,
+                upserts: 0,
+                withdrawals: 0,
+                durable: 0,
+                seconds: 0.0,
+            },
+            feed,
+            state,
+            started: Instant::now(),
+        }))
+    }
+
+    /// Records the quota still allows today; `None` without a quota.
+    async fn quota_left(&mut self, feed: &Feed, now: DateTime<Utc>) -> Result<Option<u64>, EngineError> {
+        let Some(quota) = feed.delivery.quota else { return Ok(None) };
+        let midnight = now
+            .with_timezone(&self.workspace.installation.zone)
+            .date_naive()
+            .and_time(chrono::NaiveTime::MIN)
+            .and_local_timezone(self.workspace.installation.zone)
+            .earliest()
+            .map_or(0, |at| at.timestamp_micros());
+        let sent = self.store.sealed_since(&feed.name, midnight).await?;
+        Ok(Some(quota.0.saturating_sub(sent)))
+    }
+
+    /// After a crash or an outage the very same bytes go out again.
+    async fn deliver_waiting(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
+        loop {
+            let waiting = self.store.undelivered(&pass.feed.name).await?;
+            if waiting.is_empty() || pass.outlet.is_none() {
+                return Ok(());
+            }
+            for row in waiting {
+                let batch = SealedBatch {
+                    feed: pass.feed.name.clone(),
+                    seq: row.seq.unsigned_abs(),
+                    manifest_digest: Sha256::digest(&row.manifest).into(),
+                    body: row.body,
+                    manifest: row.manifest,
+                    signature: row.signature,
+                };
+                if !self.deliver(pass, &batch, row.records.unsigned_abs()).await? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Everything live and everything held, in entity order.
+    async fn sweep(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
+        let register = pass.feed.register.value.clone();
+        while let Some((after, _)) = pass.state.sweep {
+            self.check_stop()?;
+            let page = self.store.entities_after(&register, after, PAGE).await?;
+            let to = page.last.filter(|_| page.ids.len() as i64 == PAGE).unwrap_or(EntityId::MAX);
+            let held = self.holdings_between(&pass.feed.name, after, to).await?;
+            let gone = held.keys().copied().filter(|id| page.ids.binary_search(id).is_err()).collect();
+            if !self.send(pass, Snapshot { gone, ..page }, held).await? {
+                return Ok(());
+            }
+            if to == EntityId::MAX {
+                pass.state.cursor = pass.window.through;
+                self.seal_batch(pass, true).await?;
+                pass.state.sweep = None;
+                pass.state.part = 0;
+                return Ok(());
+            }
+            pass.state.sweep = pass.state.sweep.map(|(_, through)| (to, through));
+        }
+        Ok(())
+    }
+
+    async fn holdings_between(
+        &mut self,
+        feed: &str,
+        after: EntityId,
+        to: EntityId,
+    ) -> Result<HashMap<EntityId, HeldDigest>, EngineError> {
+        let mut held = HashMap::new();
+        let mut from = after;
+        loop {
+            let page = self.store.holdings_after(feed, from, PAGE).await?;
+            let Some(last) = page.last().map(|holding| holding.entity) else { return Ok(held) };
+            held.extend(page.into_iter().filter(|h| h.entity <= to).map(|h| (h.entity, h.held)));
+            if last >= to {
+                return Ok(held);
+            }
+            from = last;
+        }
+    }
+
+    /// What changed since the cursor, in entity order.
+    async fn delta(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
+        let register = pass.feed.register.value.clone();
+        let window = (pass.window.after, pass.window.through);
+        let mut from = 0;
+        while window.0 < window.1 {
+            self.check_stop()?;
+            let page = self.store.changed_between(&register, window, from, PAGE).await?;
+            let Some(last) = page.last else { break };
+            let looked_at: Vec<EntityId> = page.ids.iter().chain(&page.gone).copied().collect();
+            let held = self.store.held(&pass.feed.name, &looked_at).await?;
+            if !self.send(pass, page, held).await? {
+                return Ok(());
+            }
+            from = last;
+        }
+        pass.state.cursor = window.1;
+        self.seal_batch(pass, true).await
+    }
+
+    /// Puts what must go out into batches. False when the quota of the day is used up.
+    async fn send(
+        &mut self,
+        pass: &mut Pass,
+        page: Snapshot,
+        held: HashMap<EntityId, HeldDigest>,
+    ) -> Result<bool, EngineError> {
+        let encoded = encode(pass, &page, &held)?;
+        let mut steps = encoded.steps(&page);
+        steps.sort_unstable_by_key(|(entity, _)| *entity);
+        for (entity, step) in steps {
+            match step {
+                Step::Unaffected => {
+                    pass.counts.considered += 1;
+                    pass.counts.unaffected += 1;
+                }
+                Step::Withheld(rule) => {
+                    pass.counts.considered += 1;
+                    pass.counts.withheld += 1;
+                    *pass.withheld_by.entry(rule.to_owned()).or_default() += 1;
+                }
+                Step::Send { rows, row, holding, entity: id } => {
+                    if pass.quota_left == Some(0) {
+                        self.seal_batch(pass, false).await?;
+                        pass.report.status = "waiting";
+                        pass.report.why = Some("HL0610 the day's quota is used up; it resets at midnight".into());
+                        return Ok(false);
+                    }
+                    if !pass.body.has_room_for(rows, row, &pass.feed.delivery.batch) {
+                        self.seal_batch(pass, false).await?;
+                    }
+                    pass.counts.considered += 1;
+                    pass.body.push(rows, row)?;
+                    pass.counts.released += 1;
+                    pass.quota_left = pass.quota_left.map(|left| left - 1);
+                    match holding {
+                        Some(holding) => pass.upserts.push(holding),
+                        None => pass.withdrawals.push(id),
+                    }
+                }
+            }
+            if let Some((after, _)) = &mut pass.state.sweep {
+                *after = entity;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Seals what is in the body (if anything), keeps it with the feed's state, and hands it to the outlet.
+    async fn seal_batch(&mut self, pass: &mut Pass, last: bool) -> Result<(), EngineError> {
+        let records = pass.body.records();
+        let counts = std::mem::take(&mut pass.counts);
+        let withheld_by = std::mem::take(&mut pass.withheld_by);
+        pass.report.counts.add(&counts);
+        let now = self.clock.now();
+        let mut sealed = None;
+        let mut state = pass.state.clone();
+        if records > 0 {
+            let next = BodyBuilder::new(&pass.schema, state.seq.unsigned_abs() + 2);
+            let body = std::mem::replace(&mut pass.body, next).finish();
+            state.seq += 1;
+            state.part += 1;
+            let heading = pass.heading(&state, (now, last), RowCounts {
+                considered: counts.considered,
+                released: counts.released,
+                unaffected: counts.unaffected,
+                withheld: withheld_by,
+            })?;
+            let kind = heading.kind;
+            let batch = seal(heading, body, &pass.signer)?;
+            state.previous = Some(hex(&batch.manifest_digest));
+            let row = BatchRow {
+                seq: state.seq,
+                kind: if kind == Kind::Snapshot { "snapshot" } else { "delta" }.to_owned(),
+                body: batch.body.clone(),
+                manifest: batch.manifest.clone(),
+                signature: batch.signature.clone(),
+                manifest_digest: hex(&batch.manifest_digest),
+                records: records as i64,
+            };
+            sealed = Some((batch, row));
+        }
+        let mut kept = state.clone();
+        if last {
+            kept.sweep = None;
+            kept.part = 0;
+        }
+        let (batch, row) = sealed.map_or((None, None), |(batch, row)| (Some(batch), Some(row)));
+        pass.report.upserts += pass.upserts.len() as u64;
+        pass.report.withdrawals += pass.withdrawals.len() as u64;
+        let set = SealSet {
+            feed: pass.feed.name.clone(),
+            state: kept,
+            batch: row,
+            upserts: std::mem::take(&mut pass.upserts),
+            withdrawals: std::mem::take(&mut pass.withdrawals),
+            counts,
+            at: now.timestamp_micros(),
+        };
+        self.store.seal(set).await?;
+        pass.state = state;
+        if let Some(batch) = batch {
+            pass.report.batches += 1;
+            if pass.report.status == "nothing new" {
+                pass.report.status = "released";
+            }
+            self.deliver(pass, &batch, records as u64).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands one batch to the outlet. False when the outlet does not take batches now; the rest waits in order.
+    async fn deliver(&mut self, pass: &mut Pass, batch: &SealedBatch, records: u64) -> Result<bool, EngineError> {
+        let Some(outlet) = &pass.outlet else { return Ok(false) };
+        match outlet.deliver(batch).await {
+            Ok(Delivered::Durable) => {
+                self.store.mark_durable(&batch.feed, batch.seq as i64).await?;
+                pass.report.durable += records;
+                self.progress.records(&batch.feed, records);
+                Ok(true)
+            }
+            Ok(Delivered::Accepted) => Ok(true),
+            Err(error) if error.disposition() == Disposition::Retry => {
+                pass.report.status = "waiting";
+                pass.report.why = Some(error.to_string());
+                pass.outlet = None;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn finish(&mut self, pass: Pass) -> Result<FeedReport, EngineError> {
+        let Pass { mut report, started, .. } = pass;
+        report.seconds = started.elapsed().as_secs_f64();
+        if !report.counts.balanced() {
+            return Err(EngineError::Unbalanced { register: format!("feed {}", report.feed) });
+        }
+        let detail = format!("{}: {}, {} batches, {} records", report.feed, report.status, report.batches, report.counts.released);
+        let at = self.now();
+        self.store.audit(at, "feed.release", &detail).await?;
+        self.progress.done();
+        Ok(report)
+    }
+}
+
+impl Pass {
+    fn heading(
+        &self,
+        state: &FeedState,
+        (now, last): (DateTime<Utc>, bool),
+        rows: RowCounts,
+    ) -> Result<Heading, EngineError> {
+        let previous = match &state.previous {
+            None => None,
+            Some(text) => Some(
+                crate::crypto::digest_from_hex(text)
+                    .ok_or_else(|| EngineError::Internal("a stored manifest digest does not read".into()))?,
+            ),
+        };
+        let snapshot = self.first;
+        Ok(Heading {
+            feed: self.feed.name.clone(),
+            seq: state.seq.unsigned_abs(),
+            kind: if snapshot { Kind::Snapshot } else { Kind::Delta },
+            part: snapshot.then_some(Part { n: state.part.unsigned_abs(), last }),
+            issuer: self.issuer.clone(),
+            subscriber: self.feed.subscriber.clone(),
+            created_at: now,
+            register: self.feed.register.value.clone(),
+            schema_version: self.schema_version,
+            previous,
+            changes: self.window,
+            decision: Decision { rows, ..self.decision.clone() },
+        })
+    }
+}
+
+/// A page encoded: fresh records, records under the version held, and withdrawals.
+struct Encoded {
+    /// For each released row: its index among `rows.ids`.
+    kept: Vec<u32>,
+    /// Released rows under their present version, in `kept` order.
+    present: EncodedRows,
+    /// For released rows that are held: whether the record under the held version is what is held.
+    unchanged: Vec<bool>,
+    /// Ids and versions of the page.
+    withdrawn: EncodedRows,
+    withdrawn_ids: Vec<EntityId>,
+    withheld: Vec<EntityId>,
+    unaffected_gone: Vec<EntityId>,
+}
+
+fn encode(pass: &Pass, page: &Snapshot, held: &HashMap<EntityId, HeldDigest>) -> Result<Encoded, EngineError> {
+    let (kept, rows) = match &pass.release {
+        Some(release) => {
+            let released = release.apply(&page.rows);
+            (released.kept, released.rows)
+        }
+        None => (Vec::new(), no_rows(&pass.schema)),
+    };
+    let ids: Vec<EntityId> = kept.iter().map(|&i| page.ids[i as usize]).collect();
+    let versions: Vec<i64> = kept.iter().map(|&i| page.versions[i as usize]).collect();
+    let present = pass.schema.encode_upserts(&ids, &versions, &rows)?;
+    let mut unchanged = vec![false; ids.len()];
+    if ids.iter().any(|id| held.contains_key(id)) {
+        let as_held: Vec<i64> =
+            ids.iter().zip(&versions).map(|(id, version)| held.get(id).map_or(*version, |h| h.version)).collect();
+        let compared = pass.schema.encode_upserts(&ids, &as_held, &rows)?;
+        for ((id, digest), same) in ids.iter().zip(compared.digests()).zip(&mut unchanged) {
+            *same = held.get(id).is_some_and(|held| held.digest == *digest);
+        }
+    }
+    let left: Vec<EntityId> = page.ids.iter().copied().filter(|id| ids.binary_search(id).is_err()).collect();
+    let withdrawn: Vec<(EntityId, i64)> =
+        left.iter().chain(&page.gone).filter_map(|id| held.get(id).map(|held| (*id, held.version))).collect();
+    Ok(Encoded {
+        kept,
+        present,
+        unchanged,
+        withdrawn: pass.schema.encode_withdrawals(&withdrawn),
+        withdrawn_ids: withdrawn.into_iter().map(|(id, _)| id).collect(),
+        withheld: left.into_iter().filter(|id| !held.contains_key(id)).collect(),
+        unaffected_gone: page.gone.iter().copied().filter(|id| !held.contains_key(id)).collect(),
+    })
+}
+
+/// No row of this schema.
+fn no_rows(schema: &FeedSchema) -> RecordBatch {
+    let fields: Vec<Field> =
+        schema.fields().iter().map(|field| Field::new(&field.name, field.kind.arrow(), true)).collect();
+    RecordBatch::new_empty(Arc::new(Schema::new(fields)))
+}
+
+impl Encoded {
+    fn steps<'a>(&'a self, page: &Snapshot) -> Vec<(EntityId, Step<'a>)> {
+        let sent = self.kept.iter().enumerate().map(|(row, &i)| {
+            let (entity, version) = (page.ids[i as usize], page.versions[i as usize]);
+            if self.unchanged[row] {
+                return (entity, Step::Unaffected);
+            }
+            let held = HeldDigest { version, digest: self.present.digests()[row] };
+            let holding = Some(Holding { entity, held });
+            (entity, Step::Send { rows: &self.present, row, holding, entity })
+        });
+        let withdrawn = self.withdrawn_ids.iter().enumerate().map(|(row, &entity)| {
+            (entity, Step::Send { rows: &self.withdrawn, row, holding: None, entity })
+        });
+        let withheld = self.withheld.iter().map(|&entity| (entity, Step::Withheld("row filter")));
+        let unaffected = self.unaffected_gone.iter().map(|&entity| (entity, Step::Unaffected));
+        sent.chain(withdrawn).chain(withheld).chain(unaffected).collect()
+    }
+}
+
+/// What every manifest of this pass says about the grant; row counts differ from batch to batch.
+fn decision(feed: &Feed, release: &Release, grant: [u8; 32]) -> Decision {
+    let (mut released, mut masked, mut withheld) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    for (field, decision) in release.decisions() {
+        match decision {
+            FieldDecision::Released => released.push(field.clone()),
+            FieldDecision::Masked(how) => {
+                masked.insert(field.clone(), how.clone());
+            }
+            FieldDecision::Withheld(why) => {
+                withheld.insert(field.clone(), why.to_string());
+            }
+        }
+    }
+    Decision {
+        grant: feed.name.clone(),
+        grant_digest: HexDigest(grant),
+        purpose: feed.purpose.clone(),
+        basis: feed.basis.clone(),
+        approved: feed.approved.as_ref().and_then(|approved| approved.number.clone()),
+        released,
+        masked,
+        withheld,
+        rows: RowCounts { considered: 0, released: 0, unaffected: 0, withheld: BTreeMap::new() },
+    }
+}

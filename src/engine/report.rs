@@ -1,0 +1,100 @@
+//! What a run did, for people and programs.
+
+use serde::Serialize;
+
+use crate::store::{ChunkCounts, RunStatus};
+
+/// One pipeline's run.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// Pipeline.
+    pub pipeline: String,
+    /// Run id in the store.
+    pub run: i64,
+    /// `succeeded`, `held`, `failed`, `unbalanced`.
+    pub status: &'static str,
+    /// Code and message, when not succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Files in the order they were taken.
+    pub files: Vec<FileReport>,
+    /// Per register.
+    pub registers: Vec<RegisterReport>,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// One file of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct FileReport {
+    /// Name as the source lists it.
+    pub name: String,
+    /// `taken`, `unchanged` (taken before), `held`, `failed`, `writing` (left alone: still being written).
+    pub outcome: &'static str,
+    /// Why, when held or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Rows read in this run.
+    pub rows: u64,
+}
+
+/// One register's counts of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct RegisterReport {
+    /// Register.
+    pub register: String,
+    /// Counts.
+    #[serde(flatten)]
+    pub counts: ChunkCounts,
+    /// Whether both ledger equations hold.
+    pub balanced: bool,
+    /// Quarantined rows by `column:code`, most first.
+    pub quarantined_by: Vec<(String, u64)>,
+    /// Repairs by `column:code`, most first.
+    pub notes_by: Vec<(String, u64)>,
+}
+
+impl RunReport {
+    /// The process exit code this run asks for: 0 done, 1 failed, 3 held or quarantined, 4 unbalanced.
+    pub fn exit_code(&self) -> u8 {
+        if self.status == RunStatus::Unbalanced.name() {
+            4
+        } else if self.status == RunStatus::Failed.name() {
+            1
+        } else if self.status == RunStatus::Held.name() || self.set_aside() > 0 {
+            3
+        } else {
+            0
+        }
+    }
+
+    /// Rows quarantined or undecodable.
+    pub fn set_aside(&self) -> u64 {
+        self.registers.iter().map(|register| register.counts.quarantined + register.counts.undecodable).sum()
+    }
+}
+
+/// One feed's release and delivery.
+#[derive(Debug, Clone, Serialize)]
+pub struct FeedReport {
+    /// Feed.
+    pub feed: String,
+    /// `released`, `nothing new`, `refused`, `waiting` (the outlet does not take batches now).
+    pub status: &'static str,
+    /// Why, when refused or waiting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Considered, released, unaffected, withheld.
+    #[serde(flatten)]
+    pub counts: crate::store::FeedCounts,
+    /// Batches sealed.
+    pub batches: u64,
+    /// Upserts among the released.
+    pub upserts: u64,
+    /// Withdrawals among the released.
+    pub withdrawals: u64,
+    /// Records that became durable with the outlet.
+    pub durable: u64,
+    /// Wall time.
+    pub seconds: f64,
+}

@@ -1,0 +1,167 @@
+//! Rows of a chunk as the engine sees them: the source's key, a digest to recognise what has not changed, cells.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, AsArray, BooleanArray, Date32Array, Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
+use arrow::record_batch::RecordBatch;
+use sha2::{Digest, Sha256};
+
+use crate::linking::{Row, SourceKey};
+use crate::mapping::Mapped;
+use crate::record::Value;
+
+/// Key and digest of every row of a chunk.
+#[derive(Debug)]
+pub(super) struct Identified {
+    /// The contracted key cells, joined by U+001F; the digest of the row where they are blank or not contracted.
+    pub(super) keys: Vec<SourceKey>,
+    /// First eight bytes of SHA-256 over all cells.
+    pub(super) digests: Vec<i64>,
+}
+
+/// Names every row; `key` holds column indexes.
+pub(super) fn identify(rows: &RecordBatch, key: &[usize]) -> Identified {
+    let columns: Vec<&StringArray> = rows.columns().iter().map(|column| column.as_string::<i32>()).collect();
+    let mut keys = Vec::with_capacity(rows.num_rows());
+    let mut digests = Vec::with_capacity(rows.num_rows());
+    let mut packed = Vec::new();
+    for row in 0..rows.num_rows() {
+        packed.clear();
+        for column in &columns {
+            let cell = (!column.is_null(row)).then(|| column.value(row));
+            packed.extend_from_slice(&cell.map_or(u32::MAX, |text| text.len() as u32).to_le_bytes());
+            packed.extend_from_slice(cell.unwrap_or("").as_bytes());
+        }
+        let digest = leading(&Sha256::digest(&packed));
+        digests.push(digest);
+        keys.push(source_key(&columns, key, row).unwrap_or_else(|| format!("row:{digest:016x}").into()));
+    }
+    Identified { keys, digests }
+}
+
+/// The same digest under another mapping is another digest, so that a changed mapping looks at every row again.
+pub(super) fn under_mapping(digest: i64, version: &str) -> i64 {
+    digest ^ leading(&Sha256::digest(version.as_bytes()))
+}
+
+/// First eight bytes of a digest.
+pub(super) fn leading(digest: &[u8]) -> i64 {
+    i64::from_le_bytes(std::array::from_fn(|i| digest.get(i).copied().unwrap_or(0)))
+}
+
+fn source_key(columns: &[&StringArray], key: &[usize], row: usize) -> Option<SourceKey> {
+    let cells = key.iter().map(|&i| {
+        let column = columns.get(i)?;
+        let cell = if column.is_null(row) { "" } else { column.value(row).trim() };
+        Some(cell)
+    });
+    let cells: Vec<&str> = cells.collect::<Option<_>>()?;
+    if cells.iter().all(|cell| cell.is_empty()) {
+        return None;
+    }
+    if let [only] = cells.as_slice() {
+        return Some(Arc::from(*only));
+    }
+    Some(cells.join("\u{1f}").into())
+}
+
+/// One row's cells as a JSON object, for quarantine.
+pub(super) fn cells_json(rows: &RecordBatch, row: usize) -> String {
+    let mut cells = serde_json::Map::new();
+    for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
+        let column = column.as_string::<i32>();
+        let cell = (!column.is_null(row)).then(|| column.value(row).to_owned());
+        cells.insert(field.name().clone(), cell.map_or(serde_json::Value::Null, serde_json::Value::String));
+    }
+    serde_json::Value::Object(cells).to_string()
+}
+
+/// Mapped columns → rows of `width` register fields; `fields` says which field each column is.
+pub(super) fn register_rows(mapped: &Mapped, fields: &[usize], width: usize) -> Vec<Row> {
+    let mut rows: Vec<Row> = vec![vec![None; width]; mapped.claims.num_rows()];
+    for (column, &field) in mapped.claims.columns().iter().zip(fields) {
+        let cells = Cells::of(column.as_ref());
+        for (i, row) in rows.iter_mut().enumerate() {
+            row[field] = cells.get(i);
+        }
+    }
+    rows
+}
+
+/// A typed column, one value at a time.
+enum Cells<'a> {
+    Text(&'a StringArray),
+    Integer(&'a Int64Array),
+    Decimal(&'a Decimal128Array),
+    Date(&'a Date32Array),
+    Timestamp(&'a TimestampMicrosecondArray),
+    Boolean(&'a BooleanArray),
+}
+
+impl<'a> Cells<'a> {
+    fn of(column: &'a dyn Array) -> Self {
+        use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
+        match column.data_type() {
+            DataType::Int64 => Self::Integer(column.as_primitive::<Int64Type>()),
+            DataType::Decimal128(..) => Self::Decimal(column.as_primitive::<Decimal128Type>()),
+            DataType::Date32 => Self::Date(column.as_primitive::<Date32Type>()),
+            DataType::Timestamp(..) => Self::Timestamp(column.as_primitive::<TimestampMicrosecondType>()),
+            DataType::Boolean => Self::Boolean(column.as_boolean()),
+            _ => Self::Text(column.as_string::<i32>()),
+        }
+    }
+
+    fn get(&self, row: usize) -> Option<Value> {
+        match self {
+            Self::Text(c) => (!c.is_null(row)).then(|| Value::Text(c.value(row).to_owned())),
+            Self::Integer(c) => (!c.is_null(row)).then(|| Value::Integer(c.value(row))),
+            Self::Decimal(c) => (!c.is_null(row)).then(|| Value::Decimal(c.value(row))),
+            Self::Date(c) => (!c.is_null(row)).then(|| Value::Date(c.value(row))),
+            Self::Timestamp(c) => (!c.is_null(row)).then(|| Value::Timestamp(c.value(row))),
+            Self::Boolean(c) => (!c.is_null(row)).then(|| Value::Boolean(c.value(row))),
+        }
+    }
+}
+
+/// Lower-case hex.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        write!(out, "{byte:02x}").expect("writing to a string cannot fail");
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::ArrayRef;
+
+    use super::*;
+
+    fn rows(cells: &[(&str, Option<&str>)]) -> RecordBatch {
+        let column = |pick: fn(&(&str, Option<&str>)) -> Option<String>| -> ArrayRef {
+            Arc::new(StringArray::from(cells.iter().map(pick).collect::<Vec<_>>()))
+        };
+        RecordBatch::try_from_iter([
+            ("代码", column(|c| Some(c.0.to_owned()))),
+            ("名称", column(|c| c.1.map(str::to_owned))),
+        ])
+        .unwrap()
+    }
+
+    #[test]
+    fn a_row_is_named_by_its_key_cells_or_by_itself() {
+        let named = identify(&rows(&[(" A ", Some("x")), ("", Some("x")), ("A", None)]), &[0]);
+        assert_eq!(&*named.keys[0], "A");
+        assert!(named.keys[1].starts_with("row:"));
+        assert_ne!(named.digests[0], named.digests[2], "null is not blank");
+    }
+
+    #[test]
+    fn cells_that_run_together_do_not_look_alike() {
+        let named = identify(&rows(&[("ab", Some("c")), ("a", Some("bc"))]), &[]);
+        assert_ne!(named.digests[0], named.digests[1]);
+    }
+}

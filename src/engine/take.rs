@@ -1,0 +1,380 @@
+//! One chunk into one register: recognise, map, link, absorb.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{AsArray, UInt32Array};
+use arrow::compute::take_record_batch;
+use roaring::RoaringTreemap;
+
+use super::EngineError;
+use super::flow::{Flow, Lane};
+use super::intake::Prepared;
+use super::rows::{cells_json, leading, register_rows, under_mapping};
+use crate::decode::Decoded;
+use crate::linking::{
+    Absorbed, Candidate, Chunk, Claim, ClaimId, Departure, Effect, EntityId, Incoming, Origin, Resolution, absorb,
+    resolve,
+};
+use crate::mapping::{Mapped, Reason};
+use crate::record::Value;
+use crate::store::{ChunkCounts, ClaimChange, Quarantined, Recalled, RecalledClaim, RegisterPart, Store};
+
+/// Where a chunk comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Passage {
+    /// Run.
+    pub(super) run: i64,
+    /// File; 0 for none.
+    pub(super) file: i64,
+    /// Business time of rows without their own, microseconds.
+    pub(super) at: i64,
+    /// Whether this lane also stores what could not be decoded (one lane of several does).
+    pub(super) keeps_undecodable: bool,
+    /// Whether earlier runs left open quarantine entries that a good row may settle.
+    pub(super) heals: bool,
+}
+
+/// What is known about one row of the chunk before it is mapped.
+struct Row {
+    /// The stored claim it continues.
+    claim: Option<RecalledClaim>,
+    occurrence: i64,
+    digest: i64,
+}
+
+/// Works out everything a chunk changes in one register. `seen` collects the claims this file has shown.
+pub(super) async fn take(
+    store: &mut dyn Store,
+    flow: &Flow,
+    (lane_index, passage): (usize, Passage),
+    prepared: &Prepared,
+    seen: &mut RoaringTreemap,
+) -> Result<(RegisterPart, usize), EngineError> {
+    let lane = &flow.lanes[lane_index];
+    let recalled = store.recall(lane.stream, &prepared.named.keys).await?;
+    let mut part = empty_part(flow, lane, store.next_ids().await?);
+    let rows = match_claims(prepared, &recalled, lane, seen);
+    let todo: Vec<u32> = (0..rows.len())
+        .filter(|&i| rows[i].claim.is_none_or(|claim| claim.digest != rows[i].digest))
+        .map(|i| i as u32)
+        .collect();
+    part.seen.extend(rows.iter().filter_map(|row| row.claim.map(|claim| claim.id)));
+    part.counts.unchanged = (rows.len() - todo.len()) as u64;
+    let mapped = map(lane, prepared, lane_index, &todo)?;
+    let filtered = left_out(&todo, &mapped);
+    let departures: Vec<Departure> = filtered
+        .iter()
+        .filter_map(|&i| rows[i as usize].claim)
+        .map(|claim| Departure { claim: claim.id, entity: claim.entity })
+        .collect();
+    let incoming = incoming(flow, lane, prepared, (&rows, &mapped), (passage, &mut part));
+    part.seen.extend(incoming.iter().filter(|i| i.previous.is_none()).map(|i| i.claim.id));
+    seen.extend(part.seen.iter().map(|id| id.unsigned_abs()));
+    link(store, lane, incoming, &departures, &mut part).await?;
+    for (change, &i) in part.claims.iter_mut().zip(&mapped.rows) {
+        change.digest = rows[i as usize].digest;
+    }
+    part.departed = departures.iter().map(|departure| departure.claim).collect();
+    if passage.heals {
+        part.healed = mapped.rows.iter().map(|&i| prepared.named.keys[i as usize].clone()).collect();
+    }
+    set_aside(lane, prepared, &mapped, passage, &mut part);
+    count(&prepared.decoded, &mapped, filtered.len(), &mut part);
+    Ok((part, todo.len()))
+}
+
+/// Claims that a full extract no longer shows, taken back.
+pub(super) async fn retract(
+    store: &mut dyn Store,
+    flow: &Flow,
+    lane: &Lane,
+    departures: &[Departure],
+) -> Result<RegisterPart, EngineError> {
+    let mut part = empty_part(flow, lane, store.next_ids().await?);
+    link(store, lane, Vec::new(), departures, &mut part).await?;
+    part.departed = departures.iter().map(|departure| departure.claim).collect();
+    part.counts.retracted = departures.len() as u64;
+    Ok(part)
+}
+
+fn empty_part(flow: &Flow, lane: &Lane, next_ids: (ClaimId, EntityId)) -> RegisterPart {
+    RegisterPart {
+        register: lane.register.clone(),
+        dataset: flow.from.to_string(),
+        stream: lane.stream,
+        mapping: lane.version.clone(),
+        layout: lane.layout.clone(),
+        absorbed: Absorbed::default(),
+        claims: Vec::new(),
+        departed: Vec::new(),
+        new_keys: Vec::new(),
+        seen: Vec::new(),
+        healed: Vec::new(),
+        quarantined: Vec::new(),
+        counts: ChunkCounts::default(),
+        codes: Vec::new(),
+        next_ids,
+    }
+}
+
+/// For every row the stored claim it continues: of the claims of its key that this extract has not shown yet, the one
+/// with the same digest, else the first; beyond them the row is a further occurrence.
+fn match_claims(prepared: &Prepared, recalled: &[Recalled], lane: &Lane, seen: &RoaringTreemap) -> Vec<Row> {
+    let mut used: BTreeSet<ClaimId> = BTreeSet::new();
+    let mut further: HashMap<&str, i64> = HashMap::new();
+    let version = &lane.version;
+    let mut rows = Vec::with_capacity(recalled.len());
+    for (i, of_key) in recalled.iter().enumerate() {
+        let digest = under_mapping(prepared.named.digests[i], version);
+        let free = || of_key.claims.iter().filter(|c| !seen.contains(c.id.unsigned_abs()) && !used.contains(&c.id));
+        let claim = free().find(|claim| claim.digest == digest).or_else(|| free().next()).copied();
+        let occurrence = match claim {
+            Some(claim) => {
+                used.insert(claim.id);
+                claim.occurrence
+            }
+            None => {
+                let stored = of_key.claims.last().map_or(-1, |claim| claim.occurrence);
+                let last = further.entry(&prepared.named.keys[i]).or_insert(stored);
+                *last += 1;
+                *last
+            }
+        };
+        rows.push(Row { claim, occurrence, digest });
+    }
+    rows
+}
+
+/// The chunk's rows in `todo`, mapped; indexes are those of the whole chunk.
+fn map(lane: &Lane, prepared: &Prepared, lane_index: usize, todo: &[u32]) -> Result<Mapped, EngineError> {
+    let whole = prepared.decoded.rows.num_rows();
+    let ahead = prepared.mapped.as_ref().and_then(|mapped| mapped.get(lane_index));
+    let damaged = |error: arrow::error::ArrowError| EngineError::Internal(error.to_string());
+    if let Some(mapped) = ahead {
+        let wanted: Vec<bool> = {
+            let mut wanted = vec![false; whole];
+            todo.iter().for_each(|&i| wanted[i as usize] = true);
+            wanted
+        };
+        let keep = |i: &u32| wanted[*i as usize];
+        let kept: Vec<u32> = (0..mapped.rows.len() as u32).filter(|&n| keep(&mapped.rows[n as usize])).collect();
+        let claims = if kept.len() == mapped.rows.len() {
+            mapped.claims.clone()
+        } else {
+            take_record_batch(&mapped.claims, &UInt32Array::from(kept.clone())).map_err(damaged)?
+        };
+        return Ok(Mapped {
+            claims,
+            rows: kept.iter().map(|&n| mapped.rows[n as usize]).collect(),
+            refused: mapped.refused.iter().filter(|(i, _)| keep(i)).cloned().collect(),
+            filtered: mapped.filtered,
+            notes: mapped.notes.iter().filter(|note| wanted[note.row]).cloned().collect(),
+        });
+    }
+    let rows = take_record_batch(&prepared.decoded.rows, &UInt32Array::from(todo.to_vec())).map_err(damaged)?;
+    let mut mapped = lane.mapping.apply(&rows);
+    mapped.rows.iter_mut().for_each(|i| *i = todo[*i as usize]);
+    mapped.refused.iter_mut().for_each(|(i, _)| *i = todo[*i as usize]);
+    mapped.notes.iter_mut().for_each(|note| note.row = todo[note.row] as usize);
+    Ok(mapped)
+}
+
+/// Rows in `todo` that are neither mapped nor refused: the mapping's `where` left them out.
+fn left_out(todo: &[u32], mapped: &Mapped) -> Vec<u32> {
+    let refused: BTreeSet<u32> = mapped.refused.iter().map(|(i, _)| *i).collect();
+    let mut kept = mapped.rows.iter().peekable();
+    let mut out = Vec::new();
+    for &i in todo {
+        if kept.next_if(|&&row| row == i).is_none() && !refused.contains(&i) {
+            out.push(i);
+        }
+    }
+    out
+}
+
+fn incoming(
+    flow: &Flow,
+    lane: &Lane,
+    prepared: &Prepared,
+    (rows, mapped): (&[Row], &Mapped),
+    (passage, part): (Passage, &mut RegisterPart),
+) -> Vec<Incoming> {
+    let updated = flow.updated.map(|column| prepared.decoded.rows.column(column).as_string::<i32>());
+    let values = register_rows(mapped, &lane.fields, lane.width);
+    let mut incoming = Vec::with_capacity(values.len());
+    for (&i, values) in mapped.rows.iter().zip(values) {
+        let i = i as usize;
+        let row = &rows[i];
+        let id = row.claim.map_or(part.next_ids.0, |claim| claim.id);
+        if row.claim.is_none() {
+            part.next_ids.0 += 1;
+        }
+        let own_time = updated.and_then(|column| {
+            use arrow::array::Array;
+            if column.is_null(i) { None } else { business_time(column.value(i)) }
+        });
+        let claim = Claim {
+            id,
+            stream: lane.stream,
+            key: Arc::clone(&prepared.named.keys[i]),
+            occurrence: row.occurrence,
+            updated: own_time.unwrap_or(passage.at),
+            values,
+            origin: Origin {
+                file: passage.file,
+                row: i64::try_from(prepared.decoded.places[i].row).unwrap_or(i64::MAX),
+                run: passage.run,
+            },
+        };
+        incoming.push(Incoming { claim, previous: row.claim.map(|claim| claim.entity) });
+    }
+    incoming
+}
+
+/// 更新时间 in microseconds, if it reads as a time.
+fn business_time(text: &str) -> Option<i64> {
+    crate::mapping::values::cn_timestamp(text).ok()?.value.map(|at| at.timestamp_micros())
+}
+
+async fn link(
+    store: &mut dyn Store,
+    lane: &Lane,
+    incoming: Vec<Incoming>,
+    departures: &[Departure],
+    part: &mut RegisterPart,
+) -> Result<(), EngineError> {
+    let previous: BTreeSet<EntityId> =
+        incoming.iter().filter_map(|i| i.previous).chain(departures.iter().map(|d| d.entity)).collect();
+    let previous: Vec<EntityId> = previous.into_iter().collect();
+    let mut before = store.before(&lane.register, &previous).await?;
+    let candidates: Vec<Candidate> = incoming
+        .iter()
+        .map(|row| Candidate {
+            keys: lane.key_fields.iter().map(|&field| key_text(&row.claim, field)).collect(),
+            sole_home: row.previous.filter(|home| before.get(home).is_some_and(|b| b.claims.len() == 1)),
+        })
+        .collect();
+    let keys: Vec<(usize, Arc<str>)> = candidates
+        .iter()
+        .flat_map(|c| c.keys.iter().enumerate().filter_map(|(kind, key)| Some((kind, key.clone()?))))
+        .collect();
+    let known = if keys.is_empty() { crate::linking::Known::default() } else { store.known(&lane.register, &keys).await? };
+    let first_new = part.next_ids.1;
+    let mut resolution = resolve(&candidates, known, first_new);
+    part.next_ids.1 = resolution.next_entity;
+    let missing = existing_entities(&resolution, first_new, &before);
+    before.extend(store.before(&lane.register, &missing).await?);
+    part.new_keys = std::mem::take(&mut resolution.new_keys);
+    let conflicts = resolution.placements.iter().filter(|placement| placement.conflict).count();
+    if conflicts > 0 {
+        part.codes.push(("note", "identity:key_conflict".into(), conflicts as u64));
+        part.counts.notes += conflicts as u64;
+    }
+    part.claims = incoming
+        .iter()
+        .zip(&resolution.placements)
+        .map(|(incoming, placement)| ClaimChange::new(&incoming.claim, &lane.layout, placement.entity, incoming.previous.is_some()))
+        .collect();
+    let chunk = Chunk {
+        incoming,
+        resolution: &resolution,
+        departures,
+        before,
+        key_fields: &lane.key_fields,
+        first_new,
+    };
+    part.absorbed = absorb(chunk, &lane.survivorship);
+    let added: BTreeSet<(usize, &Arc<str>)> = part.new_keys.iter().map(|(kind, value, _)| (*kind, value)).collect();
+    part.absorbed.dropped_keys.retain(|(kind, value)| !added.contains(&(*kind, value)));
+    Ok(())
+}
+
+fn key_text(claim: &Claim, field: usize) -> Option<Arc<str>> {
+    match &claim.values[field] {
+        Some(Value::Text(text)) => Some(Arc::from(text.as_str())),
+        _ => None,
+    }
+}
+
+fn existing_entities(
+    resolution: &Resolution,
+    first_new: EntityId,
+    before: &HashMap<EntityId, crate::linking::Before>,
+) -> Vec<EntityId> {
+    let placed = resolution.placements.iter().map(|placement| placement.entity);
+    let merged = resolution.merged.iter().flat_map(|(&loser, &winner)| [loser, winner]);
+    let wanted: BTreeSet<EntityId> =
+        placed.chain(merged).filter(|id| *id < first_new && !before.contains_key(id)).collect();
+    wanted.into_iter().collect()
+}
+
+/// Refused rows and, in one lane, undecodable ones.
+fn set_aside(lane: &Lane, prepared: &Prepared, mapped: &Mapped, passage: Passage, part: &mut RegisterPart) {
+    let decoded = &prepared.decoded;
+    for (i, reasons) in &mapped.refused {
+        let i = *i as usize;
+        part.quarantined.push(Quarantined {
+            register: Some(lane.register.clone()),
+            place: decoded.places[i],
+            key: Some(prepared.named.keys[i].clone()),
+            raw: decoded.raw_row(i).to_vec(),
+            cells: Some(cells_json(&decoded.rows, i)),
+            reasons: reasons.clone(),
+            digest: prepared.named.digests[i],
+        });
+    }
+    if passage.keeps_undecodable {
+        part.quarantined.extend(decoded.undecodable.iter().map(|bad| Quarantined {
+            register: None,
+            place: bad.place,
+            key: None,
+            raw: bad.raw.clone(),
+            cells: None,
+            reasons: vec![Reason { column: String::new(), code: bad.code.to_owned(), line: 0 }],
+            digest: undecodable_digest(bad),
+        }));
+    }
+}
+
+fn undecodable_digest(bad: &crate::decode::Undecodable) -> i64 {
+    use sha2::{Digest, Sha256};
+    leading(&Sha256::digest(&bad.raw))
+}
+
+fn count(decoded: &Decoded, mapped: &Mapped, filtered: usize, part: &mut RegisterPart) {
+    let mut by_code: BTreeMap<(&'static str, String), u64> = BTreeMap::new();
+    for (_, reasons) in &mapped.refused {
+        let first: BTreeSet<String> = reasons.iter().map(|reason| format!("{}:{}", reason.column, reason.code)).collect();
+        for code in first {
+            *by_code.entry(("quarantined", code)).or_default() += 1;
+        }
+    }
+    for bad in &decoded.undecodable {
+        *by_code.entry(("quarantined", bad.code.to_owned())).or_default() += 1;
+    }
+    for note in &mapped.notes {
+        *by_code.entry(("note", format!("{}:{}", note.column, note.code))).or_default() += 1;
+    }
+    for (_, column, code) in &decoded.notes {
+        *by_code.entry(("note", format!("{column}:{code}"))).or_default() += 1;
+    }
+    part.codes.extend(by_code.into_iter().map(|((kind, code), n)| (kind, code, n)));
+    let counts = &mut part.counts;
+    counts.undecodable = decoded.undecodable.len() as u64;
+    counts.filtered = filtered as u64 + decoded.dropped;
+    counts.quarantined = mapped.refused.len() as u64;
+    counts.read = decoded.rows.num_rows() as u64 + counts.undecodable + decoded.dropped;
+    counts.notes += (mapped.notes.len() + decoded.notes.len()) as u64;
+    counts.retracted = part.departed.len() as u64;
+    // Counted on the mapping's side, before linking: the ledger compares it with what linking counts below.
+    counts.mapped = mapped.rows.len() as u64 + counts.unchanged;
+    for effect in &part.absorbed.effects {
+        match effect {
+            Effect::New => counts.new += 1,
+            Effect::Changed => counts.changed += 1,
+            Effect::Unchanged => counts.unchanged += 1,
+            Effect::Superseded => counts.superseded += 1,
+        }
+    }
+}

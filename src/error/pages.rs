@@ -1,0 +1,113 @@
+//! The page behind every code: cause, what to do, what not to do. The files are `docs/errors/HLnnnn.md`.
+//!
+//! Guarantees (by test): every code that the program can print has a page, and every page has a code.
+
+/// One page, as `huiliu explain CODE` prints it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// `HL` and four digits.
+    pub code: &'static str,
+    /// Markdown.
+    pub text: &'static str,
+}
+
+impl Page {
+    /// The heading without the code.
+    pub fn title(&self) -> &'static str {
+        let heading = self.text.lines().next().unwrap_or_default();
+        heading.split_once(" — ").map_or(heading, |(_, title)| title)
+    }
+}
+
+macro_rules! pages {
+    ($($code:literal)*) => {
+        &[$(Page { code: $code, text: include_str!(concat!("../../docs/errors/", $code, ".md")) }),*]
+    };
+}
+
+/// Every page, by code.
+pub const PAGES: &[Page] = pages![
+    "HL0101" "HL0102" "HL0103" "HL0104" "HL0105" "HL0106" "HL0107" "HL0108"
+    "HL0109" "HL0110" "HL0111" "HL0112" "HL0113" "HL0114" "HL0115" "HL0116"
+    "HL0117" "HL0118" "HL0119" "HL0120" "HL0121" "HL0122" "HL0123" "HL0130"
+    "HL0131" "HL0132" "HL0133" "HL0134" "HL0135" "HL0136" "HL0137" "HL0138"
+    "HL0139" "HL0140" "HL0141" "HL0650" "HL0651" "HL0652" "HL0653" "HL0654"
+    "HL0655" "HL0656" "HL0657" "HL0658" "HL0659" "HL0701" "HL0702" "HL0703"
+    "HL0704" "HL0705" "HL0706" "HL0707" "HL0708" "HL0709" "HL0710" "HL0711"
+    "HL0720" "HL0721" "HL0722" "HL0723" "HL0724" "HL0725" "HL0726" "HL0727"
+    "HL0728" "HL0730" "HL0731" "HL0740" "HL0741" "HL0742" "HL0743" "HL0744"
+    "HL0745" "HL0746" "HL0747" "HL0801" "HL0802" "HL0803" "HL0804"
+];
+
+/// The page of a code, however it was typed: `HL0106`, `hl0106`, `0106`, `106`.
+pub fn page(typed: &str) -> Option<&'static Page> {
+    let code = canonical(typed)?;
+    PAGES.iter().find(|page| page.code == code)
+}
+
+/// `HL` and four digits from what a person typed.
+fn canonical(typed: &str) -> Option<String> {
+    let upper = typed.trim().to_ascii_uppercase();
+    let digits = upper.strip_prefix("HL").unwrap_or(&upper);
+    let number: u16 = digits.parse().ok()?;
+    Some(format!("HL{number:04}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_page_and_every_page_a_code() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut printed = BTreeSet::new();
+        codes_below(&root.join("src"), &mut printed);
+        let on_disk: BTreeSet<String> = fs::read_dir(root.join("docs/errors"))
+            .expect("docs/errors is a directory")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().replace(".md", ""))
+            .collect();
+        let listed: BTreeSet<String> = PAGES.iter().map(|page| page.code.to_owned()).collect();
+        assert_eq!(printed, on_disk, "left: codes in src, right: pages in docs/errors");
+        assert_eq!(listed, on_disk, "left: PAGES, right: pages in docs/errors");
+    }
+
+    #[test]
+    fn pages_are_in_order_and_have_the_three_parts() {
+        assert!(PAGES.is_sorted_by(|a, b| a.code < b.code));
+        for page in PAGES {
+            assert!(page.text.starts_with(&format!("# {} — ", page.code)), "heading of {}", page.code);
+            for part in ["\n## Cause\n", "\n## What to do\n", "\n## What not to do\n"] {
+                assert!(page.text.contains(part), "{}: no {part:?}", page.code);
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_is_found_however_it_is_typed() {
+        for typed in ["HL0802", "hl0802", "0802", " 802 "] {
+            assert_eq!(page(typed).map(|page| page.code), Some("HL0802"), "{typed:?}");
+        }
+        for typed in ["HL9999", "", "HL", "801x", "企业"] {
+            assert_eq!(page(typed), None, "{typed:?}");
+        }
+    }
+
+    /// Collects string literals of the form `"HLnnnn"` from all source files except this one.
+    fn codes_below(dir: &Path, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(dir).expect("a source directory").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                codes_below(&entry, found);
+            } else if entry.extension().is_some_and(|ext| ext == "rs") && !entry.ends_with("error/pages.rs") {
+                let text = fs::read_to_string(&entry).expect("source is text");
+                let literals = text.split('"').filter(|part| part.len() == 6 && part.starts_with("HL"));
+                found.extend(
+                    literals.filter(|part| part.bytes().skip(2).all(|b| b.is_ascii_digit())).map(str::to_owned),
+                );
+            }
+        }
+    }
+}

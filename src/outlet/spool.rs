@@ -1,0 +1,261 @@
+//! The spool: a directory of batches as files, for subscribers who fetch by file transfer and for the embedded default.
+//!
+//! `<spool>/<feed>/<seq, 12 digits>.avro`, `.p7s`, `.manifest.json`: each written under a temporary name, synced and
+//! renamed, the manifest last, the directory synced before the batch counts as durable. A reader that sees a manifest
+//! therefore sees the whole batch; after a power cut a manifest may be there without its body until the batch, which was
+//! not durable yet, is delivered again.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+
+use super::{Delivered, Outlet, OutletError};
+use crate::batch::SealedBatch;
+
+const MANIFEST: &str = ".manifest.json";
+
+/// The three files of one batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchFiles {
+    /// `.avro`
+    pub body: PathBuf,
+    /// `.p7s`
+    pub signature: PathBuf,
+    /// `.manifest.json`
+    pub manifest: PathBuf,
+}
+
+impl BatchFiles {
+    /// The files of batch `seq` in the directory of its feed.
+    pub fn in_feed(directory: &Path, seq: u64) -> Self {
+        let file = |extension| directory.join(format!("{seq:012}{extension}"));
+        Self { body: file(".avro"), signature: file(".p7s"), manifest: file(MANIFEST) }
+    }
+
+    /// The files that belong to a manifest file; `None` when its name is not a manifest's.
+    pub fn beside(manifest: &Path) -> Option<Self> {
+        let stem = manifest.file_name()?.to_str()?.strip_suffix(MANIFEST)?;
+        let file = |extension| manifest.with_file_name(format!("{stem}{extension}"));
+        Some(Self { body: file(".avro"), signature: file(".p7s"), manifest: manifest.to_path_buf() })
+    }
+
+    /// The sequence number in a manifest's file name; `None` for any other file.
+    pub fn seq_of(name: &str) -> Option<u64> {
+        let digits = name.strip_suffix(MANIFEST)?;
+        let plain = digits.len() >= 12 && digits.bytes().all(|b| b.is_ascii_digit());
+        if plain { digits.parse().ok() } else { None }
+    }
+}
+
+/// An outlet into a directory.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    root: PathBuf,
+}
+
+impl Spool {
+    /// Into this directory, which is made when it is missing.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The directory of a feed; `None` when the feed's name cannot be a directory's.
+    pub fn feed_directory(&self, feed: &str) -> Option<PathBuf> {
+        let plain = !feed.is_empty() && !feed.starts_with('.') && !feed.contains(['/', '\\', '\0']);
+        plain.then(|| self.root.join(feed))
+    }
+
+    fn write(&self, batch: &SealedBatch) -> Result<(), OutletError> {
+        let unavailable = |place: &Path, error: io::Error| OutletError::Unavailable {
+            batch: batch.id(),
+            place: place.display().to_string(),
+            why: error.to_string(),
+        };
+        let directory = self.feed_directory(&batch.feed).ok_or_else(|| OutletError::Unavailable {
+            batch: batch.id(),
+            place: self.root.display().to_string(),
+            why: "the feed's name cannot be a directory's".into(),
+        })?;
+        make_directory(&directory).map_err(|error| unavailable(&directory, error))?;
+        let files = BatchFiles::in_feed(&directory, batch.seq);
+        for (path, bytes) in
+            [(&files.body, &batch.body), (&files.signature, &batch.signature), (&files.manifest, &batch.manifest)]
+        {
+            match holds(path, bytes).map_err(|error| unavailable(path, error))? {
+                Held::Nothing => write_whole(path, bytes).map_err(|error| unavailable(path, error))?,
+                Held::Same => {}
+                Held::Other => {
+                    return Err(OutletError::Conflict { batch: batch.id(), place: path.display().to_string() });
+                }
+            }
+        }
+        sync_directory(&directory).map_err(|error| unavailable(&directory, error))
+    }
+}
+
+#[async_trait]
+impl Outlet for Spool {
+    async fn deliver(&self, batch: &SealedBatch) -> Result<Delivered, OutletError> {
+        let (spool, owned) = (self.clone(), batch.clone());
+        match tokio::task::spawn_blocking(move || spool.write(&owned)).await {
+            Ok(written) => written.map(|()| Delivered::Durable),
+            Err(_) => Err(OutletError::Unavailable {
+                batch: batch.id(),
+                place: self.root.display().to_string(),
+                why: "the write was broken off".into(),
+            }),
+        }
+    }
+}
+
+enum Held {
+    Nothing,
+    Same,
+    Other,
+}
+
+/// Whether the file is there already, with these bytes or with others.
+fn holds(path: &Path, bytes: &[u8]) -> io::Result<Held> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held::Nothing),
+        Err(error) => return Err(error),
+    };
+    if usize::try_from(file.metadata()?.len()) != Ok(bytes.len()) {
+        return Ok(Held::Other);
+    }
+    let mut present = Vec::with_capacity(bytes.len());
+    file.read_to_end(&mut present)?;
+    Ok(if present == bytes { Held::Same } else { Held::Other })
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A leftover of an interrupted attempt has the same name and is written over.
+    let temporary = path.with_added_extension("tmp");
+    write_synced(&temporary, bytes)?;
+    fs::rename(&temporary, path)
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes a directory and those above it, each synced into its parent.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        make_directory(parent)?;
+    }
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        other => other,
+    }?;
+    sync_directory(parent.unwrap_or(Path::new(".")))
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::tests::chain;
+    use crate::crypto::tests::CaAndSigner;
+    use crate::error::Disposition;
+
+    async fn code(spool: &Spool, batch: &SealedBatch) -> Result<Delivered, (&'static str, Disposition)> {
+        spool.deliver(batch).await.map_err(|error| (error.code(), error.disposition()))
+    }
+
+    fn listing(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> =
+            fs::read_dir(directory).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn a_batch_becomes_three_files_and_again_is_harmless() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::new(dir.path().join("a/spool"));
+        let batch = chain(&CaAndSigner::new(), 1).remove(0);
+        for _ in 0..2 {
+            assert_eq!(code(&spool, &batch).await, Ok(Delivered::Durable));
+        }
+        let directory = spool.feed_directory("housing.enterprise").unwrap();
+        assert_eq!(listing(&directory), ["000000000001.avro", "000000000001.manifest.json", "000000000001.p7s"]);
+        let files = BatchFiles::in_feed(&directory, 1);
+        assert_eq!(BatchFiles::beside(&files.manifest), Some(files.clone()));
+        assert_eq!(fs::read(files.body).unwrap(), batch.body);
+        assert_eq!(fs::read(files.signature).unwrap(), batch.signature);
+        assert_eq!(fs::read(files.manifest).unwrap(), batch.manifest);
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_delivery_is_completed() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::new(dir.path());
+        let batch = chain(&CaAndSigner::new(), 1).remove(0);
+        let directory = spool.feed_directory(&batch.feed).unwrap();
+        fs::create_dir(&directory).unwrap();
+        let files = BatchFiles::in_feed(&directory, 1);
+        fs::write(&files.body, &batch.body).unwrap();
+        fs::write(directory.join("000000000001.p7s.tmp"), b"half").unwrap();
+        assert_eq!(code(&spool, &batch).await, Ok(Delivered::Durable));
+        assert_eq!(listing(&directory).len(), 3);
+    }
+
+    #[tokio::test]
+    async fn another_batch_under_the_same_number_is_a_conflict_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::new(dir.path());
+        let batch = chain(&CaAndSigner::new(), 1).remove(0);
+        spool.deliver(&batch).await.unwrap();
+        for part in 0..3 {
+            let mut other = batch.clone();
+            match part {
+                0 => other.body.push(0),
+                1 => other.signature[9] ^= 1,
+                _ => other.manifest[9] ^= 1,
+            }
+            assert_eq!(code(&spool, &other).await, Err(("HL0731", Disposition::Halt)), "part {part}");
+        }
+        assert_eq!(code(&spool, &batch).await, Ok(Delivered::Durable));
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_written_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let batch = chain(&CaAndSigner::new(), 1).remove(0);
+        fs::write(dir.path().join("file"), b"").unwrap();
+        for root in [dir.path().join("file"), dir.path().join("file/below"), PathBuf::from("/proc/spool")] {
+            let found = code(&Spool::new(&root), &batch).await;
+            assert_eq!(found, Err(("HL0730", Disposition::Retry)), "{}", root.display());
+        }
+        let mut odd = batch;
+        odd.feed = "../up".into();
+        assert_eq!(code(&Spool::new(dir.path()), &odd).await, Err(("HL0730", Disposition::Retry)));
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_not_a_short_file() {
+        let error = write_synced(Path::new("/dev/full"), b"bytes").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn only_manifests_have_numbers() {
+        assert_eq!(BatchFiles::seq_of("000000000042.manifest.json"), Some(42));
+        for name in ["000000000042.avro", "42.manifest.json", "00000000004x.manifest.json", ".manifest.json", "文"] {
+            assert_eq!(BatchFiles::seq_of(name), None, "{name}");
+        }
+    }
+}

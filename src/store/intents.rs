@@ -1,0 +1,430 @@
+//! What the engine asks a store to write, as values.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+
+use crate::decode::{Resume, RowPlace};
+use crate::linking::{Absorbed, Claim, ClaimId, EntityId, Layout, Origin, SourceKey, StreamId, encode_values};
+use crate::mapping::Reason;
+
+/// A run begins.
+#[derive(Debug, Clone)]
+pub struct RunStart {
+    /// Pipeline.
+    pub pipeline: String,
+    /// `run`, `replay`, `retract`.
+    pub kind: &'static str,
+    /// Microseconds, from the engine's clock.
+    pub at: i64,
+    /// Digest of all definitions in force.
+    pub definitions: String,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunStatus {
+    /// Everything taken, ledger balanced.
+    Succeeded,
+    /// Waits for a person.
+    Held,
+    /// An error stopped it.
+    Failed,
+    /// The ledger does not balance.
+    Unbalanced,
+}
+
+impl RunStatus {
+    /// As stored and shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Held => "held",
+            Self::Failed => "failed",
+            Self::Unbalanced => "unbalanced",
+        }
+    }
+}
+
+/// A run ends.
+#[derive(Debug, Clone)]
+pub struct RunEnd {
+    /// How.
+    pub status: RunStatus,
+    /// Why, when not succeeded: code and message.
+    pub why: Option<String>,
+    /// Microseconds.
+    pub at: i64,
+}
+
+/// A file begins to be taken.
+#[derive(Debug, Clone)]
+pub struct FileStart {
+    /// `system.dataset`.
+    pub dataset: String,
+    /// Name as the source lists it.
+    pub name: String,
+    /// SHA-256 of the content, hex.
+    pub digest: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// Microseconds; the business time of its rows where the dataset has none of its own.
+    pub at: i64,
+}
+
+/// How far a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileStatus {
+    /// Some chunks are committed.
+    Taking,
+    /// All of it.
+    Taken,
+    /// Waits for a person.
+    Held,
+    /// Cannot be read further.
+    Failed,
+}
+
+impl FileStatus {
+    /// As stored.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Taking => "taking",
+            Self::Taken => "taken",
+            Self::Held => "held",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Reads [`Self::name`] back.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Taking, Self::Taken, Self::Held, Self::Failed].into_iter().find(|status| status.name() == name)
+    }
+}
+
+/// What is known about a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileState {
+    /// Stored id.
+    pub id: i64,
+    /// How far.
+    pub status: FileStatus,
+    /// After the last committed chunk.
+    pub resume: Option<Resume>,
+    /// When it was first taken, microseconds.
+    pub at: i64,
+    /// Chunks committed.
+    pub chunks: i64,
+}
+
+/// The stored claims of one source key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recalled {
+    /// By occurrence: claim, entity, digest of the row and mapping it was made from.
+    pub claims: Vec<RecalledClaim>,
+}
+
+/// One stored claim of a source key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecalledClaim {
+    /// Claim.
+    pub id: ClaimId,
+    /// Its entity.
+    pub entity: EntityId,
+    /// Occurrence.
+    pub occurrence: i64,
+    /// First eight bytes of SHA-256 over mapping version and cells.
+    pub digest: i64,
+}
+
+/// A claim to be written.
+#[derive(Debug, Clone)]
+pub struct ClaimChange {
+    /// Claim.
+    pub id: ClaimId,
+    /// Dataset and register.
+    pub stream: StreamId,
+    /// The source's own key.
+    pub key: SourceKey,
+    /// Further rows with the same key: 0, 1, …
+    pub occurrence: i64,
+    /// Its entity.
+    pub entity: EntityId,
+    /// See [`RecalledClaim::digest`].
+    pub digest: i64,
+    /// Business time, microseconds.
+    pub updated: i64,
+    /// Where it was read.
+    pub origin: Origin,
+    /// Packed values.
+    pub values: Vec<u8>,
+    /// Whether an older state exists, which goes to the claims' history.
+    pub replaces: bool,
+}
+
+impl ClaimChange {
+    /// The claim as it will be stored, its values packed; the digest is set by who knows it.
+    pub fn new(claim: &Claim, layout: &Layout, entity: EntityId, replaces: bool) -> Self {
+        Self {
+            id: claim.id,
+            stream: claim.stream,
+            key: SourceKey::clone(&claim.key),
+            occurrence: claim.occurrence,
+            entity,
+            digest: 0,
+            updated: claim.updated,
+            origin: claim.origin,
+            values: encode_values(layout, &claim.values),
+            replaces,
+        }
+    }
+}
+
+/// A row set aside.
+#[derive(Debug, Clone)]
+pub struct Quarantined {
+    /// Register whose mapping refused it; `None` when it could not be decoded.
+    pub register: Option<String>,
+    /// Where in its file.
+    pub place: RowPlace,
+    /// The source's key of the row, if it has one.
+    pub key: Option<Arc<str>>,
+    /// Raw bytes.
+    pub raw: Vec<u8>,
+    /// Decoded cells as a JSON object, if it was decoded.
+    pub cells: Option<String>,
+    /// All reasons.
+    pub reasons: Vec<Reason>,
+    /// Digest of raw bytes, so that the same bad row is kept once.
+    pub digest: i64,
+}
+
+/// Counts of one chunk for one register; the ledger's unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ChunkCounts {
+    /// Rows read.
+    pub read: u64,
+    /// Rows that could not be decoded.
+    pub undecodable: u64,
+    /// Rows the mapping's `where` left out, or layout rules dropped.
+    pub filtered: u64,
+    /// Rows refused.
+    pub quarantined: u64,
+    /// Rows that became claims.
+    pub mapped: u64,
+    /// … of a new entity.
+    pub new: u64,
+    /// … that changed an entity.
+    pub changed: u64,
+    /// … that said what was known.
+    pub unchanged: u64,
+    /// … that lost in every field.
+    pub superseded: u64,
+    /// Claims withdrawn because their row vanished or is filtered now (beside the equation).
+    pub retracted: u64,
+    /// Repairs noted (beside the equation).
+    pub notes: u64,
+}
+
+impl ChunkCounts {
+    /// Adds another chunk.
+    pub fn add(&mut self, other: &Self) {
+        self.read += other.read;
+        self.undecodable += other.undecodable;
+        self.filtered += other.filtered;
+        self.quarantined += other.quarantined;
+        self.mapped += other.mapped;
+        self.new += other.new;
+        self.changed += other.changed;
+        self.unchanged += other.unchanged;
+        self.superseded += other.superseded;
+        self.retracted += other.retracted;
+        self.notes += other.notes;
+    }
+
+    /// `read = undecodable + filtered + quarantined + mapped` and
+    /// `mapped = new + changed + unchanged + superseded`.
+    pub fn balanced(&self) -> bool {
+        self.read == self.undecodable + self.filtered + self.quarantined + self.mapped
+            && self.mapped == self.new + self.changed + self.unchanged + self.superseded
+    }
+}
+
+/// One chunk's changes to one register. A chunk that feeds several registers is one [`ChangeSet`] with several parts.
+#[derive(Debug)]
+pub struct ChangeSet {
+    /// Run.
+    pub run: i64,
+    /// File; `None` for replays.
+    pub file: Option<i64>,
+    /// Microseconds.
+    pub at: i64,
+    /// The file's position after this chunk.
+    pub resume: Option<Resume>,
+    /// One per register.
+    pub parts: Vec<RegisterPart>,
+}
+
+/// A chunk's changes to one register.
+#[derive(Debug)]
+pub struct RegisterPart {
+    /// Register.
+    pub register: String,
+    /// `system.dataset`.
+    pub dataset: String,
+    /// Dataset and register.
+    pub stream: StreamId,
+    /// Version of the mapping (digest).
+    pub mapping: String,
+    /// How claims are packed.
+    pub layout: Layout,
+    /// Entities.
+    pub absorbed: Absorbed,
+    /// Claims to write.
+    pub claims: Vec<ClaimChange>,
+    /// Claims no longer made.
+    pub departed: Vec<ClaimId>,
+    /// Keys that now name an entity.
+    pub new_keys: Vec<(usize, Arc<str>, EntityId)>,
+    /// Claims this file has shown in this chunk (for full extracts).
+    pub seen: Vec<ClaimId>,
+    /// Source keys whose row was mapped: open quarantine entries of theirs are settled.
+    pub healed: Vec<Arc<str>>,
+    /// Rows set aside.
+    pub quarantined: Vec<Quarantined>,
+    /// Counts.
+    pub counts: ChunkCounts,
+    /// Quarantined rows and notes by code.
+    pub codes: Vec<(&'static str, String, u64)>,
+    /// Next free ids after this part.
+    pub next_ids: (ClaimId, EntityId),
+}
+
+/// Where a feed is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedState {
+    /// Stored id.
+    pub id: i64,
+    /// Digest of the grant the last release followed; `None` before the first.
+    pub grant: Option<String>,
+    /// Changes up to here are released.
+    pub cursor: i64,
+    /// Last sealed batch; 0 is none.
+    pub seq: i64,
+    /// Digest of the last manifest, hex.
+    pub previous: Option<String>,
+    /// Schema version and fingerprint.
+    pub schema: (i64, Option<String>),
+    /// A full comparison under way: entity after which it goes on, and the change it brings the feed to.
+    pub sweep: Option<(EntityId, i64)>,
+    /// Parts sealed of the sweep under way.
+    pub part: i64,
+}
+
+/// What the subscriber holds of one entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldDigest {
+    /// Version it was sent as.
+    pub version: i64,
+    /// Digest of the record it was sent as.
+    pub digest: [u8; 32],
+}
+
+/// One held record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holding {
+    /// Entity.
+    pub entity: EntityId,
+    /// What is held of it.
+    pub held: HeldDigest,
+}
+
+/// Register rows as a feed reads them.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Entity ids.
+    pub ids: Vec<EntityId>,
+    /// Their versions.
+    pub versions: Vec<i64>,
+    /// All register fields, in register order, typed.
+    pub rows: RecordBatch,
+    /// Entities that changed and are no more.
+    pub gone: Vec<EntityId>,
+    /// The last entity looked at, live or gone; `None` at the end.
+    pub last: Option<EntityId>,
+}
+
+/// A sealed batch with everything that must become durable with it.
+#[derive(Debug)]
+pub struct SealSet {
+    /// Feed.
+    pub feed: String,
+    /// The feed's state after it.
+    pub state: FeedState,
+    /// The batch, unless this step released nothing.
+    pub batch: Option<BatchRow>,
+    /// Records sent: entity, version, digest.
+    pub upserts: Vec<Holding>,
+    /// Records withdrawn.
+    pub withdrawals: Vec<EntityId>,
+    /// considered, released, unaffected, withheld by rule.
+    pub counts: FeedCounts,
+    /// Microseconds.
+    pub at: i64,
+}
+
+/// What one release step counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct FeedCounts {
+    /// Entities looked at.
+    pub considered: u64,
+    /// Records put into batches (upserts and withdrawals).
+    pub released: u64,
+    /// Entities whose released fields are what the subscriber holds.
+    pub unaffected: u64,
+    /// Entities not released, by rule.
+    pub withheld: u64,
+}
+
+impl FeedCounts {
+    /// `considered = released + withheld + unaffected`.
+    pub fn balanced(&self) -> bool {
+        self.considered == self.released + self.withheld + self.unaffected
+    }
+
+    /// Adds another step.
+    pub fn add(&mut self, other: &Self) {
+        self.considered += other.considered;
+        self.released += other.released;
+        self.unaffected += other.unaffected;
+        self.withheld += other.withheld;
+    }
+}
+
+/// A sealed batch as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchRow {
+    /// Number within its feed, from 1 without holes.
+    pub seq: i64,
+    /// `snapshot`, `delta`, …
+    pub kind: String,
+    /// Avro object container.
+    pub body: Vec<u8>,
+    /// Manifest, exactly as signed.
+    pub manifest: Vec<u8>,
+    /// Detached CMS.
+    pub signature: Vec<u8>,
+    /// SHA-256 of the manifest, hex.
+    pub manifest_digest: String,
+    /// Records.
+    pub records: i64,
+}
+
+/// One link of a feed's chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchLink {
+    /// Number.
+    pub seq: i64,
+    /// Manifest, exactly as signed.
+    pub manifest: Vec<u8>,
+}

@@ -1,0 +1,166 @@
+//! Where registers, claims, quarantine, ledger and sealed batches live: one trait that speaks in intents.
+//!
+//! Decides: nothing about meaning. Guarantees, of every implementation: what [`Store::commit`] and [`Store::seal`]
+//! take is durable as a whole or not there at all, and a position is never ahead of the rows it describes.
+
+pub mod sqlite;
+
+mod intents;
+mod rows;
+
+pub use intents::{
+    BatchLink, BatchRow, ChangeSet, ChunkCounts, ClaimChange, FeedCounts, FeedState, FileStart, FileState, FileStatus,
+    HeldDigest, Holding, Quarantined, Recalled, RecalledClaim, RegisterPart, RunEnd, RunStart, RunStatus, SealSet,
+    Snapshot,
+};
+pub use rows::{
+    ClaimView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView, RunView,
+};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::config::Register;
+use crate::error::Disposition;
+use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
+
+/// The store said no.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Busy, locked, disk full, connection lost: the same call may succeed later. Nothing of it was kept.
+    #[error("store is not available: {0}")]
+    Unavailable(String),
+    /// The store's own data is not what it should be.
+    #[error("store is damaged: {0}")]
+    Damaged(String),
+    /// A register file asks for a change that would lose data.
+    #[error(transparent)]
+    Refused(#[from] Box<crate::error::Problem>),
+}
+
+impl StoreError {
+    /// What the engine does about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Unavailable(_) => Disposition::Retry,
+            Self::Damaged(_) | Self::Refused(_) => Disposition::Halt,
+        }
+    }
+}
+
+/// What every method returns.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// The registers and everything that explains them.
+///
+/// One writer at a time; calls that change something are transactions of their own. Implementations: SQLite
+/// ([`sqlite::SqliteStore`]) now, PostgreSQL next; both run the suite in `tests/store_suite.rs`.
+#[async_trait]
+pub trait Store: Send {
+    /// Makes or widens the typed tables of these registers. Additive changes happen; anything that would lose data is
+    /// refused with the SQL that a person would have to run.
+    async fn prepare(&mut self, registers: &[&Register]) -> Result<()>;
+    /// The stream of this dataset into this register, made on first use.
+    async fn stream(&mut self, system: &str, dataset: &str, register: &str) -> Result<StreamId>;
+    /// All streams: id → (system, dataset, register).
+    async fn streams(&mut self) -> Result<HashMap<StreamId, (String, String, String)>>;
+    /// The stored layout of these register fields, made on first use.
+    async fn layout(&mut self, register: &str, fields: &[String]) -> Result<Layout>;
+
+    /// Opens a run and says what the last finished run of this pipeline counted.
+    async fn begin_run(&mut self, start: RunStart) -> Result<i64>;
+    /// Closes a run.
+    async fn end_run(&mut self, run: i64, end: RunEnd) -> Result<()>;
+    /// Runs of a pipeline (or all), newest first.
+    async fn runs(&mut self, pipeline: Option<&str>, limit: i64) -> Result<Vec<RunView>>;
+
+    /// What is known about a file of a dataset, by content digest.
+    async fn file(&mut self, dataset: &str, digest: &str) -> Result<Option<FileState>>;
+    /// Notes that a file is being taken.
+    async fn begin_file(&mut self, start: FileStart) -> Result<FileState>;
+    /// Marks a file taken, held or failed.
+    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()>;
+
+    /// Which claims these source keys already have: for key `i`, its claims in order of occurrence.
+    async fn recall(&mut self, stream: StreamId, keys: &[Arc<str>]) -> Result<Vec<Recalled>>;
+    /// The entities that these key values name, and all keys of those entities.
+    async fn known(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known>;
+    /// Everything held about these entities.
+    async fn before(&mut self, register: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, Before>>;
+    /// The next free claim and entity ids.
+    async fn next_ids(&mut self) -> Result<(ClaimId, EntityId)>;
+    /// Writes one chunk: claims, entities, history, change log, quarantine, counts and position, in one transaction.
+    async fn commit(&mut self, change: ChangeSet) -> Result<()>;
+    /// Claims of a stream that a full extract did not show, given the claims it did show; at most `limit` from `after`.
+    async fn vanished(
+        &mut self,
+        stream: StreamId,
+        file: i64,
+        after: ClaimId,
+        limit: i64,
+    ) -> Result<Vec<(ClaimId, EntityId)>>;
+    /// How many claims a stream has.
+    async fn claim_count(&mut self, stream: StreamId) -> Result<u64>;
+    /// The claims of a stream that this file has shown so far.
+    async fn seen(&mut self, stream: StreamId, file: i64) -> Result<roaring::RoaringTreemap>;
+    /// Open quarantine entries of a dataset that its newest full extract no longer shows are `vanished`.
+    async fn quarantine_vanished(&mut self, dataset: &str, file: i64) -> Result<u64>;
+
+    /// A feed's state, made on first use.
+    async fn feed(&mut self, feed: &str) -> Result<FeedState>;
+    /// The newest change of a register that may be released.
+    async fn horizon(&mut self, register: &str) -> Result<i64>;
+    /// Live entities with id above `after`, ascending: ids, versions, all register fields as typed columns.
+    async fn entities_after(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Snapshot>;
+    /// Entities with changes in `window` = `(after, through]` and id above `from_entity`, ascending, with their present state; gone ones in `gone`.
+    async fn changed_between(
+        &mut self,
+        register: &str,
+        window: (i64, i64),
+        from_entity: EntityId,
+        limit: i64,
+    ) -> Result<Snapshot>;
+    /// What the feed's subscriber holds of these entities.
+    async fn held(&mut self, feed: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, HeldDigest>>;
+    /// Entities that the subscriber holds, with id above `after`, ascending.
+    async fn holdings_after(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<Holding>>;
+    /// Keeps a sealed batch with the feed's new state, holdings and ledger, in one transaction.
+    async fn seal(&mut self, seal: SealSet) -> Result<()>;
+    /// Records sealed for a feed since an instant (microseconds).
+    async fn sealed_since(&mut self, feed: &str, at: i64) -> Result<u64>;
+    /// Batches of a feed that no outlet has made durable yet, in order.
+    async fn undelivered(&mut self, feed: &str) -> Result<Vec<BatchRow>>;
+    /// The outlet has it.
+    async fn mark_durable(&mut self, feed: &str, seq: i64) -> Result<()>;
+
+    /// One entity by key value or id.
+    async fn entity(&mut self, register: &str, key: &str) -> Result<Option<EntityView>>;
+    /// Entities whose field equals or contains a text.
+    async fn find(&mut self, register: &str, field: &str, text: &str, limit: i64) -> Result<Vec<EntityView>>;
+    /// Earlier states of an entity, newest first.
+    async fn history(&mut self, register: &str, entity: EntityId) -> Result<Vec<HistoryView>>;
+    /// All claims about an entity with their origin.
+    async fn claims(&mut self, register: &str, entity: EntityId) -> Result<Vec<ClaimView>>;
+    /// Set-aside rows.
+    async fn quarantine(&mut self, filter: &QuarantineFilter) -> Result<Vec<QuarantineView>>;
+    /// Changes the state of set-aside rows; returns how many changed.
+    async fn set_quarantine(&mut self, ids: &[i64], status: &str, why: &str) -> Result<u64>;
+    /// Ledger lines of a run, or sums over all runs.
+    async fn ledger(&mut self, run: Option<i64>) -> Result<Vec<LedgerRow>>;
+    /// Entities of a register that have a row or a claim, ascending, above `after`.
+    async fn claimed_entities(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Vec<EntityId>>;
+    /// All batches of a feed, in order, as links of its chain.
+    async fn batch_links(&mut self, feed: &str) -> Result<Vec<BatchLink>>;
+    /// Walks the audit log: entries, and those that do not follow from the one before.
+    async fn audit_chain(&mut self) -> Result<(u64, Vec<i64>)>;
+    /// All feeds with counts.
+    async fn feeds(&mut self) -> Result<Vec<FeedView>>;
+    /// Which feeds hold this entity: feed, version, batch.
+    async fn holders(&mut self, entity: EntityId) -> Result<Vec<(String, i64, i64)>>;
+    /// Live rows of a register.
+    async fn count(&mut self, register: &str) -> Result<u64>;
+    /// Writes an audit entry: who, what, why, result — never values.
+    async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()>;
+}

@@ -1,0 +1,200 @@
+//! What a store shows to people and commands.
+
+use serde::Serialize;
+
+use super::ChunkCounts;
+use crate::linking::{ClaimId, EntityId, StreamId};
+use crate::mapping::Reason;
+
+/// One run.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunView {
+    /// Id.
+    pub id: i64,
+    /// Pipeline.
+    pub pipeline: String,
+    /// Kind.
+    pub kind: String,
+    /// `running`, `succeeded`, `held`, `failed`, `unbalanced`.
+    pub status: String,
+    /// Why, when not succeeded.
+    pub why: Option<String>,
+    /// Microseconds.
+    pub started: i64,
+    /// Microseconds.
+    pub ended: Option<i64>,
+    /// Sum over files and registers as [`LedgerRow`] has them.
+    pub read: i64,
+    /// Mapped rows of the first register.
+    pub mapped: i64,
+}
+
+/// One ledger line.
+#[derive(Debug, Clone, Serialize)]
+pub struct LedgerRow {
+    /// Run.
+    pub run: i64,
+    /// Pipeline.
+    pub pipeline: String,
+    /// Register.
+    pub register: String,
+    /// Counts.
+    #[serde(flatten)]
+    pub counts: ChunkCounts,
+    /// Quarantined rows by `column:code`.
+    pub codes: Vec<(String, u64)>,
+    /// Notes by `column:code`.
+    pub notes: Vec<(String, u64)>,
+}
+
+/// One register row for people.
+#[derive(Debug, Clone, Serialize)]
+pub struct EntityView {
+    /// Id.
+    pub id: EntityId,
+    /// Version.
+    pub version: i64,
+    /// Since when, microseconds.
+    pub since: i64,
+    /// (field, canonical text, winning claim), in register order.
+    pub fields: Vec<(String, Option<String>, Option<ClaimId>)>,
+    /// Set when the id asked for was merged into this one.
+    pub merged_from: Option<EntityId>,
+}
+
+/// One earlier state.
+#[derive(Debug, Clone, Serialize)]
+pub struct HistoryView {
+    /// Version.
+    pub version: i64,
+    /// Since, microseconds.
+    pub since: i64,
+    /// Until, microseconds.
+    pub until: i64,
+    /// Run that ended it.
+    pub ended_by: i64,
+    /// (field, canonical text), in column order.
+    pub fields: Vec<(String, Option<String>)>,
+}
+
+/// One claim with its origin.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClaimView {
+    /// Id.
+    pub id: ClaimId,
+    /// Stream.
+    #[serde(skip)]
+    pub stream: StreamId,
+    /// System.
+    pub system: String,
+    /// Dataset.
+    pub dataset: String,
+    /// Business time, microseconds.
+    pub updated: i64,
+    /// File name.
+    pub file: String,
+    /// Data row in that file.
+    pub row: i64,
+    /// Run.
+    pub run: i64,
+    /// Mapping version.
+    pub mapping: String,
+    /// (field, canonical text) for fields it claims.
+    pub fields: Vec<(String, String)>,
+    /// The claim itself, to compare with others.
+    #[serde(skip)]
+    pub claim: Option<crate::linking::Claim>,
+}
+
+/// One set-aside row.
+#[derive(Debug, Clone, Serialize)]
+pub struct QuarantineView {
+    /// Id.
+    pub id: i64,
+    /// `system.dataset`.
+    pub dataset: String,
+    /// Register, if it was decoded.
+    pub register: Option<String>,
+    /// Source key.
+    pub key: Option<String>,
+    /// `open`, `replayed`, `corrected`, `vanished`, `dismissed`.
+    pub status: String,
+    /// File name.
+    pub file: String,
+    /// Data row, from 1.
+    pub row: i64,
+    /// Physical line, from 1.
+    pub line: i64,
+    /// First byte.
+    pub byte: i64,
+    /// Mapping version.
+    pub mapping: String,
+    /// All reasons.
+    pub reasons: Vec<Reason>,
+    /// First run that met it.
+    pub first_run: i64,
+    /// Last run that met it.
+    pub last_run: i64,
+    /// Raw bytes.
+    #[serde(skip)]
+    pub raw: Vec<u8>,
+    /// Decoded cells as JSON object text.
+    #[serde(skip)]
+    pub cells: Option<String>,
+    /// File id.
+    #[serde(skip)]
+    pub file_id: i64,
+}
+
+/// Which set-aside rows.
+#[derive(Debug, Clone, Default)]
+pub struct QuarantineFilter {
+    /// These ids only.
+    pub ids: Vec<i64>,
+    /// This dataset only.
+    pub dataset: Option<String>,
+    /// This register only.
+    pub register: Option<String>,
+    /// With a reason of this code.
+    pub code: Option<String>,
+    /// This status; `None` is any.
+    pub status: Option<String>,
+    /// With raw bytes and cells (they are large).
+    pub with_content: bool,
+    /// Above this id.
+    pub after: i64,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// One feed.
+#[derive(Debug, Clone, Serialize)]
+pub struct FeedView {
+    /// Name.
+    pub feed: String,
+    /// Changes released up to here.
+    pub cursor: i64,
+    /// Last sealed batch.
+    pub seq: i64,
+    /// Sealed but not durable.
+    pub undelivered: i64,
+    /// Records held by the subscriber.
+    pub holding: i64,
+    /// Considered, released, unaffected, withheld in all.
+    pub counts: super::FeedCounts,
+    /// Records durable with the outlet.
+    pub durable: i64,
+}
+
+/// One file.
+#[derive(Debug, Clone, Serialize)]
+pub struct FileView {
+    /// Id.
+    pub id: i64,
+    /// `system.dataset`.
+    pub dataset: String,
+    /// Name.
+    pub name: String,
+    /// Status.
+    pub status: String,
+}

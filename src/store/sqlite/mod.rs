@@ -1,0 +1,324 @@
+//! The embedded store: one SQLite file in WAL mode, every commit synced.
+
+mod bulk;
+mod commit;
+mod feeds;
+mod lookup;
+mod runs;
+mod schema;
+mod views;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection};
+
+use self::schema::{RegisterTable, quoted};
+use super::{
+    BatchLink, BatchRow, ChangeSet, ClaimView, EntityView, FeedState, FeedView, FileStart, FileState, FileStatus,
+    HeldDigest, HistoryView, Holding, LedgerRow, QuarantineFilter, QuarantineView, Recalled, Result, RunEnd, RunStart,
+    RunView, SealSet, Snapshot, Store, StoreError,
+};
+use crate::config::Register;
+use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
+
+/// Registers in one SQLite file.
+pub struct SqliteStore {
+    conn: SqliteConnection,
+    registers: HashMap<String, RegisterTable>,
+}
+
+impl SqliteStore {
+    /// Opens or makes the file, and brings its fixed tables up to date.
+    pub async fn open(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(10))
+            .statement_cache_capacity(256)
+            .row_buffer_size(1024)
+            .pragma("cache_size", "-98304")
+            .pragma("wal_autocheckpoint", "8000")
+            .pragma("temp_store", "memory")
+            .disable_statement_logging();
+        let mut conn = options.connect().await.map_err(unavailable)?;
+        schema::migrate(&mut conn).await?;
+        Ok(Self { conn, registers: HashMap::new() })
+    }
+
+    fn table(&self, register: &str) -> Result<&RegisterTable> {
+        self.registers.get(register).ok_or_else(|| StoreError::Damaged(format!("register {register} was not prepared")))
+    }
+}
+
+/// SQLite errors are about the file, the disk or another process: nothing was kept, the call may be repeated.
+fn unavailable(error: sqlx::Error) -> StoreError {
+    match &error {
+        sqlx::Error::Database(inner) if inner.code().is_some_and(|code| code == "11" || code == "26") => {
+            StoreError::Damaged(inner.message().to_owned())
+        }
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn prepare(&mut self, registers: &[&Register]) -> Result<()> {
+        for register in registers {
+            let table = schema::prepare(&mut self.conn, register).await?;
+            self.registers.insert(register.name.clone(), table);
+        }
+        Ok(())
+    }
+
+    async fn stream(&mut self, system: &str, dataset: &str, register: &str) -> Result<StreamId> {
+        sqlx::query("insert into stream (system, dataset, register) values (?, ?, ?) on conflict do nothing")
+            .bind(system)
+            .bind(dataset)
+            .bind(register)
+            .execute(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
+        sqlx::query_scalar("select id from stream where system = ? and dataset = ? and register = ?")
+            .bind(system)
+            .bind(dataset)
+            .bind(register)
+            .fetch_one(&mut self.conn)
+            .await
+            .map_err(unavailable)
+    }
+
+    async fn streams(&mut self) -> Result<HashMap<StreamId, (String, String, String)>> {
+        self.all_streams().await
+    }
+
+    async fn layout(&mut self, register: &str, fields: &[String]) -> Result<Layout> {
+        let names = fields.join(",");
+        sqlx::query("insert into layout (register, fields) values (?, ?) on conflict do nothing")
+            .bind(register)
+            .bind(&names)
+            .execute(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
+        let id: i64 = sqlx::query_scalar("select id from layout where register = ? and fields = ?")
+            .bind(register)
+            .bind(&names)
+            .fetch_one(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
+        let layouts = self.layouts(register).await?;
+        layouts.get(&id).cloned().ok_or_else(|| StoreError::Damaged("a layout that was just noted is not there".into()))
+    }
+
+    async fn begin_run(&mut self, start: RunStart) -> Result<i64> {
+        self.start_run(start).await
+    }
+
+    async fn end_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
+        self.finish_run(run, end).await
+    }
+
+    async fn runs(&mut self, pipeline: Option<&str>, limit: i64) -> Result<Vec<RunView>> {
+        self.list_runs(pipeline, limit).await
+    }
+
+    async fn file(&mut self, dataset: &str, digest: &str) -> Result<Option<FileState>> {
+        self.known_file(dataset, digest).await
+    }
+
+    async fn begin_file(&mut self, start: FileStart) -> Result<FileState> {
+        self.start_file(start).await
+    }
+
+    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()> {
+        self.finish_file(file, status, why).await
+    }
+
+    async fn recall(&mut self, stream: StreamId, keys: &[Arc<str>]) -> Result<Vec<Recalled>> {
+        self.recall_claims(stream, keys).await
+    }
+
+    async fn known(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {
+        self.known_keys(register, keys).await
+    }
+
+    async fn before(&mut self, register: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, Before>> {
+        self.before_of(register, entities).await
+    }
+
+    async fn next_ids(&mut self) -> Result<(ClaimId, EntityId)> {
+        let rows =
+            sqlx::query("select name, next from counter").fetch_all(&mut self.conn).await.map_err(unavailable)?;
+        let next = |name: &str| {
+            rows.iter()
+                .find(|row| row.get::<&str, _>(0) == name)
+                .map(|row| row.get(1))
+                .ok_or_else(|| StoreError::Damaged(format!("counter {name} is missing")))
+        };
+        Ok((next("claim")?, next("entity")?))
+    }
+
+    async fn commit(&mut self, change: ChangeSet) -> Result<()> {
+        self.write(change).await
+    }
+
+    async fn vanished(
+        &mut self,
+        stream: StreamId,
+        file: i64,
+        after: ClaimId,
+        limit: i64,
+    ) -> Result<Vec<(ClaimId, EntityId)>> {
+        self.vanished_claims(stream, file, after, limit).await
+    }
+
+    async fn claim_count(&mut self, stream: StreamId) -> Result<u64> {
+        let count: i64 = sqlx::query_scalar("select count(*) from claim where stream = ?")
+            .bind(stream)
+            .fetch_one(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
+        Ok(count.unsigned_abs())
+    }
+
+    async fn seen(&mut self, stream: StreamId, file: i64) -> Result<roaring::RoaringTreemap> {
+        self.seen_claims(stream, file).await
+    }
+
+    async fn quarantine_vanished(&mut self, dataset: &str, file: i64) -> Result<u64> {
+        let done = sqlx::query(
+            "update quarantine set status = 'vanished' where status = 'open' and dataset = ? and file <> ?",
+        )
+        .bind(dataset)
+        .bind(file)
+        .execute(&mut self.conn)
+        .await
+        .map_err(unavailable)?;
+        Ok(done.rows_affected())
+    }
+
+    async fn feed(&mut self, feed: &str) -> Result<FeedState> {
+        self.feed_state(feed).await
+    }
+
+    async fn horizon(&mut self, register: &str) -> Result<i64> {
+        self.newest_change(register).await
+    }
+
+    async fn entities_after(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Snapshot> {
+        self.live_after(register, after, limit).await
+    }
+
+    async fn changed_between(
+        &mut self,
+        register: &str,
+        window: (i64, i64),
+        from_entity: EntityId,
+        limit: i64,
+    ) -> Result<Snapshot> {
+        self.changed_after(register, window, from_entity, limit).await
+    }
+
+    async fn held(&mut self, feed: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, HeldDigest>> {
+        self.held_of(feed, entities).await
+    }
+
+    async fn holdings_after(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<Holding>> {
+        self.holdings_from(feed, after, limit).await
+    }
+
+    async fn seal(&mut self, seal: SealSet) -> Result<()> {
+        self.keep_sealed(seal).await
+    }
+
+    async fn sealed_since(&mut self, feed: &str, at: i64) -> Result<u64> {
+        let records: i64 = sqlx::query_scalar(
+            "select coalesce(sum(records), 0) from batch where feed = (select id from feed where name = ?) and sealed_at >= ?",
+        )
+        .bind(feed)
+        .bind(at)
+        .fetch_one(&mut self.conn)
+        .await
+        .map_err(unavailable)?;
+        Ok(records.unsigned_abs())
+    }
+
+    async fn undelivered(&mut self, feed: &str) -> Result<Vec<BatchRow>> {
+        self.not_durable(feed).await
+    }
+
+    async fn mark_durable(&mut self, feed: &str, seq: i64) -> Result<()> {
+        self.set_durable(feed, seq).await
+    }
+
+    async fn entity(&mut self, register: &str, key: &str) -> Result<Option<EntityView>> {
+        self.entity_by_key(register, key).await
+    }
+
+    async fn find(&mut self, register: &str, field: &str, text: &str, limit: i64) -> Result<Vec<EntityView>> {
+        self.find_entities(register, field, text, limit).await
+    }
+
+    async fn history(&mut self, register: &str, entity: EntityId) -> Result<Vec<HistoryView>> {
+        self.history_of(register, entity).await
+    }
+
+    async fn claims(&mut self, register: &str, entity: EntityId) -> Result<Vec<ClaimView>> {
+        self.claim_views(register, entity).await
+    }
+
+    async fn quarantine(&mut self, filter: &QuarantineFilter) -> Result<Vec<QuarantineView>> {
+        self.list_quarantine(filter).await
+    }
+
+    async fn set_quarantine(&mut self, ids: &[i64], status: &str, why: &str) -> Result<u64> {
+        self.change_quarantine(ids, status, why).await
+    }
+
+    async fn ledger(&mut self, run: Option<i64>) -> Result<Vec<LedgerRow>> {
+        self.ledger_lines(run).await
+    }
+
+    async fn claimed_entities(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Vec<EntityId>> {
+        self.claimed_after(register, after, limit).await
+    }
+
+    async fn batch_links(&mut self, feed: &str) -> Result<Vec<BatchLink>> {
+        let rows = sqlx::query(
+            "select seq, manifest from batch where feed = (select id from feed where name = ?) order by seq",
+        )
+        .bind(feed)
+        .fetch_all(&mut self.conn)
+        .await
+        .map_err(unavailable)?;
+        Ok(rows.iter().map(|row| BatchLink { seq: row.get(0), manifest: row.get(1) }).collect())
+    }
+
+    async fn audit_chain(&mut self) -> Result<(u64, Vec<i64>)> {
+        self.walk_audit().await
+    }
+
+    async fn feeds(&mut self) -> Result<Vec<FeedView>> {
+        self.feed_views().await
+    }
+
+    async fn holders(&mut self, entity: EntityId) -> Result<Vec<(String, i64, i64)>> {
+        self.feeds_holding(entity).await
+    }
+
+    async fn count(&mut self, register: &str) -> Result<u64> {
+        let sql = format!("select count(*) from {}", quoted(register));
+        let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut self.conn).await.map_err(unavailable)?;
+        Ok(count.unsigned_abs())
+    }
+
+    async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()> {
+        self.append_audit(at, action, detail).await
+    }
+}
