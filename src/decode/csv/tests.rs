@@ -55,7 +55,7 @@ fn the_header_may_come_late_or_not_at_all() {
         ragged: false,
     };
     let all = check("导出时间\n制表人\na,b\n1,2\n", &with(true, 2), &["b"], &["2"]);
-    assert_eq!(all.places, ["1:4:30"]);
+    assert_eq!(all.places, ["1:4:27"]);
     let all = check("1,2\n3\n", &with(false, 0), &["a", "b"], &["1|2"]);
     assert_eq!(all.aside, ["2:2:4 column_count 1 cells, the contract has 2"]);
     let cannot = |bytes: &str| read(&memory(bytes), &format(), &["a"], Limits::default()).error.unwrap();
@@ -81,7 +81,6 @@ fn ragged_rows_are_set_aside_or_accepted_as_defined() {
 
 #[test]
 fn a_gbk_second_byte_that_looks_like_a_delimiter_is_none() {
-    // 餦 is F0 7C… in GBK terms: find hanzi whose second byte is `|`.
     let hanzi: Vec<char> =
         ('\u{4E00}'..='\u{9FA5}').filter(|c| gbk(&c.to_string()).get(1) == Some(&b'|')).take(50).collect();
     assert_eq!(hanzi.len(), 50);
@@ -120,8 +119,14 @@ fn bytes_of_another_encoding_spoil_their_row_only() {
 
 #[test]
 fn invalid_utf8_in_a_declared_file_is_set_aside_with_its_byte() {
-    let declared =
-        Format::Csv { encoding: Encoding::Utf8, delimiter: b',', quote: Some(b'"'), header: true, skip: 0, ragged: false };
+    let declared = Format::Csv {
+        encoding: Encoding::Utf8,
+        delimiter: b',',
+        quote: Some(b'"'),
+        header: true,
+        skip: 0,
+        ragged: false,
+    };
     let all = read(&memory(b"a\n\xC7\xE0\nok\n"), &declared, &["a"], Limits::default());
     assert_eq!(all.lines(), ["ok"]);
     assert_eq!(all.aside, ["1:2:2 bad_utf8 byte 2 of the file is not valid utf-8"]);
@@ -160,7 +165,7 @@ fn a_row_that_is_too_long_is_cut_and_the_next_one_read() {
     assert_eq!((all.lines(), all.places), (vec!["x".to_owned()], vec!["2:3:800003".to_owned()]));
 }
 
-/// Ten gigabytes that are nowhere: a header, one endless line, one row.
+/// A hundred megabytes that are nowhere: a header, one endless line, one row.
 struct Endless;
 
 impl crate::decode::Input for Endless {
@@ -168,12 +173,12 @@ impl crate::decode::Input for Endless {
         "endless.csv"
     }
     fn len(&self) -> u64 {
-        1 << 30
+        1 << 27
     }
     fn read_from(&self, from: u64) -> std::io::Result<Box<dyn std::io::Read + Send>> {
         use std::io::Read;
         assert_eq!(from, 0);
-        let line = std::io::repeat(b'x').take(1 << 30);
+        let line = std::io::repeat(b'x').take(1 << 27);
         Ok(Box::new(std::io::Cursor::new(b"a\n").chain(line).chain(std::io::Cursor::new(b"\n1\n"))))
     }
     fn local_path(&self) -> Option<&std::path::Path> {
@@ -183,13 +188,19 @@ impl crate::decode::Input for Endless {
 
 #[test]
 fn an_endless_line_takes_no_more_memory_than_the_limit() {
-    let declared =
-        Format::Csv { encoding: Encoding::Utf8, delimiter: b',', quote: Some(b'"'), header: true, skip: 0, ragged: false };
+    let declared = Format::Csv {
+        encoding: Encoding::Utf8,
+        delimiter: b',',
+        quote: Some(b'"'),
+        header: true,
+        skip: 0,
+        ragged: false,
+    };
     let input: Arc<dyn crate::decode::Input> = Arc::new(Endless);
     let limits = Limits { row_bytes: 1 << 20, ..Limits::default() };
     let all = read(&input, &declared, &["a"], limits);
     assert_eq!((all.lines(), all.aside.len()), (vec!["1".to_owned()], 1));
-    assert_eq!(all.places, [format!("2:3:{}", (1u64 << 30) + 3)]);
+    assert_eq!(all.places, [format!("2:3:{}", (1u64 << 27) + 3)]);
 }
 
 #[test]
@@ -280,7 +291,8 @@ proptest! {
 }
 
 fn by_csv_core(text: &[u8], cells: usize) -> Vec<String> {
-    let mut reader = csv_core::ReaderBuilder::new().delimiter(b'|').terminator(csv_core::Terminator::Any(b'\n')).build();
+    let mut reader =
+        csv_core::ReaderBuilder::new().delimiter(b'|').terminator(csv_core::Terminator::Any(b'\n')).build();
     let (mut out, mut ends) = (vec![0; 4096], vec![0; 64]);
     let (_, _, _, count) = reader.read_record(text, &mut out, &mut ends);
     assert_eq!(count, cells);
@@ -291,8 +303,18 @@ fn by_csv_core(text: &[u8], cells: usize) -> Vec<String> {
         .collect()
 }
 
-const REGISTRY: [&str; 10] =
-    ["企业名称", "统一社会信用代码", "注册日期", "企业类型", "法人代表", "注册资金", "经营范围", "所在省份", "地区", "注册地址"];
+const REGISTRY: [&str; 10] = [
+    "企业名称",
+    "统一社会信用代码",
+    "注册日期",
+    "企业类型",
+    "法人代表",
+    "注册资金",
+    "经营范围",
+    "所在省份",
+    "地区",
+    "注册地址",
+];
 
 #[test]
 fn the_real_registry_file_and_its_gb18030_twin_give_equal_cells() {

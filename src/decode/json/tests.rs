@@ -16,15 +16,20 @@ fn get(text: &str, records: &str, names: &[&str]) -> All {
 
 #[test]
 fn cells_are_as_written() {
-    let text = r#"[{"n":12345678901234567890, "f":1.10, "b":true, "z":null, "s":"a\"\u9752\n", "o":{ "x" : [1, " 2 "] }}]"#;
+    let text =
+        r#"[{"n":12345678901234567890, "f":1.10, "b":true, "z":null, "s":"a\"\u9752\n", "o":{ "x" : [1, " 2 "] }}]"#;
     let all = get(text, "", &["n", "f", "b", "z", "s", "o", "missing", "x=o.x"]);
-    assert_eq!(all.rows, [["12345678901234567890", "1.10", "true", "␀", "a\"青\n", r#"{"x":[1," 2 "]}"#, "␀", r#"[1," 2 "]"#]]);
+    assert_eq!(
+        all.rows,
+        [["12345678901234567890", "1.10", "true", "␀", "a\"青\n", r#"{"x":[1," 2 "]}"#, "␀", r#"[1," 2 "]"#]]
+    );
     assert_eq!(all.error, None);
 }
 
 #[test]
 fn the_array_is_found_along_its_path() {
-    let text = r#" {"code":0,"list":[9],"data":{"total":2,"list":[{"a.b":1},{"a.b":2,"a":{"b":3}}],"more":"]"},"x":[]} "#;
+    let text =
+        r#" {"code":0,"list":[9],"data":{"total":2,"list":[{"a.b":1},{"a.b":2,"a":{"b":3}}],"more":"]"},"x":[]} "#;
     let all = get(text, "data.list", &["a.b", "deep=a.b"]);
     assert_eq!((all.lines(), all.error), (vec!["1|␀".to_owned(), "2|3".to_owned()], None));
     let error = |text: &str, records: &str| get(text, records, &["a"]).error.unwrap();
@@ -50,7 +55,10 @@ fn a_bad_record_is_set_aside_and_a_broken_document_ends_with_an_error() {
     assert!(get("[{\"a\":1}] x", "", &["a"]).error.unwrap().contains("something follows"));
     let deep = format!("[{{\"a\":{}1{}}},{{\"a\":1}}]", "[".repeat(100), "]".repeat(100));
     let all = get(&deep, "", &["a"]);
-    assert_eq!((all.lines(), all.aside), (vec!["1".to_owned()], vec!["1:1:1 too_deep nested deeper than 64".to_owned()]));
+    assert_eq!(
+        (all.lines(), all.aside),
+        (vec!["1".to_owned()], vec!["1:1:1 too_deep nested deeper than 64".to_owned()])
+    );
 }
 
 #[test]

@@ -6,15 +6,15 @@ use crate::decode::testing::{gbk, memory, read, resume_everywhere};
 
 #[test]
 fn a_bad_line_is_set_aside_and_the_next_one_read() {
-    let text = "{\"a\":1}\n\n{\"a\":\n[1]\n{\"a\":\"x\",\"a\":\"y\"}\n{\"a\":\"\\u0000\"}\r\n  {\"a\":2} \n{\"a\":3}";
+    let text = "{\"a\":1}\n\n{\"a\":\n[1]\n{\"a\":\"x\",\"a\":\"Q\"}\n{\"a\":\"\\u0000\"}\r\n  {\"a\":2} \n{\"a\":3}";
     let all = read(&memory(text), &Format::Ndjson, &["a"], Limits::default());
     assert_eq!(all.lines(), ["1", "2", "3"]);
-    assert_eq!(all.places, ["1:1:0", "6:7:59", "7:8:70"]);
+    assert_eq!(all.places, ["1:1:0", "6:7:53", "7:8:64"]);
     let codes: Vec<&str> = all.aside.iter().map(|a| a.split(' ').nth(1).unwrap()).collect();
     assert_eq!(codes, ["bad_json", "bad_json", "bad_json", "nul_byte"]);
     assert_eq!(all.aside[0], "2:3:9 bad_json ends too early, at character 5 of the record's line 1");
     assert_eq!(all.aside_raw[1], b"[1]");
-    assert!(!all.aside.iter().any(|a| a.contains('y')), "no values in {:?}", all.aside);
+    assert!(!all.aside.iter().any(|a| a.contains('Q')), "no values in {:?}", all.aside);
 }
 
 #[test]

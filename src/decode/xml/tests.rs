@@ -32,7 +32,10 @@ fn fields_are_found_by_local_names_attributes_and_paths() {
 fn a_document_type_is_refused() {
     let bomb = "<?xml version=\"1.0\"?><!DOCTYPE r [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]><r><w>&b;</w></r>";
     let all = get(bomb, "r/w", &["t=."]);
-    assert_eq!((all.rows.len(), all.error.unwrap()), (0, "HL0318 line 1: a document type declaration, which is refused".into()));
+    assert_eq!(
+        (all.rows.len(), all.error.unwrap()),
+        (0, "HL0318 line 1: a document type declaration, which is refused".into())
+    );
     let inside = get("<r><w>1</w><w><!DOCTYPE x></w></r>", "r/w", &["t=."]);
     assert_eq!((inside.rows.len(), &inside.error.unwrap()[..6]), (1, "HL0318"));
 }
@@ -41,9 +44,9 @@ fn a_document_type_is_refused() {
 fn a_record_that_is_not_well_formed_is_set_aside() {
     let text = "<r><w>1</w><w>&eacute;</w><w><a>2</b></w><w a=1/><w x='&no;'>3</w><w>4</w></r>";
     let all = get(text, "r/w", &["t=.", "x=@x"]);
-    assert_eq!(all.lines(), ["1|␀", "␀|␀", "4|␀"].map(|l| l.replace("␀|␀", "|␀")));
+    assert_eq!(all.lines(), ["1|␀", "4|␀"]);
     let codes: Vec<&str> = all.aside.iter().map(|a| a.split(' ').nth(1).unwrap()).collect();
-    assert_eq!(codes, ["bad_xml"; 3]);
+    assert_eq!(codes, ["bad_xml"; 4]);
     let deep = format!("<r><w>{}{}</w><w>5</w></r>", "<a>".repeat(100), "</a>".repeat(100));
     let all = get(deep, "r/w", &["t=."]);
     assert_eq!((all.lines(), &all.aside[0][..]), (vec!["5".to_owned()], "1:1:3 too_deep nested deeper than 64"));

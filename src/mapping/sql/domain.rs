@@ -154,6 +154,13 @@ fn panic_on_x(text: &str) -> Outcome<Cow<'_, str>> {
     assert!(text != "x", "odd input");
     Ok(Converted { value: Some(Cow::Borrowed(text)), notes: vec![] })
 }
-fn yuan(_: &str, _: Option<Unit>) -> Outcome<i128> { Ok(Converted{value:Some(1),notes:vec![]}) }
-fn currency(t: &str) -> Outcome<Cow<'_, str>> { values::clean_text(t) }
-fn timestamp(t: &str) -> Outcome<i64> { let _ = values::cn_timestamp(t)?; Ok(Converted{value:Some(1),notes:vec![]}) }
+fn yuan(_: &str, _: Option<Unit>) -> Outcome<i128> {
+    Ok(Converted { value: Some(1), notes: vec![] })
+}
+fn currency(t: &str) -> Outcome<Cow<'_, str>> {
+    values::clean_text(t)
+}
+fn timestamp(t: &str) -> Outcome<i64> {
+    let _ = values::cn_timestamp(t)?;
+    Ok(Converted { value: Some(1), notes: vec![] })
+}
