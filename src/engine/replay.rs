@@ -64,9 +64,8 @@ impl Engine {
     }
 
     fn feeding(&self, dataset: &str, register: &str) -> Option<Pipeline> {
-        let feeds = |p: &&Pipeline| {
-            p.from.value.to_string() == dataset && p.into.iter().any(|into| into.value == register)
-        };
+        let feeds =
+            |p: &&Pipeline| p.from.value.to_string() == dataset && p.into.iter().any(|into| into.value == register);
         self.workspace.pipelines.values().find(feeds).cloned()
     }
 
@@ -83,16 +82,11 @@ impl Engine {
         let named = identify(&decoded.rows, &flow.key);
         let prepared = Prepared { decoded, named, mapped: None };
         let at = self.now();
-        let start = RunStart {
-            pipeline: pipeline.name.clone(),
-            kind: "replay",
-            at,
-            definitions: self.workspace.digest(),
-        };
+        let start =
+            RunStart { pipeline: pipeline.name.clone(), kind: "replay", at, definitions: self.workspace.digest() };
         let run = self.store.begin_run(start).await?;
         let passage = Passage { run, file, at, keeps_undecodable: false, heals: false };
-        let (part, _) =
-            take(&mut *self.store, &flow, (lane, passage), &prepared, &mut RoaringTreemap::new()).await?;
+        let (part, _) = take(&mut *self.store, &flow, (lane, passage), &prepared, &mut RoaringTreemap::new()).await?;
         if !part.counts.balanced() {
             return Err(EngineError::Unbalanced { register: part.register });
         }
