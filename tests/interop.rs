@@ -3,6 +3,8 @@
 //!
 //! Needs `openssl` and `python3` with venv on the path; fails, saying so, when they are missing.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -121,7 +123,7 @@ fn rows(count: i64) -> RecordBatch {
                 .collect::<TimestampMicrosecondArray>()
                 .with_timezone("+00:00"),
         ),
-        Arc::new((0..count).map(|n| present(n).then(|| n % 2 == 0)).collect::<BooleanArray>()),
+        Arc::new((0..count).map(|n| present(n).then_some(n % 2 == 0)).collect::<BooleanArray>()),
     ];
     let named = FieldType::ALL.iter().map(|kind| kind.name()).zip(columns);
     RecordBatch::try_from_iter_with_nullable(named.map(|(name, array)| (name, array, true))).unwrap()
@@ -293,6 +295,18 @@ async fn the_subscriber_needs_this_binary_and_a_certificate_only() {
     let proofs: Vec<Json> = serde_json::from_slice(&proofs).unwrap();
     let links: Vec<&Json> = proofs.iter().map(|proof| &proof["proven"]["link"]).collect();
     assert_eq!(links, ["first", "follows", "follows"]);
+
+    let shown = output(binary, &["verify", "--trust", text(&ca), manifests[0], manifests[2]]);
+    let shown = String::from_utf8(shown).unwrap();
+    for line in [
+        "housing.enterprise/1  proven",
+        "  records    3001: 3000 upserts, 1 withdrawals, each with its digest",
+        "  chain      the feed's first batch",
+        "  chain      batch 2 was not given: not checked",
+        "  purpose    建设工程招投标资格审查",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}\nis not in\n{shown}");
+    }
 
     let target = format!("sqlite:{}", fixture.path("out.db").display());
     let receive = ["--json", "receive", "--from", &spool, "--trust", text(&ca), "--to", &target];

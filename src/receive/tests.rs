@@ -58,7 +58,7 @@ impl City {
         SqliteSink::open(&self.path("out.db")).await.unwrap()
     }
 
-    async fn into_sqlite(&self) -> (u64, Option<&'static str>) {
+    async fn load(&self) -> (u64, Option<&'static str>) {
         ended(&self.receive(&mut self.sqlite().await).await)
     }
 }
@@ -95,20 +95,20 @@ async fn everything_loads_once_and_again_changes_nothing() {
     3|1|3|企业 2|-|0|1968-02-03|1970-01-01T00:00:02.000002Z|1
     4|1|3|-|2|3.2768|-|-|-
     ");
-    assert_eq!(city.into_sqlite().await, (0, None));
+    assert_eq!(city.load().await, (0, None));
     assert_eq!(dump(&city.path("out.db")).await, loaded);
 }
 
 #[tokio::test]
 async fn what_comes_later_is_loaded_after_the_cursor() {
     let city = City::new(2).await;
-    assert_eq!(city.into_sqlite().await, (2, None));
+    assert_eq!(city.load().await, (2, None));
     let third = chain(&city.ca, 3).remove(2);
     city.deliver(&third).await;
-    assert_eq!(city.into_sqlite().await, (1, None));
+    assert_eq!(city.load().await, (1, None));
     // A subscriber may clear away what was loaded.
     fs::remove_file(city.files(3).manifest).unwrap();
-    assert_eq!(city.into_sqlite().await, (0, None));
+    assert_eq!(city.load().await, (0, None));
 }
 
 #[tokio::test]
@@ -116,9 +116,9 @@ async fn a_hole_stops_before_it() {
     let city = City::new(4).await;
     let moved = city.path("kept.json");
     fs::rename(city.files(3).manifest, &moved).unwrap();
-    assert_eq!(city.into_sqlite().await, (2, Some("HL0740")));
+    assert_eq!(city.load().await, (2, Some("HL0740")));
     fs::rename(&moved, city.files(3).manifest).unwrap();
-    assert_eq!(city.into_sqlite().await, (2, None));
+    assert_eq!(city.load().await, (2, None));
     fs::remove_file(city.files(1).manifest).unwrap();
     let fresh = &mut SqliteSink::open(&city.path("fresh.db")).await.unwrap();
     assert_eq!(ended(&city.receive(fresh).await), (0, Some("HL0740")), "a receiver starts with the first");
@@ -134,10 +134,12 @@ fn flip(path: &Path) {
 #[tokio::test]
 async fn damage_stops_before_it_and_each_has_its_code() {
     type Damage = fn(&BatchFiles);
-    let cases: [(&str, Damage, &str); 6] = [
+    let cases: [(&str, Damage, &str); 8] = [
         ("manifest altered", |files| flip(&files.manifest), "HL0703"),
         ("body altered", |files| flip(&files.body), "HL0723"),
         ("body cut", |files| fs::write(&files.body, b"Obj").unwrap(), "HL0723"),
+        ("body longer", |files| fs::write(&files.body, vec![0; 9_999]).unwrap(), "HL0723"),
+        ("signature far too long", |files| fs::write(&files.signature, vec![0; (1 << 20) + 1]).unwrap(), "HL0742"),
         ("signature cut", |files| fs::write(&files.signature, b"0").unwrap(), "HL0701"),
         ("body missing", |files| fs::remove_file(&files.body).unwrap(), "HL0742"),
         ("signature missing", |files| fs::remove_file(&files.signature).unwrap(), "HL0742"),
@@ -145,7 +147,7 @@ async fn damage_stops_before_it_and_each_has_its_code() {
     for (name, damage, code) in cases {
         let city = City::new(3).await;
         damage(&city.files(2));
-        assert_eq!(city.into_sqlite().await, (1, Some(code)), "{name}");
+        assert_eq!(city.load().await, (1, Some(code)), "{name}");
         assert!(dump(&city.path("out.db")).await.iter().all(|row| row.split('|').nth(2) == Some("1")), "{name}");
     }
 }
@@ -154,29 +156,29 @@ async fn damage_stops_before_it_and_each_has_its_code() {
 async fn a_stranger_and_a_moved_batch_are_refused() {
     let mut city = City::new(2).await;
     city.trust = Arc::new(CaAndSigner::new().trust);
-    assert_eq!(city.into_sqlite().await, (0, Some("HL0706")));
+    assert_eq!(city.load().await, (0, Some("HL0706")));
 
     let city = City::new(3).await;
     let (from, to) = (city.files(3), city.files(2));
     for (from, to) in [(from.body, to.body), (from.signature, to.signature), (from.manifest, to.manifest)] {
         fs::rename(from, to).unwrap();
     }
-    assert_eq!(city.into_sqlite().await, (1, Some("HL0743")));
+    assert_eq!(city.load().await, (1, Some("HL0743")));
 }
 
 #[tokio::test]
 async fn a_fork_stops_whether_it_shows_before_or_after_the_cursor() {
     let city = City::new(1).await;
-    assert_eq!(city.into_sqlite().await, (1, None));
+    assert_eq!(city.load().await, (1, None));
     let other = Heading { subscriber: "other".into(), ..heading(1, None) };
     let other = seal(other, BodyBuilder::new(&schema(&[]), 1).finish(), &city.ca.signer).unwrap();
     let second =
         seal(heading(2, Some(other.manifest_digest)), BodyBuilder::new(&schema(&[]), 2).finish(), &city.ca.signer);
     city.deliver(&second.unwrap()).await;
-    assert_eq!(city.into_sqlite().await, (0, Some("HL0741")), "the next follows another history");
+    assert_eq!(city.load().await, (0, Some("HL0741")), "the next follows another history");
     fs::remove_dir_all(city.path("spool").join(FEED)).unwrap();
     city.deliver(&other).await;
-    assert_eq!(city.into_sqlite().await, (0, Some("HL0741")), "the loaded one is now another");
+    assert_eq!(city.load().await, (0, Some("HL0741")), "the loaded one is now another");
 }
 
 fn schema(fields: &[(&str, FieldType)]) -> FeedSchema {
@@ -214,14 +216,14 @@ async fn tables_widen_by_themselves_and_never_change_a_type() {
         previous = Some(batch.manifest_digest);
         city.deliver(&batch).await;
     }
-    assert_eq!(city.into_sqlite().await, (3, Some("HL0746")));
+    assert_eq!(city.load().await, (3, Some("HL0746")));
     assert_eq!(dump(&city.path("out.db")).await, ["1|3|3|-|3"], "a field no longer released is null");
 }
 
 #[tokio::test]
 async fn one_table_belongs_to_one_feed() {
     let city = City::new(1).await;
-    assert_eq!(city.into_sqlite().await, (1, None));
+    assert_eq!(city.load().await, (1, None));
     let other = one(&city, Heading { feed: "tax.enterprise".into(), ..heading(1, None) }, &[("name", FieldType::Text)]);
     city.deliver(&other).await;
     let inbox = Inbox::parse(&format!("spool:{}", city.path("spool").display())).unwrap();
