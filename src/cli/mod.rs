@@ -4,8 +4,11 @@
 //! know: how anything is done. Guarantees: every problem is printed in the one form of [`crate::error::Problem`], and
 //! `--json` puts machine-readable output on stdout and nothing else there.
 
+mod check;
+mod config;
 mod context;
 mod explain;
+mod init;
 mod receive;
 mod verify;
 
@@ -39,8 +42,14 @@ const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done, b
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check every definition file offline and report all problems at once
+    Check(check::Args),
+    /// Describe the definition files: `huiliu config schema connector`
+    Config(config::Args),
     /// Explain an error code: `huiliu explain HL0106`
     Explain(explain::Args),
+    /// Write a new, commented workspace that passes `huiliu check`
+    Init(init::Args),
     /// Verify batches from a spool and load them, in order
     Receive(receive::Args),
     /// Check batches and say what each proves
@@ -51,7 +60,10 @@ pub enum Command {
 pub async fn run(cli: Cli) -> Exit {
     let context = Context { dir: cli.dir, json: cli.json, clock: Clock::System };
     let outcome = match cli.command {
+        Command::Check(args) => check::run(args, &context),
+        Command::Config(args) => config::run(args, &context),
         Command::Explain(args) => explain::run(args, &context),
+        Command::Init(args) => init::run(args, &context),
         Command::Receive(args) => receive::run(args, &context).await,
         Command::Verify(args) => verify::run(args, &context).await,
     };

@@ -4,21 +4,38 @@
 //! Must not know: databases, sockets, the engine. Guarantees: a [`Workspace`] that loads holds only checked values;
 //! raw YAML shapes never leave this module.
 
+mod check;
+mod codes;
+mod conform;
 mod connector;
+mod digest;
 mod feed;
 mod installation;
+mod load;
+mod names;
 mod pipeline;
+mod read;
 mod register;
+#[cfg(test)]
+mod sample;
+mod scalar;
+mod schema;
+mod secret;
+mod shape;
 mod units;
+mod view;
 mod workspace;
+mod yaml;
 
 pub use connector::{Column, Connector, Dataset, Drift, DriftPolicy, Encoding, Extract, Format, Missing, SourceKind};
 pub use feed::{Approval, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Validity};
-pub use installation::Installation;
+pub use installation::{Installation, SigningFiles};
 pub use pipeline::{Check, Limits, Pipeline};
+pub use read::cases::{Case, Cell, Given, Refused};
 pub use register::{Field, Register, ShareClass};
-pub use units::{ByteSize, Percent, Quota, Rate};
-pub use workspace::{CodeTable, DatasetRef, MappingFile, Workspace};
+pub use schema::{KINDS, schema};
+pub use units::{ByteSize, Malformed, Percent, Quota, Rate};
+pub use workspace::{CodeTable, DatasetRef, MappingFile, Workspace, load_and_check, read_cases};
 
 use crate::error::Place;
 

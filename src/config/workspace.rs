@@ -1,9 +1,12 @@
 //! A whole workspace: every definition file, loaded together and checked against each other.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Connector, Feed, Installation, Pipeline, Register};
+use super::secret::Surroundings;
+use super::{Case, Connector, Feed, Installation, Pipeline, Register, check, load};
+use crate::clock::Clock;
+use crate::error::Problem;
 
 /// All definitions of one directory.
 #[derive(Debug, Clone)]
@@ -24,6 +27,46 @@ pub struct Workspace {
     pub mappings: BTreeMap<(String, String, String), MappingFile>,
     /// By table name.
     pub codes: BTreeMap<String, CodeTable>,
+    /// Every definition file, by path relative to the workspace, and the SHA-256 of its bytes in hexadecimal.
+    pub files: BTreeMap<String, String>,
+}
+
+impl Workspace {
+    /// Loads a workspace whose definitions are right by themselves and against each other, but for their SQL.
+    /// Warnings are left out; the errors are all there are, in all files.
+    pub fn load(dir: &Path) -> Result<Self, Vec<Problem>> {
+        let (workspace, problems) = load_and_check(dir, &Clock::System);
+        let errors: Vec<Problem> = problems.into_iter().filter(Problem::is_error).collect();
+        if errors.is_empty() { Ok(workspace) } else { Err(errors) }
+    }
+
+    /// Loads what can be read, with the problems of each file by itself. What is malformed reads as its default, so
+    /// that the SQL of a mapping can be checked beside it; a workspace with errors must not be run.
+    pub fn load_partial(dir: &Path) -> (Self, Vec<Problem>) {
+        let env = |name: &str| std::env::var(name).ok();
+        let loaded = load::load(&Surroundings { dir, env: &env });
+        (loaded.workspace, loaded.problems)
+    }
+}
+
+/// Loads what can be read, with every problem of every file by itself and of the files against each other, sorted by
+/// place. The clock tells which grants have expired. SQL is not compiled here.
+pub fn load_and_check(dir: &Path, clock: &Clock) -> (Workspace, Vec<Problem>) {
+    let env = |name: &str| std::env::var(name).ok();
+    let loaded = load::load(&Surroundings { dir, env: &env });
+    let today = clock.today(loaded.workspace.installation.zone);
+    let found = check::check(&loaded, today);
+    let mut problems: Vec<Problem> = loaded.problems.into_iter().chain(found).collect();
+    problems.sort_by(|a, b| a.place.cmp(&b.place).then(a.code.cmp(b.code)));
+    (loaded.workspace, problems)
+}
+
+/// Reads the examples of a mapping from [`MappingFile::cases`], with the problems of the file by itself.
+pub fn read_cases(file: &str, text: &str) -> (Vec<Case>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let nowhere = Surroundings { dir: Path::new(""), env: &|_| None };
+    let cases = load::read_cases(file, text, &nowhere, &mut problems);
+    (cases, problems)
 }
 
 /// `system.dataset`.

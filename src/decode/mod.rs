@@ -5,12 +5,108 @@
 //! file either in a row, in an [`Undecodable`], or declared as header or layout; a decoder opened at a [`Resume`]
 //! yields exactly the rows after it.
 
+mod chunk;
+mod csv;
+mod encoding;
+mod excel;
+mod json;
+mod memory;
+mod ndjson;
+mod paths;
+mod records;
+mod repair;
+#[cfg(test)]
+mod testing;
+mod window;
+mod xml;
+
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
+pub use memory::Memory;
+
+use crate::config::Format;
 use crate::error::Disposition;
+use records::Decoder;
+
+/// A contracted column, as far as a decoder needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Source name, exactly.
+    pub name: String,
+    /// Path inside a record (XML `a/b`, `a/@id`, `@id`, `.`; JSON `a.b`); the name itself when `None`.
+    pub path: Option<String>,
+}
+
+impl Wanted {
+    /// A column found under its own name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), path: None }
+    }
+}
+
+/// Opens a file: settles its encoding, reads its header, and goes to `resume` if there is one.
+///
+/// The rows have exactly the `wanted` columns, in that order; [`Header::columns`] tells what the file itself has, so
+/// that the caller can apply its drift policy. A `resume` must come from a decoder of the same bytes, format and
+/// columns. Errors: [`DecodeError::Io`] when reading fails, [`DecodeError::Broken`] when the file as a whole cannot be
+/// what `format` says.
+pub fn open(
+    input: Arc<dyn Input>,
+    format: &Format,
+    wanted: &[Wanted],
+    limits: Limits,
+    resume: Option<Resume>,
+) -> Result<Box<dyn Decode>, DecodeError> {
+    let job = Job { input, wanted: wanted.to_vec(), limits, resume: resume.filter(|r| r.byte > 0 || r.row > 0) };
+    match format {
+        Format::Csv { encoding, delimiter, quote, header, skip, ragged } => {
+            let dialect = csv::Dialect { delimiter: *delimiter, quote: *quote };
+            let layout = csv::Layout { header: *header, skip: *skip, ragged: *ragged };
+            Ok(Box::new(Decoder::new(csv::Csv::open(job, *encoding, dialect, layout)?)))
+        }
+        Format::Excel { sheet, header_row, repeated_header, max_cells } => {
+            let layout = excel::Layout {
+                sheet: sheet.clone(),
+                header_row: (*header_row).max(1),
+                repeated_header: *repeated_header,
+                max_cells: limits.cells.min(*max_cells),
+            };
+            Ok(Box::new(Decoder::new(excel::Excel::open(job, layout)?)))
+        }
+        Format::Xml { record, encoding } => Ok(Box::new(Decoder::new(xml::Xml::open(job, record, *encoding)?))),
+        Format::Json { records } => Ok(Box::new(Decoder::new(json::Json::open(job, records.as_deref())?))),
+        Format::Ndjson => Ok(Box::new(Decoder::new(ndjson::Ndjson::open(job)?))),
+    }
+}
+
+/// What every format is opened with.
+struct Job {
+    input: Arc<dyn Input>,
+    wanted: Vec<Wanted>,
+    limits: Limits,
+    resume: Option<Resume>,
+}
+
+impl Job {
+    /// Rows yielded before.
+    fn rows(&self) -> u64 {
+        self.resume.map_or(0, |r| r.row)
+    }
+}
+
+/// A [`DecodeError::Broken`] about `input`.
+fn broken(input: &dyn Input, code: &'static str, message: impl Into<String>) -> DecodeError {
+    DecodeError::Broken { code, file: input.name().to_owned(), message: message.into() }
+}
+
+/// A [`DecodeError::Io`] about `input`.
+fn read_error(input: &dyn Input, source: io::Error) -> DecodeError {
+    DecodeError::Io { file: input.name().to_owned(), source }
+}
 
 /// The bytes of one file, wherever it lies. Implemented by the source; tests use a `Vec<u8>`.
 pub trait Input: Send + Sync {
@@ -18,6 +114,10 @@ pub trait Input: Send + Sync {
     fn name(&self) -> &str;
     /// Total bytes.
     fn len(&self) -> u64;
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
     /// Reads from byte `from` to the end.
     fn read_from(&self, from: u64) -> io::Result<Box<dyn io::Read + Send>>;
     /// A local path, if there is one; formats that need random access (Excel) use it instead of loading the bytes.
@@ -149,6 +249,14 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
+    /// The stable code, if the error has one.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Io { .. } => None,
+            Self::Broken { code, .. } => Some(code),
+        }
+    }
+
     /// What the engine does about it.
     pub fn disposition(&self) -> Disposition {
         match self {

@@ -1,0 +1,27 @@
+# huiliu 汇流 — the commands of a working day. `make` alone lists them.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/huiliu/target
+
+.PHONY: help demo test lint doc bench fuzz
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "%-8s %s\n", $$1, $$2 }'
+
+demo: ## a small city, end to end, on the embedded store
+	cargo run -- demo
+
+test: ## every test; installs and starts what it needs
+	deploy/dev/python-env
+	cargo test --locked
+
+lint: ## formatting and lints, warnings are errors
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+doc: ## the library's documentation, broken links are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+bench: ## measured throughput and memory of a release build, one line each
+	benches/run
+
+fuzz: ## coverage-guided fuzzing of every parser, SECONDS=60 each
+	fuzz/run $(or $(SECONDS),60)

@@ -1,0 +1,191 @@
+//! `huiliu run`: one pass now — pipelines, then the feeds they touch.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use super::progress::Bars;
+use super::workspace::{Access, open};
+use super::{Context, Exit};
+use crate::engine::{Engine, FeedReport, RunOptions, RunReport};
+
+/// One pass now: take new files, then release the feeds of the registers they feed
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Pipelines to run; none means all of them, and all feeds
+    pub pipelines: Vec<String>,
+    /// Accept what the checks would hold (a person has looked); the reason goes into the audit log
+    #[arg(long, value_name = "WHY")]
+    pub accept: Option<String>,
+    /// Take files only; release no feed
+    #[arg(long)]
+    pub no_release: bool,
+}
+
+/// Everything one pass did.
+#[derive(Debug, Serialize)]
+pub struct PassReport {
+    /// Pipelines, in order.
+    pub runs: Vec<RunReport>,
+    /// Feeds, in order.
+    pub feeds: Vec<FeedReport>,
+}
+
+/// Runs the verb.
+pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let opened = open(context, Access::Write).await?;
+    let mut engine = opened.engine.with_progress(Arc::new(Bars::new()));
+    stop_on_interrupt(&engine);
+    let options = RunOptions { accept: args.accept };
+    let report = pass(&mut engine, &args.pipelines, &options, !args.no_release).await?;
+    if context.json {
+        context.print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
+    } else {
+        context.print(&ledger_text(&report.runs))?;
+        if !report.feeds.is_empty() {
+            context.print(&format!("\n{}", feeds_text(&report.feeds)))?;
+        }
+        print_reasons(context, &report)?;
+    }
+    Ok(exit_of(&report))
+}
+
+/// Ctrl-C stops at the next commit boundary; nothing is lost.
+pub fn stop_on_interrupt(engine: &Engine) {
+    let stop = engine.stop_flag();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stop.store(true, Ordering::Relaxed);
+        }
+    });
+}
+
+/// Runs these pipelines (all when none is named), each to its own end, then the feeds they touch.
+pub async fn pass(
+    engine: &mut Engine,
+    names: &[String],
+    options: &RunOptions,
+    release: bool,
+) -> Result<PassReport, crate::engine::EngineError> {
+    let all: Vec<String> = engine.workspace().pipelines.keys().cloned().collect();
+    let chosen = if names.is_empty() { &all } else { names };
+    let mut report = PassReport { runs: Vec::new(), feeds: Vec::new() };
+    let mut registers: BTreeSet<String> = BTreeSet::new();
+    for name in chosen {
+        report.runs.push(engine.run(name, options).await?);
+        let pipeline = engine.workspace().pipelines.get(name);
+        registers.extend(pipeline.iter().flat_map(|p| p.into.iter().map(|into| into.value.clone())));
+    }
+    if !release {
+        return Ok(report);
+    }
+    let feeds: Vec<String> = engine
+        .workspace()
+        .feeds
+        .values()
+        .filter(|feed| names.is_empty() || registers.contains(&feed.register.value))
+        .map(|feed| feed.name.clone())
+        .collect();
+    for feed in feeds {
+        report.feeds.push(engine.release(&feed).await?);
+    }
+    Ok(report)
+}
+
+/// The worst of what happened.
+pub fn exit_of(report: &PassReport) -> Exit {
+    let codes: Vec<u8> = report.runs.iter().map(RunReport::exit_code).collect();
+    if codes.contains(&4) {
+        Exit::Unbalanced
+    } else if codes.contains(&1) {
+        Exit::Failed
+    } else if codes.contains(&3) || report.feeds.iter().any(|feed| feed.status == "waiting") {
+        Exit::Held
+    } else {
+        Exit::Done
+    }
+}
+
+/// The ledger of a pass as a table.
+pub fn ledger_text(runs: &[RunReport]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header([
+        "流程 pipeline", "基础库 register", "状态", "读入 read", "坏行 undecodable", "筛去 filtered", "问题 quarantined",
+        "映射 mapped", "新增 new", "变更 changed", "未变 unchanged", "落选 superseded", "撤销 retracted", "秒 s",
+    ]);
+    for run in runs {
+        for line in &run.registers {
+            let c = &line.counts;
+            let status = if line.balanced { run.status } else { "unbalanced" };
+            let seconds = format!("{:.1}", run.seconds);
+            let mut row = vec![run.pipeline.clone(), line.register.clone(), status.to_owned()];
+            row.extend(
+                [
+                    c.read, c.undecodable, c.filtered, c.quarantined, c.mapped, c.new, c.changed, c.unchanged,
+                    c.superseded, c.retracted,
+                ]
+                .map(|n| n.to_string()),
+            );
+            row.push(seconds);
+            table.add_row(row);
+        }
+    }
+    right_align(&mut table, 3);
+    format!("{table}\n")
+}
+
+/// Feeds of a pass as a table.
+pub fn feeds_text(feeds: &[FeedReport]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header([
+        "订阅 feed", "状态", "考虑 considered", "发送 released", "不予 withheld", "不涉 unaffected", "批 batches",
+        "更新 upserts", "撤回 withdrawals", "到达 durable", "秒 s",
+    ]);
+    for feed in feeds {
+        let c = &feed.counts;
+        let mut row = vec![feed.feed.clone(), feed.status.to_owned()];
+        row.extend(
+            [c.considered, c.released, c.withheld, c.unaffected, feed.batches, feed.upserts, feed.withdrawals, feed.durable]
+                .map(|n| n.to_string()),
+        );
+        row.push(format!("{:.1}", feed.seconds));
+        table.add_row(row);
+    }
+    right_align(&mut table, 2);
+    format!("{table}\n")
+}
+
+fn right_align(table: &mut Table, from: usize) {
+    for (i, column) in table.column_iter_mut().enumerate() {
+        if i >= from {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+fn print_reasons(context: &Context, report: &PassReport) -> io::Result<()> {
+    for run in &report.runs {
+        for file in run.files.iter().filter(|file| file.outcome != "taken") {
+            let why = file.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            context.note(&format!("{}: {} {}{why}", run.pipeline, file.name, file.outcome))?;
+        }
+        if run.files.is_empty() {
+            context.note(&format!("{}: no file matches 没有匹配的文件", run.pipeline))?;
+        }
+        if let Some(why) = run.why.as_deref().filter(|_| run.files.iter().all(|file| file.why.is_none())) {
+            context.note(&format!("{}: {} {why}", run.pipeline, run.status))?;
+        }
+    }
+    for feed in &report.feeds {
+        if let Some(why) = &feed.why {
+            context.note(&format!("{}: {} {why}", feed.feed, feed.status))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! `pipelines/feeds/<subscriber>.<register>.yaml`.
+
+use chrono::NaiveDate;
+
+use super::super::shape::{Key, Kind, Naming, Shape, Word};
+use super::super::units::{ByteSize, Quota, span};
+use super::super::view::View;
+use super::super::{Approval, At, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Validity, scalar};
+use super::{VERSION, number};
+
+/// The table.
+pub(in crate::config) const FEED: Shape = Shape {
+    title: "订阅 feed",
+    about: "One grant and its delivery: who may have which fields of which rows, why, until when, and how.",
+    keys: &[
+        VERSION,
+        Key::required("subscriber", "订阅方 subscriber", Kind::Text, "As in the file name."),
+        Key::optional("title", "订阅方名称 title", Kind::Text, "What people call the subscriber."),
+        Key::required("register", "基础库 register", Kind::Text, "As in the file name."),
+        Key::required("purpose", "使用目的 purpose", Kind::Text, "What the data is for."),
+        Key::optional("basis", "法律依据 basis", Kind::Text, "Needed as soon as one field is conditional."),
+        Key::optional("approved", "审批 approved", Kind::Map(&APPROVED), "Who approved it, when, under which number."),
+        Key::required("valid", "有效期 valid", Kind::Map(&VALID), "When the grant is in force."),
+        Key::required("fields", "数据项 fields", Kind::List(&Kind::Text), "Granted fields; all others are withheld."),
+        Key::optional(
+            "rows",
+            "范围 rows",
+            Kind::Text,
+            "SQL predicate over the register's fields; all rows when absent.",
+        ),
+        Key::optional(
+            "mask",
+            "脱敏 mask",
+            Kind::Each(Naming::Foreign, &Kind::Mask),
+            "Masks by field: name, id_number, phone, address, year, null, pseudonym, or an SQL expression.",
+        ),
+        Key::optional("delivery", "投递 delivery", Kind::Map(&DELIVERY), "How it reaches the subscriber."),
+    ],
+};
+
+const APPROVED: Shape = Shape {
+    title: "审批 approved",
+    about: "Who approved the grant.",
+    keys: &[
+        Key::required("by", "审批单位 by", Kind::Text, "Office."),
+        Key::required("on", "审批日期 on", Kind::Date, "Day."),
+        Key::optional("number", "文号 number", Kind::Text, "Document number."),
+    ],
+};
+
+const VALID: Shape = Shape {
+    title: "有效期 valid",
+    about: "Days in force, both inclusive.",
+    keys: &[
+        Key::required("from", "起 from", Kind::Date, "First day."),
+        Key::optional("until", "止 until", Kind::Date, "Last day; until revoked when absent."),
+    ],
+};
+
+const DELIVERY: Shape = Shape {
+    title: "投递 delivery",
+    about: "How batches travel.",
+    keys: &[
+        Key::optional("outlet", "出口 outlet", Kind::Word(OUTLETS), "Where batches go.").or("spool"),
+        Key::optional("every", "频率 every", Kind::Span, "How often the daemon looks.").or("1m"),
+        Key::optional("batch", "批大小 batch", Kind::Map(&BATCH), "What closes a batch."),
+        Key::optional("quota", "配额 quota", Kind::Quota, "Records a day; unlimited when absent."),
+        Key::later("encrypt_to", "加密证书 encrypt_to"),
+    ],
+};
+
+const OUTLETS: &[Word] = &[
+    Word::now("spool", "文件出口 Files below the installation's spool directory."),
+    Word::later("rabbitmq", "write outlet: spool, and let the subscriber fetch the files"),
+];
+
+const BATCH: Shape = Shape {
+    title: "批大小 batch",
+    about: "Limits of one batch; whichever is reached first closes it.",
+    keys: &[
+        Key::optional("records", "条数 records", Kind::Integer(1, 1_000_000), "Records.").or("5000"),
+        Key::optional("bytes", "字节 bytes", Kind::Bytes, "Bytes of the body.").or("4MiB"),
+    ],
+};
+
+/// Names of masks that need no SQL.
+pub(in crate::config) const MASKS: [&str; 7] = ["name", "id_number", "phone", "address", "year", "null", "pseudonym"];
+
+/// Reads a whole feed.
+pub(in crate::config) fn read(name: &str, file: &str, view: View<'_>) -> Feed {
+    let (approved, valid) = (view.get("approved"), view.get("valid"));
+    Feed {
+        name: name.to_owned(),
+        file: file.to_owned(),
+        subscriber: view.get("subscriber").text(),
+        title: view.get("title").maybe(),
+        register: view.get("register").text_at(),
+        purpose: view.get("purpose").text(),
+        basis: view.get("basis").maybe(),
+        approved: approved.is_map().then(|| Approval {
+            by: approved.get("by").text(),
+            on: approved.get("on").parsed(scalar::date).unwrap_or(NaiveDate::MAX),
+            number: approved.get("number").maybe(),
+        }),
+        valid: Validity {
+            from: valid.get("from").parsed(scalar::date).unwrap_or(NaiveDate::MAX),
+            until: valid.get("until").parsed(scalar::date),
+        },
+        fields: view.get("fields").texts(),
+        rows: view.get("rows").maybe_at(),
+        mask: view
+            .get("mask")
+            .each()
+            .into_iter()
+            .map(|(field, view)| (field.value, At { value: mask(&view.text()), place: view.place() }))
+            .collect(),
+        delivery: delivery(view.get("delivery")),
+    }
+}
+
+fn mask(text: &str) -> MaskRule {
+    match text.trim() {
+        "name" => MaskRule::Name,
+        "id_number" => MaskRule::IdNumber,
+        "phone" => MaskRule::Phone,
+        "address" => MaskRule::Address,
+        "year" => MaskRule::Year,
+        "null" | "" => MaskRule::Null,
+        "pseudonym" => MaskRule::Pseudonym,
+        sql => MaskRule::Sql(sql.to_owned()),
+    }
+}
+
+fn delivery(view: View<'_>) -> Delivery {
+    let batch = view.get("batch");
+    Delivery {
+        outlet: OutletKind::Spool,
+        every: view.get("every").parsed(|text| span::parse(text).ok()).unwrap_or_default(),
+        batch: BatchLimit {
+            records: number(batch.get("records")),
+            bytes: batch.get("bytes").parsed(|text| ByteSize::parse(text).ok()).unwrap_or(ByteSize(0)),
+        },
+        quota: view.get("quota").parsed(|text| Quota::parse(text).ok()),
+    }
+}

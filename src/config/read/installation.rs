@@ -1,0 +1,118 @@
+//! `huiliu.yaml`. Optional: an absent file reads as an empty one.
+
+use std::path::{Path, PathBuf};
+
+use chrono_tz::Tz;
+
+use super::super::shape::{Key, Kind, Shape};
+use super::super::view::View;
+use super::super::{Installation, SigningFiles};
+use super::VERSION;
+
+/// The table.
+pub(in crate::config) const INSTALLATION: Shape = Shape {
+    title: "部署 installation",
+    about: "This installation: who signs, where state lies. Everything has a default.",
+    keys: &[
+        VERSION,
+        Key::optional("issuer", "发布方 issuer", Kind::Text, "Who signs, as manifests say.")
+            .or("汇流开发环境 huiliu development"),
+        Key::optional("zone", "时区 zone", Kind::Zone, "Zone of schedules and civil dates.").or("Asia/Shanghai"),
+        Key::optional("state_dir", "状态目录 state_dir", Kind::Address, "Directory of state.").or(".huiliu"),
+        Key::optional(
+            "store",
+            "数据库 store",
+            Kind::Secret,
+            "Register database, sqlite:PATH; huiliu.db in the state directory when absent.",
+        ),
+        Key::optional("spool", "出口目录 spool", Kind::Address, "Spool; spool in the state directory when absent."),
+        Key::optional(
+            "signing",
+            "签名 signing",
+            Kind::Map(&SIGNING),
+            "Signing key and certificates; a development CA is made on first use when absent.",
+        ),
+        Key::later("broker", "消息队列 broker"),
+        Key::later("retention", "保存期限 retention"),
+        Key::later("smtp", "邮件 smtp"),
+        Key::later("otlp", "遥测 otlp"),
+        Key::later("console", "控制台 console"),
+    ],
+};
+
+const SIGNING: Shape = Shape {
+    title: "签名 signing",
+    about: "Signing key and certificates.",
+    keys: &[
+        Key::required("key", "私钥 key", Kind::Address, "PKCS#8 PEM file."),
+        Key::required("chain", "证书链 chain", Kind::Address, "PEM file, leaf certificate first."),
+    ],
+};
+
+/// Reads the installation. Relative paths start at the workspace and come out absolute, so that joining them to it
+/// again, or changing the current directory, changes nothing.
+pub(in crate::config) fn read(dir: &Path, view: View<'_>) -> Installation {
+    let absolute = std::path::absolute(dir);
+    let dir = absolute.as_deref().unwrap_or(dir); // without a current directory nothing relative can be opened anyway
+    let path = |view: View<'_>| view.resolved().map(|path| dir.join(path));
+    let state_dir = path(view.get("state_dir")).unwrap_or_else(|| dir.join(".huiliu"));
+    let signing = view.get("signing");
+    Installation {
+        issuer: view.get("issuer").text(),
+        zone: view.get("zone").parsed(|text| text.parse().ok()).unwrap_or(Tz::Asia__Shanghai),
+        store: store(dir, &state_dir, view.get("store").resolved()),
+        spool: path(view.get("spool")).unwrap_or_else(|| state_dir.join("spool")),
+        signing: signing.is_map().then(|| SigningFiles {
+            key: path(signing.get("key")).unwrap_or_default(),
+            chain: path(signing.get("chain")).unwrap_or_default(),
+        }),
+        state_dir,
+    }
+}
+
+/// `sqlite:` and a path from the workspace.
+fn store(dir: &Path, state_dir: &Path, written: Option<String>) -> String {
+    let path: PathBuf = match written.as_deref().map(|url| (url, url.strip_prefix("sqlite:"))) {
+        None => state_dir.join("huiliu.db"),
+        Some((_, Some(path))) => dir.join(path.trim_start_matches("//")),
+        Some((other, None)) => return other.to_owned(),
+    };
+    format!("sqlite:{}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample::{load_and_check, put, summary, write};
+
+    #[test]
+    fn paths_are_absolute_and_start_at_the_workspace() {
+        let dir = write();
+        let text = "version: 1\nissuer: 市\nstate_dir: state\nspool: env:SET\nzone: Asia/Urumqi\n";
+        put(dir.path(), "huiliu.yaml", text.as_bytes());
+        let (workspace, problems) = load_and_check(dir.path());
+        assert_eq!(problems, []);
+        let installation = workspace.installation;
+        assert_eq!(installation.state_dir, dir.path().join("state"));
+        assert_eq!(installation.spool, dir.path().join("out"));
+        assert_eq!(installation.store, format!("sqlite:{}", dir.path().join("state/huiliu.db").display()));
+        assert_eq!((installation.issuer.as_str(), installation.zone.name()), ("市", "Asia/Urumqi"));
+        assert_eq!(super::store("/w".as_ref(), "/s".as_ref(), Some("sqlite:a.db".to_owned())), "sqlite:/w/a.db");
+        assert_eq!(super::store("/w".as_ref(), "/s".as_ref(), Some("sqlite:///a.db".to_owned())), "sqlite:/a.db");
+    }
+
+    #[test]
+    fn a_relative_workspace_has_absolute_paths_too() {
+        let (workspace, _) = load_and_check("nowhere".as_ref());
+        assert!(workspace.installation.state_dir.is_absolute());
+        assert!(workspace.installation.state_dir.ends_with("nowhere/.huiliu"));
+    }
+
+    #[test]
+    fn what_later_versions_bring_is_refused() {
+        let dir = write();
+        let text = "version: 1\nbroker: amqps://x\nstore: env:UNSET\nsigning: { key: a.pem }\nzone: 北京\n";
+        put(dir.path(), "huiliu.yaml", text.as_bytes());
+        let expect = ["HL0110 2:1", "HL0118 3:8", "HL0107 4:10", "HL0108 5:7"];
+        assert_eq!(summary(&load_and_check(dir.path()).1), expect);
+    }
+}

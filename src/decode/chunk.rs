@@ -1,0 +1,123 @@
+//! Rows while they are being collected: columns, places, raw bytes, notes, and the rows that are none.
+//!
+//! Decides: when a chunk is full, and what is noted about a cell. Must not know: formats. Guarantees: one cell per
+//! wanted column and row, `raw_ends` and `places` as long as the rows, memory within [`CHUNK_BYTES`] and one row.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use super::{Decoded, Resume, RowPlace, Undecodable, Wanted, repair};
+
+/// Raw and decoded bytes after which a chunk is full, whatever its rows.
+const CHUNK_BYTES: usize = 32 << 20;
+/// Raw bytes kept of a row that could not be decoded.
+pub(super) const RAW_KEPT: usize = 64 << 10;
+
+/// Rows of one call, growing.
+pub(super) struct Chunk {
+    schema: SchemaRef,
+    columns: Vec<StringBuilder>,
+    places: Vec<RowPlace>,
+    raw: Vec<u8>,
+    raw_ends: Vec<usize>,
+    notes: Vec<(usize, String, &'static str)>,
+    undecodable: Vec<Undecodable>,
+    dropped: u64,
+    bytes: usize,
+    max_rows: usize,
+}
+
+/// The Arrow schema of wanted columns: nullable Utf8, in wanted order.
+pub(super) fn schema(wanted: &[Wanted]) -> SchemaRef {
+    let field = |w: &Wanted| Field::new(&w.name, DataType::Utf8, true);
+    Arc::new(Schema::new(wanted.iter().map(field).collect::<Vec<_>>()))
+}
+
+impl Chunk {
+    /// An empty chunk that is full at `max_rows` rows of any kind.
+    pub(super) fn new(schema: SchemaRef, max_rows: usize) -> Self {
+        let columns = schema.fields().iter().map(|_| StringBuilder::new()).collect();
+        Self {
+            schema,
+            columns,
+            places: Vec::new(),
+            raw: Vec::new(),
+            raw_ends: Vec::new(),
+            notes: Vec::new(),
+            undecodable: Vec::new(),
+            dropped: 0,
+            bytes: 0,
+            max_rows: max_rows.max(1),
+        }
+    }
+
+    /// The next cell of wanted column `column`. Every column gets exactly one per row before [`Chunk::end_row`].
+    pub(super) fn cell(&mut self, column: usize, text: Option<&str>) {
+        let Some(builder) = self.columns.get_mut(column) else { return };
+        let Some(text) = text else {
+            builder.append_null();
+            return;
+        };
+        self.bytes += text.len();
+        if !repair::may_need(text) {
+            builder.append_value(text);
+            return;
+        }
+        let repaired = repair::repair(text);
+        if let Some(code) = repair::note(&repaired) {
+            self.notes.push((self.places.len(), self.schema.field(column).name().clone(), code));
+        }
+        builder.append_value(&repaired);
+    }
+
+    /// Completes a row.
+    pub(super) fn end_row(&mut self, place: RowPlace, raw: &[u8]) {
+        self.bytes += raw.len();
+        self.raw.extend_from_slice(raw);
+        self.raw_ends.push(self.raw.len());
+        self.places.push(place);
+    }
+
+    /// Sets a row aside. `raw` is cut to 64 KiB.
+    pub(super) fn set_aside(&mut self, place: RowPlace, raw: &[u8], code: &'static str, detail: String) {
+        let raw = raw.get(..RAW_KEPT).unwrap_or(raw).to_vec();
+        self.bytes += raw.len();
+        self.undecodable.push(Undecodable { place, raw, code, detail });
+    }
+
+    /// Counts a row dropped by a layout rule.
+    pub(super) fn drop_row(&mut self) {
+        self.dropped += 1;
+    }
+
+    /// Rows of all kinds so far.
+    fn rows(&self) -> u64 {
+        self.places.len() as u64 + self.undecodable.len() as u64 + self.dropped
+    }
+
+
+    /// Whether it should be handed over before another row is added.
+    pub(super) fn is_full(&self) -> bool {
+        self.rows() >= self.max_rows as u64 || self.bytes >= CHUNK_BYTES
+    }
+
+    /// The finished chunk.
+    pub(super) fn finish(mut self, resume: Resume) -> Decoded {
+        let columns: Vec<ArrayRef> = self.columns.iter_mut().map(|c| Arc::new(c.finish()) as ArrayRef).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(self.places.len()));
+        let rows = RecordBatch::try_new_with_options(self.schema, columns, &options)
+            .expect("every column got one cell per completed row");
+        Decoded {
+            rows,
+            places: self.places,
+            raw: self.raw,
+            raw_ends: self.raw_ends,
+            notes: self.notes,
+            undecodable: self.undecodable,
+            dropped: self.dropped,
+            resume,
+        }
+    }
+}

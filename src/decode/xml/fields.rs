@@ -1,0 +1,151 @@
+//! One record element → the wanted cells.
+//!
+//! Decides: the text of an element is all character data and CDATA inside it, elements below included; an element that
+//! occurs several times gives its texts joined with `;`; `xsi:nil="true"` is no value, an empty element is empty text.
+//! Names are compared without their namespace prefix. Only the five predefined entities and character references
+//! are resolved (XML 1.0 §4.6, §4.1); any other reference sets the record aside.
+
+use quick_xml::XmlVersion;
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesRef, BytesStart, Event};
+use quick_xml::reader::Reader;
+
+use super::token::local_name;
+use crate::decode::Wanted;
+use crate::decode::paths::Paths;
+
+/// Between the texts of a repeated element.
+const JOINT: char = ';';
+
+/// Why a record was set aside.
+pub(super) type Refused = (&'static str, String);
+
+/// Reads the wanted cells of one record after the other.
+pub(super) struct Fields {
+    paths: Paths,
+    depth: usize,
+    cells: Vec<Option<String>>,
+}
+
+impl Fields {
+    /// The wanted fields, by path below the record: `a/b`, `a/@id`, `@id`, `.`.
+    pub(super) fn new(wanted: &[Wanted], depth: usize) -> Self {
+        let path = |w: &Wanted| {
+            let path = w.path.as_deref().unwrap_or(&w.name);
+            path.split('/').filter(|s| !s.is_empty() && *s != ".").map(str::to_owned).collect()
+        };
+        let paths = Paths::new(wanted.iter().map(path));
+        Self { cells: vec![None; paths.slots()], paths, depth }
+    }
+
+    /// For each wanted column, its text in the record last read.
+    pub(super) fn cells(&self) -> impl Iterator<Item = Option<&str>> {
+        self.paths.slot_of().iter().map(|slot| self.cells.get(*slot).and_then(Option::as_deref))
+    }
+
+    /// Reads a whole element.
+    pub(super) fn read(&mut self, record: &str) -> Result<(), Refused> {
+        self.cells.iter_mut().for_each(|c| *c = None);
+        let mut reader = Reader::from_str(record);
+        reader.config_mut().expand_empty_elements = true;
+        // The node of each open element; `None` off the wanted paths.
+        let mut open: Vec<Option<usize>> = Vec::new();
+        loop {
+            let event = reader.read_event();
+            match event.map_err(|_| bad(&reader, "not well-formed"))? {
+                Event::Start(e) => {
+                    let node = match open.last() {
+                        None => Some(0),
+                        Some(parent) => parent.and_then(|p| self.paths.child(p, local_name(e.name().as_ref()))),
+                    };
+                    open.push(node);
+                    if open.len() > self.depth {
+                        return Err(("too_deep", format!("nested deeper than {}", self.depth)));
+                    }
+                    self.start(node, &e).map_err(|what| bad(&reader, what))?;
+                }
+                Event::End(_) => {
+                    open.pop();
+                }
+                Event::Text(e) => self.text(&open, &e.xml10_content()),
+                Event::CData(e) => self.text(&open, &e.xml10_content()),
+                Event::GeneralRef(e) => {
+                    let mut buffer = [0; 4];
+                    let text = reference(&e, &mut buffer).ok_or_else(|| bad(&reader, NOT_PREDEFINED))?;
+                    self.text(&open, text);
+                }
+                Event::Eof => return Ok(()),
+                Event::DocType(_) => return Err(bad(&reader, "a document type inside a record")),
+                Event::Empty(_) | Event::Comment(_) | Event::PI(_) | Event::Decl(_) => {}
+            }
+        }
+    }
+
+    fn start(&mut self, node: Option<usize>, e: &BytesStart<'_>) -> Result<(), &'static str> {
+        let Some(node) = node else { return Ok(()) };
+        let slot = self.paths.slot(node);
+        let has_attributes = e.name().as_ref().len() < e.len();
+        if !has_attributes {
+            self.begin(slot);
+            return Ok(());
+        }
+        let mut nil = false;
+        for attribute in e.attributes().with_checks(false) {
+            let attribute = attribute.map_err(|_| "an attribute is not well-formed")?;
+            let name = local_name(attribute.key.as_ref());
+            let wanted = self.paths.child(node, &format!("@{name}")).and_then(|n| self.paths.slot(n));
+            if wanted.is_none() && name != "nil" {
+                continue;
+            }
+            let value = attribute.normalized_value(XmlVersion::Explicit1_0).map_err(|_| NOT_PREDEFINED)?;
+            nil |= name == "nil" && matches!(value.as_ref(), "true" | "1");
+            if wanted.is_some() {
+                self.begin(wanted);
+                self.add(wanted, &value);
+            }
+        }
+        if !nil {
+            self.begin(slot);
+        }
+        Ok(())
+    }
+
+    /// A value begins: the first, or one more.
+    fn begin(&mut self, slot: Option<usize>) {
+        match slot.and_then(|slot| self.cells.get_mut(slot)) {
+            Some(Some(before)) => before.push(JOINT),
+            Some(cell) => *cell = Some(String::new()),
+            None => {}
+        }
+    }
+
+    fn add(&mut self, slot: Option<usize>, text: &str) {
+        if let Some(Some(cell)) = slot.and_then(|slot| self.cells.get_mut(slot)) {
+            cell.push_str(text);
+        }
+    }
+
+    /// Text belongs to every open element that is wanted.
+    fn text(&mut self, open: &[Option<usize>], text: &str) {
+        let nearest = open.iter().rposition(|n| n.is_some_and(|n| self.paths.slot(n).is_some()));
+        let Some(nearest) = nearest else { return };
+        for at in 0..=nearest {
+            let slot = open.get(at).copied().flatten().and_then(|n| self.paths.slot(n));
+            self.add(slot, text);
+        }
+    }
+}
+
+const NOT_PREDEFINED: &str = "an entity that is not one of the five predefined ones";
+
+fn reference<'a>(e: &BytesRef<'_>, buffer: &'a mut [u8; 4]) -> Option<&'a str> {
+    if e.is_char_ref() {
+        let c = e.resolve_char_ref().ok().flatten()?;
+        return Some(c.encode_utf8(buffer));
+    }
+    resolve_predefined_entity(e)
+}
+
+fn bad(reader: &Reader<&[u8]>, what: &str) -> Refused {
+    ("bad_xml", format!("{what}, at byte {} of the record", reader.buffer_position()))
+}

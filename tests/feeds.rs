@@ -1,0 +1,73 @@
+//! Feeds: what goes out, what is withdrawn, what is not sent twice.
+
+use crate::support::{CODES, FEED, Small};
+
+fn counts(report: &huiliu::engine::FeedReport) -> (&'static str, u64, u64, u64, u64) {
+    (report.status, report.upserts, report.withdrawals, report.counts.withheld, report.counts.unaffected)
+}
+
+fn rows<'a>(statuses: &[&'a str]) -> Vec<[&'a str; 6]> {
+    statuses
+        .iter()
+        .zip(CODES)
+        .map(|(status, code)| [code, "企业", "", "100万元", status, "2026-10-01 00:00:00"])
+        .collect()
+}
+
+#[tokio::test]
+async fn a_feed_sends_a_snapshot_then_only_what_changed_for_it() {
+    let small = Small::new();
+    small.extract("QY_1.csv", &rows(&["在营", "在营", "注销", "在营", "在营"]));
+    small.run("qy").await;
+    let first = small.release().await;
+    assert_eq!(counts(&first), ("released", 4, 0, 1, 0));
+    assert_eq!((first.batches, first.durable), (2, 4), "at most three records a batch");
+    assert_eq!(counts(&small.release().await), ("nothing new", 0, 0, 0, 0));
+
+    // A row enters the filter, one leaves it, one changes only in a field this feed does not carry.
+    let mut second = rows(&["在营", "注销", "在营", "在营", "在营"]);
+    second[0][3] = "200万元";
+    small.extract("QY_2.csv", &second);
+    small.run("qy").await;
+    assert_eq!(counts(&small.release().await), ("released", 1, 1, 0, 1));
+}
+
+#[tokio::test]
+async fn a_narrowed_grant_withdraws_and_a_widened_one_sends() {
+    let small = Small::new();
+    small.extract("QY_1.csv", &rows(&["在营", "在营", "注销"]));
+    small.run("qy").await;
+    small.release().await;
+    small.write("pipelines/feeds/housing.enterprise.yaml", FEED.replace("rows: status = '在营'\n", ""));
+    assert_eq!(counts(&small.release().await), ("released", 1, 0, 0, 2));
+    small.write("pipelines/feeds/housing.enterprise.yaml", FEED.replace("'在营'", "'注销'"));
+    assert_eq!(counts(&small.release().await), ("released", 0, 2, 0, 1));
+    small.write("pipelines/feeds/housing.enterprise.yaml", FEED.replace("[uscc, name, status]", "[uscc, status]"));
+    let narrower = small.release().await;
+    assert_eq!(counts(&narrower), ("released", 2, 1, 0, 0), "fewer fields: every record again, without them");
+}
+
+#[tokio::test]
+async fn a_grant_that_ends_takes_everything_back() {
+    let small = Small::new();
+    small.extract("QY_1.csv", &rows(&["在营", "在营"]));
+    small.run("qy").await;
+    small.release().await;
+    small.write("pipelines/feeds/housing.enterprise.yaml", FEED.replace("until: 2027-02-28", "until: 2026-10-31"));
+    let ended = small.release().await;
+    assert_eq!((ended.withdrawals, ended.upserts), (2, 0), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_quota_stops_and_says_when_it_resets() {
+    let small = Small::new();
+    small.extract("QY_1.csv", &rows(&["在营", "在营", "在营", "在营", "在营"]));
+    small.run("qy").await;
+    small.write(
+        "pipelines/feeds/housing.enterprise.yaml",
+        FEED.replace("every: 1m,", "every: 1m, quota: 2 records/day,"),
+    );
+    let limited = small.release().await;
+    assert_eq!((limited.status, limited.upserts), ("waiting", 2));
+    assert!(limited.why.as_deref().unwrap().contains("HL0610"));
+}

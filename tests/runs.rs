@@ -1,0 +1,213 @@
+//! Runs and re-runs: what changes, what does not, what is held.
+
+use huiliu::engine::RunOptions;
+
+use crate::support::{CODES, Small, line};
+
+fn row<'a>(code: &'a str, name: &'a str, status: &'a str, updated: &'a str) -> [&'a str; 6] {
+    [code, name, "", "100万元", status, updated]
+}
+
+#[tokio::test]
+async fn the_same_file_changes_nothing_and_the_next_night_only_what_changed() {
+    let small = Small::new();
+    let first = [
+        row(CODES[0], "青岛海蓝", "在营", "2026-10-01 00:00:00"),
+        row(CODES[1], "青岛恒信", "在营", "2026-10-01 00:00:00"),
+        row(CODES[2], "青岛港通", "草稿", "2026-10-01 00:00:00"),
+        row("91370283706488757X", "坏码", "在营", "2026-10-01 00:00:00"),
+    ];
+    small.extract("QY_1.csv", &first);
+    assert_eq!(line(&small.run("qy").await), "succeeded 4/1/1/2/0/0/0/0");
+
+    let again = small.run("qy").await;
+    assert_eq!(again.files[0].outcome, "unchanged");
+    assert_eq!(line(&again), "succeeded 0/0/0/0/0/0/0/0");
+
+    let mut second = first;
+    second[1] = row(CODES[1], "青岛恒信贸易", "在营", "2026-11-01 00:00:00");
+    small.extract("QY_2.csv", &second);
+    assert_eq!(line(&small.run("qy").await), "succeeded 4/1/1/0/1/1/0/0");
+
+    let mut engine = small.engine().await;
+    let entity = engine.store().entity("enterprise", CODES[1]).await.unwrap().unwrap();
+    assert_eq!(entity.version, 2);
+    let history = engine.store().history("enterprise", entity.id).await.unwrap();
+    assert_eq!(history[0].fields[2].1.as_deref(), Some("青岛恒信"));
+    let doctor = engine.doctor().await.unwrap();
+    assert_eq!(doctor.disagreements, 0, "{:?}", doctor.findings);
+}
+
+#[tokio::test]
+async fn a_full_extract_retracts_what_vanished_unless_too_much_did() {
+    let small = Small::new();
+    let rows: Vec<_> = CODES.iter().map(|code| row(code, "企业", "在营", "2026-10-01 00:00:00")).collect();
+    small.extract("QY_1.csv", &rows);
+    small.run("qy").await;
+    small.extract("QY_2.csv", &rows[..4]);
+    assert_eq!(line(&small.run("qy").await), "succeeded 4/0/0/0/0/4/0/2");
+    assert_eq!(small.engine().await.store().count("enterprise").await.unwrap(), 4);
+
+    small.extract("QY_3.csv", &rows[..1]);
+    let held = small.run("qy").await;
+    assert_eq!(held.status, "held");
+    assert!(held.why.as_deref().unwrap().contains("HL0502"), "{held:?}");
+    assert_eq!(held.exit_code(), 3);
+    assert_eq!(small.engine().await.store().count("enterprise").await.unwrap(), 4, "nothing was retracted");
+
+    let options = RunOptions { accept: Some("the department confirmed".into()) };
+    let accepted = small.engine().await.run("qy", &options).await.unwrap();
+    assert_eq!(accepted.status, "succeeded");
+    assert_eq!(small.engine().await.store().count("enterprise").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_row_that_comes_back_filtered_takes_its_claim_back() {
+    let small = Small::new();
+    small.extract("QY_1.csv", &[row(CODES[0], "甲", "在营", "2026-10-01 00:00:00")]);
+    small.run("qy").await;
+    small.extract("QY_2.csv", &[row(CODES[0], "甲", "草稿", "2026-10-02 00:00:00")]);
+    assert_eq!(line(&small.run("qy").await), "succeeded 1/1/0/0/0/0/0/1");
+    assert_eq!(small.engine().await.store().count("enterprise").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn rows_with_one_key_in_one_extract_do_not_flap_from_night_to_night() {
+    let small = Small::new();
+    let twice = [row(CODES[0], "早", "在营", "2026-10-01 00:00:00"), row(CODES[0], "晚", "在营", "2026-10-02 00:00:00")];
+    small.extract("QY_1.csv", &twice);
+    assert_eq!(line(&small.run("qy").await), "succeeded 2/0/0/1/1/0/0/0");
+    small.extract("QY_2.csv", &[twice[0], twice[1], row(CODES[1], "新", "在营", "2026-10-02 00:00:00")]);
+    assert_eq!(line(&small.run("qy").await), "succeeded 3/0/0/1/0/2/0/0");
+    let mut engine = small.engine().await;
+    let entity = engine.store().entity("enterprise", CODES[0]).await.unwrap().unwrap();
+    assert_eq!(entity.fields[2].1.as_deref(), Some("晚"));
+    assert_eq!(entity.version, 1);
+}
+
+#[tokio::test]
+async fn sources_win_by_their_order_and_a_lost_winner_gives_way() {
+    let small = Small::new();
+    small.extract("QY_1.csv", &[row(CODES[0], "工商名", "在营", "2026-01-01 00:00:00")]);
+    small.taxpayers("NSR_1.csv", &[[CODES[0], "", "税务名", "13800000000", "2026-10-01 00:00:00"]]);
+    small.run("qy").await;
+    assert_eq!(line(&small.run("nsr").await), "succeeded 1/0/0/0/1/0/0/0");
+    let mut engine = small.engine().await;
+    let entity = engine.store().entity("enterprise", CODES[0]).await.unwrap().unwrap();
+    assert_eq!(entity.fields[2].1.as_deref(), Some("工商名"), "the listed source wins although older");
+    assert_eq!(entity.fields[5].1.as_deref(), Some("13800000000"));
+    assert_ne!(entity.fields[2].2, entity.fields[5].2, "each cell knows its own claim");
+
+    small.extract("QY_2.csv", &[row(CODES[1], "别家", "在营", "2026-11-01 00:00:00")]);
+    let options = RunOptions { accept: Some("test".into()) };
+    engine.run("qy", &options).await.unwrap();
+    let entity = engine.store().entity("enterprise", CODES[0]).await.unwrap().unwrap();
+    assert_eq!(entity.fields[2].1.as_deref(), Some("税务名"));
+    assert_eq!(engine.doctor().await.unwrap().disagreements, 0);
+}
+
+#[tokio::test]
+async fn two_keys_that_point_at_two_entities_merge_them_and_leave_a_tombstone() {
+    let small = Small::new();
+    small.taxpayers(
+        "NSR_1.csv",
+        &[
+            [CODES[0], "", "甲", "", "2026-10-01 00:00:00"],
+            ["", "110108000000016", "甲旧", "13800000000", "2026-10-01 00:00:00"],
+        ],
+    );
+    small.run("nsr").await;
+    assert_eq!(small.engine().await.store().count("enterprise").await.unwrap(), 2);
+    small.extract(
+        "QY_1.csv",
+        &[[CODES[0], "甲公司", "110108000000016", "100万元", "在营", "2026-11-01 00:00:00"]],
+    );
+    small.run("qy").await;
+    let mut engine = small.engine().await;
+    assert_eq!(engine.store().count("enterprise").await.unwrap(), 1);
+    let merged = engine.store().entity("enterprise", "#2").await.unwrap().unwrap();
+    assert_eq!((merged.id, merged.merged_from), (1, Some(2)));
+    assert_eq!(merged.fields[5].1.as_deref(), Some("13800000000"), "the merged entity's claims came along");
+    assert_eq!(engine.doctor().await.unwrap().disagreements, 0);
+}
+
+#[tokio::test]
+async fn a_run_that_was_stopped_goes_on_in_the_middle_of_the_file() {
+    let many: Vec<String> = (0..30_000).map(|i| format!("企业{i}")).collect();
+    let code = |i: usize| valid_code(i as u64);
+    let codes: Vec<String> = (0..30_000).map(code).collect();
+    let rows: Vec<[&str; 6]> =
+        many.iter().zip(&codes).map(|(name, code)| row(code, name, "在营", "2026-10-01 00:00:00")).collect();
+    let undisturbed = Small::new();
+    undisturbed.extract("QY_1.csv", &rows);
+    undisturbed.run("qy").await;
+
+    let stopped = Small::new();
+    stopped.extract("QY_1.csv", &rows);
+    let mut engine = stopped.engine().await;
+    let after = StopAfter { rows: std::sync::atomic::AtomicU64::new(0), stop: engine.stop_flag() };
+    engine = engine.with_progress(std::sync::Arc::new(after));
+    let report = engine.run("qy", &RunOptions::default()).await.unwrap();
+    assert_eq!(report.status, "failed");
+    assert!(report.why.as_deref().unwrap().contains("HL0505"));
+    drop(engine);
+    let read = report.registers[0].counts.read;
+    assert!(read > 0 && read < 30_000, "{read}");
+    let rest = stopped.run("qy").await;
+    assert_eq!(rest.registers[0].counts.read, 30_000 - read, "it does not start over");
+    let dump = |small: &Small| {
+        let path = small.path().join(".huiliu/huiliu.db");
+        async move { registers(&path).await }
+    };
+    assert_eq!(dump(&undisturbed).await, dump(&stopped).await);
+}
+
+struct StopAfter {
+    rows: std::sync::atomic::AtomicU64,
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl huiliu::engine::Progress for StopAfter {
+    fn file(&self, _: &str, _: &str, _: u64) {}
+    fn rows(&self, rows: u64, _: u64) {
+        use std::sync::atomic::Ordering;
+        if self.rows.fetch_add(rows, Ordering::Relaxed) + rows >= 8192 {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+    fn records(&self, _: &str, _: u64) {}
+    fn done(&self) {}
+}
+
+/// Register rows without run numbers, in id order.
+pub async fn registers(path: &std::path::Path) -> Vec<String> {
+    use sqlx::{ConnectOptions, Row};
+    let mut conn =
+        sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap();
+    let rows = sqlx::query("select _id || '|' || _version || '|' || _sources || '|' || coalesce(uscc,'') || '|' || coalesce(name,'') || '|' || coalesce(capital,'') || '|' || coalesce(status,'') from enterprise order by _id")
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// A fictional code with a right check digit.
+pub fn valid_code(n: u64) -> String {
+    const SET: &[u8; 31] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
+    let digits = format!("{:08}", 10_000_000 + n);
+    let weights = [3, 7, 9, 10, 5, 8, 4, 2];
+    let sum: u32 = digits.bytes().zip(weights).map(|(d, w)| u32::from(d - b'0') * w).sum();
+    let check = match 11 - sum % 11 {
+        10 => 'X',
+        11 => '0',
+        digit => char::from_digit(digit, 10).unwrap(),
+    };
+    let body = format!("91370202{digits}{check}");
+    let mut weight = 1;
+    let mut total = 0;
+    for c in body.bytes() {
+        total += SET.iter().position(|s| *s == c).unwrap() as u32 * weight;
+        weight = weight * 3 % 31;
+    }
+    format!("{body}{}", SET[((31 - total % 31) % 31) as usize] as char)
+}

@@ -1,0 +1,229 @@
+//! A small workspace on disk, and an engine over it with a frozen clock.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use huiliu::clock::Clock;
+use huiliu::config::Workspace;
+use huiliu::engine::{Engine, FeedReport, RunOptions, RunReport};
+use huiliu::store::sqlite::SqliteStore;
+use tempfile::TempDir;
+
+/// The moment at which every test happens: 2026-11-21 16:30 in Qingdao.
+pub const NOW: &str = "2026-11-21T08:30:00Z";
+
+/// `../shared` beside the checkout, when it is there.
+pub fn shared() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::env::var_os("HUILIU_SHARED")
+        .map(PathBuf::from)
+        .into_iter()
+        .chain([beside.join("../shared"), beside.join("../../shared")])
+        .find(|path| path.join("data/README.md").is_file())
+}
+
+/// A workspace in a directory of its own.
+pub struct Small {
+    dir: TempDir,
+}
+
+/// Connector `gs` (工商) with one full-extract dataset, register `enterprise`, one pipeline, one feed.
+const FILES: &[(&str, &str)] = &[
+    (
+        "connectors/gs.yaml",
+        "version: 1
+department: 市场监督管理局
+source: { kind: files, root: out/gs }
+datasets:
+  qy:
+    path: QY_*.csv
+    format: { kind: csv, encoding: auto }
+    key: [代码]
+    updated: 更新
+    extract: full
+    missing: { retract: true, hold_above: 50% }
+    columns:
+      代码: { type: text, required: true }
+      名称: text
+      注册号: text
+      资本: text
+      状态: text
+      更新: text
+    drift: { new_column: approve, lost_column: freeze }
+",
+    ),
+    (
+        "connectors/tax.yaml",
+        "version: 1
+department: 税务局
+source: { kind: files, root: out/tax }
+datasets:
+  nsr:
+    path: NSR_*.csv
+    format: { kind: csv, encoding: auto }
+    key: [识别号, 登记号]
+    updated: 更新
+    extract: append
+    missing: { retract: false, hold_above: 50% }
+    columns:
+      识别号: text
+      登记号: text
+      名称: text
+      电话: text
+      更新: text
+    drift: { new_column: approve, lost_column: freeze }
+",
+    ),
+    (
+        "mappings/registers/enterprise.yaml",
+        "version: 1
+title: 企业基础信息库
+steward: 市场监督管理局
+keys: [uscc, registration_no]
+fields:
+  uscc: { title: 统一社会信用代码, type: text, share: unconditional, level: 1, from: [gs, tax] }
+  registration_no: { title: 注册号, type: text, share: unconditional, level: 1, from: [gs, tax] }
+  name: { title: 名称, type: text, share: unconditional, level: 1, from: [gs, tax] }
+  capital: { title: 注册资本, type: decimal, share: unconditional, level: 1, from: [gs] }
+  status: { title: 状态, type: text, share: unconditional, level: 1, from: [gs] }
+  phone: { title: 电话, type: text, share: conditional, level: 2, condition: 履行职责, basis: 管理办法, from: [tax] }
+",
+    ),
+    (
+        "mappings/gs/qy.enterprise.sql",
+        "select
+    uscc(代码) as uscc,
+    or_null(registration_no(注册号)) as registration_no,
+    org_name(名称) as name,
+    cn_amount(资本, '万元') as capital,
+    状态 as status
+from source
+where 状态 <> '草稿'
+",
+    ),
+    (
+        "mappings/tax/nsr.enterprise.sql",
+        "select
+    or_null(uscc(识别号)) as uscc,
+    or_null(registration_no(登记号)) as registration_no,
+    org_name(名称) as name,
+    or_null(phone(电话)) as phone
+from source
+",
+    ),
+    ("pipelines/qy.yaml", "version: 1\nfrom: gs.qy\ninto: [enterprise]\nlimit: { quarantine: 60% }\n"),
+    ("pipelines/nsr.yaml", "version: 1\nfrom: tax.nsr\ninto: [enterprise]\nlimit: { quarantine: 60% }\n"),
+    ("pipelines/feeds/housing.enterprise.yaml", FEED),
+];
+
+/// The feed's file as it starts.
+pub const FEED: &str = "version: 1
+subscriber: housing
+register: enterprise
+purpose: 资质审查
+basis: 条例第三十二条
+approved: { by: 数据资源处, on: 2026-03-01, number: 17号 }
+valid: { from: 2026-03-01, until: 2027-02-28 }
+fields: [uscc, name, status]
+rows: status = '在营'
+delivery: { outlet: spool, every: 1m, batch: { records: 3, bytes: 4MiB } }
+";
+
+/// Valid codes: `(代码, 注册号)`.
+pub const CODES: [&str; 6] = [
+    "91370283706488757F",
+    "91370203163787952M",
+    "913702027137145218",
+    "92370282MA3F5YFNX6",
+    "91370211MA3D28XC5X",
+    "913702816143010787",
+];
+
+impl Small {
+    /// With all files as they start.
+    pub fn new() -> Self {
+        let small = Self { dir: tempfile::tempdir().unwrap() };
+        for (path, text) in FILES {
+            small.write(path, text);
+        }
+        for dir in ["out/gs", "out/tax"] {
+            fs::create_dir_all(small.path().join(dir)).unwrap();
+        }
+        small
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file, with a modification time long past so that it counts as settled.
+    pub fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        let past = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(past).unwrap();
+    }
+
+    /// An extract of `gs.qy`: rows of (代码, 名称, 注册号, 资本, 状态, 更新).
+    pub fn extract(&self, name: &str, rows: &[[&str; 6]]) {
+        let mut text = String::from("代码,名称,注册号,资本,状态,更新\r\n");
+        for row in rows {
+            text.push_str(&row.join(","));
+            text.push_str("\r\n");
+        }
+        self.write(&format!("out/gs/{name}"), text);
+    }
+
+    /// A delivery of `tax.nsr`: rows of (识别号, 登记号, 名称, 电话, 更新).
+    pub fn taxpayers(&self, name: &str, rows: &[[&str; 5]]) {
+        let mut text = String::from("识别号,登记号,名称,电话,更新\n");
+        for row in rows {
+            text.push_str(&row.join(","));
+            text.push('\n');
+        }
+        self.write(&format!("out/tax/{name}"), text);
+    }
+
+    /// A fresh engine over the workspace as it is now.
+    pub async fn engine(&self) -> Engine {
+        self.try_engine().await.unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    /// As [`Self::engine`], for stores that refuse.
+    pub async fn try_engine(&self) -> Result<Engine, huiliu::engine::EngineError> {
+        let workspace = Workspace::load(self.path()).unwrap_or_else(|problems| {
+            panic!("{}", huiliu::error::render(&problems));
+        });
+        fs::create_dir_all(self.path().join(".huiliu")).unwrap();
+        let store = SqliteStore::open(&self.path().join(".huiliu/huiliu.db")).await.unwrap();
+        Engine::new(workspace, Box::new(store), Clock::Frozen(now())).await
+    }
+
+    /// One pass of a pipeline.
+    pub async fn run(&self, pipeline: &str) -> RunReport {
+        self.engine().await.run(pipeline, &RunOptions::default()).await.unwrap()
+    }
+
+    /// One pass of the feed.
+    pub async fn release(&self) -> FeedReport {
+        self.engine().await.release("housing.enterprise").await.unwrap()
+    }
+}
+
+/// [`NOW`] as an instant.
+pub fn now() -> DateTime<Utc> {
+    NOW.parse().unwrap()
+}
+
+/// One register line of a report as `read/filtered/quarantined/new/changed/unchanged/superseded/retracted`.
+pub fn line(report: &RunReport) -> String {
+    let c = &report.registers[0].counts;
+    assert!(report.registers[0].balanced, "{report:?}");
+    format!(
+        "{} {}/{}/{}/{}/{}/{}/{}/{}",
+        report.status, c.read, c.filtered, c.quarantined, c.new, c.changed, c.unchanged, c.superseded, c.retracted
+    )
+}
