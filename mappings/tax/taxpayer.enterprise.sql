@@ -9,7 +9,7 @@ select
     or_null(person_name(FDDBRXM))             as legal_representative,
     or_null(citizen_id(FDDBRSFZJHM))          as legal_representative_id,
     clean_text(ZCDZ)                          as address,
-    or_null(region(ZGSWJ_MC, ZCDZ))           as region_code,
+    region(ZGSWJ_MC, ZCDZ)                    as region_code,
     or_null(phone(LXDH))                      as phone,
     code('industry', HYMC)                    as industry_code,
     code('taxpayer_status', NSRZT_DM)         as taxpayer_status_code,
