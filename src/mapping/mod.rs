@@ -9,6 +9,8 @@ mod compile;
 mod contract;
 mod rules;
 pub(crate) mod sql;
+#[cfg(test)]
+mod tests;
 pub mod values;
 
 use std::borrow::Cow;

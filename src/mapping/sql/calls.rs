@@ -20,7 +20,8 @@ use crate::mapping::values::amount_unit;
 pub(super) fn call(resolver: &mut Resolver<'_, '_>, expr: &mut Expr, mode: Mode) {
     let Expr::Function(call) = &*expr else { return };
     let (Some(name), Some(arguments)) = (plain_name(call), plain_arguments(call)) else {
-        let problem = Problem::error("HL0202", format!("this form of call is not accepted in {}", resolver.scope.subject));
+        let problem =
+            Problem::error("HL0202", format!("this form of call is not accepted in {}", resolver.scope.subject));
         resolver.report(expr, problem.detail("a call is name(value, …): no over, filter, distinct, order by or =>"));
         return;
     };

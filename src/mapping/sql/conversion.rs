@@ -174,10 +174,7 @@ fn text_at(columns: &[ArrayRef], at: usize) -> Result<&StringArray> {
         .ok_or_else(|| internal_datafusion_err!("argument {} of a conversion is not text", at + 1))
 }
 
-fn build_text<'a>(
-    cells: &'a StringArray,
-    mut convert: impl FnMut(usize, &'a str) -> Option<Cow<'a, str>>,
-) -> ArrayRef {
+fn build_text<'a>(cells: &'a StringArray, mut convert: impl FnMut(usize, &'a str) -> Option<Cow<'a, str>>) -> ArrayRef {
     let mut out = StringBuilder::with_capacity(cells.len(), cells.value_data().len());
     for (i, cell) in cells.iter().enumerate() {
         out.append_option(cell.and_then(|c| convert(i, c)));

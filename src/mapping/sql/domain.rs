@@ -118,12 +118,13 @@ static FUNCTIONS: &[Function] = &[
     text("clean_text", "clean_text(text)", values::clean_text),
     text("phone", "phone(text)", values::phone),
     text("cert_id", "cert_id(text)", values::cert_id),
+    text("cn_period", "cn_period(text)", period),
     text("cn_currency", "cn_currency(text)", currency),
     Function { name: "cn_date", arguments: TEXT, usage: "cn_date(text)", run: Run::Date(values::cn_date) },
     Function { name: "cn_timestamp", arguments: TEXT, usage: "cn_timestamp(text)", run: Run::Timestamp(timestamp) },
     Function {
         name: "cn_amount", arguments: &[Argument::Text, Argument::Unit], usage: "cn_amount(text, '万元')",
-        run: Run::Amount(yuan, None),
+        run: Run::Amount(amount, None),
     },
     Function {
         name: "region", arguments: &[Argument::Text, Argument::OptionalText], usage: "region(authority, address)",
@@ -154,6 +155,29 @@ fn panic_on_x(text: &str) -> Outcome<Cow<'_, str>> {
     assert!(text != "x", "odd input");
     Ok(Converted { value: Some(Cow::Borrowed(text)), notes: vec![] })
 }
-fn yuan(_: &str, _: Option<Unit>) -> Outcome<i128> { Ok(Converted{value:Some(1),notes:vec![]}) }
-fn currency(t: &str) -> Outcome<Cow<'_, str>> { values::clean_text(t) }
-fn timestamp(t: &str) -> Outcome<i64> { let _ = values::cn_timestamp(t)?; Ok(Converted{value:Some(1),notes:vec![]}) }
+/// An amount in the currency of the column, 元 unless the unit says otherwise.
+fn amount(text: &str, unit: Option<Unit>) -> Outcome<i128> {
+    let expected = unit.map_or("CNY", |u| u.currency);
+    let Converted { value, notes } = values::cn_amount_in(text, unit)?;
+    match value {
+        Some(amount) if amount.currency != expected => Err(Refusal { code: "amount_foreign_currency" }),
+        value => Ok(Converted { value: value.map(|a| a.scaled), notes }),
+    }
+}
+
+/// The ISO 4217 code of an amount's currency; a bare number is in 元.
+fn currency(text: &str) -> Outcome<Cow<'_, str>> {
+    let yuan = Unit { power: 0, currency: "CNY" };
+    let Converted { value, notes } = values::cn_amount_in(text, Some(yuan))?;
+    Ok(Converted { value: value.map(|a| Cow::Borrowed(a.currency)), notes })
+}
+
+fn period(text: &str) -> Outcome<Cow<'_, str>> {
+    let Converted { value, notes } = values::cn_period(text)?;
+    Ok(Converted { value: value.map(Cow::Owned), notes })
+}
+
+fn timestamp(text: &str) -> Outcome<i64> {
+    let Converted { value, notes } = values::cn_timestamp(text)?;
+    Ok(Converted { value: value.map(|at| at.timestamp_micros()), notes })
+}
