@@ -3,7 +3,7 @@ select
     uscc(SHXYDM)                              as uscc,
     coalesce(
         org_code(ZZJG_DM),
-        case when char_length(trim(NSRSBH)) = 15 then org_code(substr(trim(NSRSBH), 7, 9)) end
+        case when char_length(trim(NSRSBH)) = 15 then org_code(right(trim(NSRSBH), 9)) end
     )                                         as organization_code,          -- 旧 15 位税号 = 区划 6 位 + 组织机构代码 9 位
     org_name(NSRMC)                           as name,
     or_null(person_name(FDDBRXM))             as legal_representative,
