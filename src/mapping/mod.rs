@@ -5,6 +5,7 @@
 //! mapped, filtered or refused; identifiers are literal; no input makes it panic.
 
 mod apply;
+mod checks;
 mod compile;
 mod contract;
 mod rules;
@@ -17,6 +18,7 @@ use std::borrow::Cow;
 
 use arrow::record_batch::RecordBatch;
 
+pub use checks::{CompiledCheck, Facts, check_holds};
 pub use compile::{CompiledMapping, Lineage, MappingSource};
 pub use rules::Rules;
 

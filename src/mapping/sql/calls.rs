@@ -96,6 +96,9 @@ fn bind(
         return None;
     }
     let (mut run, mut texts) = (function.run.clone(), Vec::new());
+    if let Run::OnDay(_, day) = &mut run {
+        *day = resolver.scope.today;
+    }
     for (argument, given) in function.arguments.iter().zip(arguments) {
         match argument {
             Argument::Text | Argument::OptionalText => texts.push(given),

@@ -141,6 +141,7 @@ fn run(run: &Run, texts: &[ArrayRef], report: &mut Report<'_>) -> Result<ArrayRe
     let cells = || first.iter().enumerate();
     Ok(match run {
         Run::Text(convert) => build_text(first, |i, cell| report.value(i, convert(cell))),
+        Run::OnDay(convert, day) => build_text(first, |i, cell| report.value(i, convert(cell, *day))),
         Run::Code(Some(table)) => build_text(first, |i, cell| report.value(i, domain::code(table, cell))),
         Run::Code(None) => return Err(internal_datafusion_err!("a code lookup without its table")),
         Run::Pair(convert) => match texts.get(1) {

@@ -49,6 +49,8 @@ pub(crate) struct Function {
 pub(crate) enum Run {
     /// Text to text.
     Text(for<'a> fn(&'a str) -> Outcome<Cow<'a, str>>),
+    /// Text to text, judged on a day: a date of birth cannot lie after it.
+    OnDay(for<'a> fn(&'a str, NaiveDate) -> Outcome<Cow<'a, str>>, NaiveDate),
     /// Text and more text to text.
     Pair(for<'a> fn(&'a str, Option<&'a str>) -> Outcome<Cow<'a, str>>),
     /// Text to a day.
@@ -72,7 +74,7 @@ impl Run {
     /// The type it returns.
     pub(crate) fn returns(&self) -> FieldType {
         match self {
-            Self::Text(_) | Self::Pair(_) | Self::Code(_) => FieldType::Text,
+            Self::Text(_) | Self::OnDay(..) | Self::Pair(_) | Self::Code(_) => FieldType::Text,
             Self::Date(_) => FieldType::Date,
             Self::Timestamp(_) => FieldType::Timestamp,
             Self::Amount(..) => FieldType::Decimal,
@@ -113,7 +115,9 @@ static FUNCTIONS: &[Function] = &[
     text("uscc", "uscc(text)", values::uscc),
     text("org_code", "org_code(text)", values::org_code),
     text("registration_no", "registration_no(text)", values::registration_no),
-    text("citizen_id", "citizen_id(text)", values::citizen_id),
+    Function {
+        name: "citizen_id", arguments: TEXT, usage: "citizen_id(text)", run: Run::OnDay(values::citizen_id, NaiveDate::MAX),
+    },
     text("person_name", "person_name(text)", values::person_name),
     text("org_name", "org_name(text)", values::org_name),
     text("clean_text", "clean_text(text)", values::clean_text),
