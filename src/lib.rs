@@ -13,4 +13,7 @@ pub mod share;
 pub mod crypto;
 pub mod batch;
 pub mod outlet;
+pub mod engine;
+pub mod receive;
+pub mod demo;
 pub mod cli;

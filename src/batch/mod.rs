@@ -35,7 +35,5 @@ pub use seal::{Heading, SealedBatch, seal};
 pub(crate) mod tests {
     //! What tests of other modules need.
 
-    pub(crate) use super::body::tests::{body, rows};
-    pub(crate) use super::schema::tests::every_type;
-    pub(crate) use super::seal::tests::{chain, heading};
+    pub(crate) use super::seal::tests::chain;
 }

@@ -4,8 +4,12 @@
 //! boolean; every released field nullable) and which names can be. Must not know: rows. Guarantees: the same feed and
 //! fields give the same schema text, and reading that text back gives the same schema.
 
+use std::sync::Arc;
+
 use apache_avro::Schema;
 use apache_avro::schema::{InnerDecimalSchema, RecordField, RecordSchema};
+use arrow::datatypes::{Field, Schema as ArrowSchema};
+use arrow::record_batch::RecordBatch;
 use serde_json::{Value as Json, json};
 use sha2::Sha256;
 
@@ -73,6 +77,12 @@ impl FeedSchema {
     /// Released fields, in record order.
     pub fn fields(&self) -> &[FeedField] {
         &self.fields
+    }
+
+    /// No rows, with the columns that [`FeedSchema::encode_upserts`] expects.
+    pub fn empty_rows(&self) -> RecordBatch {
+        let fields: Vec<Field> = self.fields.iter().map(|f| Field::new(&f.name, f.kind.arrow(), true)).collect();
+        RecordBatch::new_empty(Arc::new(ArrowSchema::new(fields)))
     }
 
     /// The Avro schema text, as bodies carry it.

@@ -10,6 +10,7 @@ mod certificate;
 mod cms;
 pub mod dev_ca;
 mod error;
+mod installation;
 mod issue;
 mod signer;
 mod suite;
@@ -19,6 +20,7 @@ mod verify;
 pub use certificate::Certificate;
 pub use cms::{SignedAttributes, SignedData, SignerId, SignerInfo};
 pub use error::CryptoError;
+pub use installation::installation_signer;
 pub use signer::Signer;
 pub use suite::{Digest, DigestAlgorithm, Suite, digest_from_hex, hex};
 pub use trust::Trust;
@@ -37,16 +39,14 @@ pub(crate) mod tests {
     /// A root, trusted, and a signer under it.
     pub(crate) struct CaAndSigner {
         pub(crate) trust: Trust,
-        pub(crate) trust_pem: String,
         pub(crate) signer: Signer,
     }
 
     impl CaAndSigner {
         pub(crate) fn new() -> Self {
             let (root, key) = authority("root");
-            let trust_pem = pem(&root);
-            let trust = Trust::from_pem(trust_pem.as_bytes()).unwrap();
-            Self { trust, trust_pem, signer: leaf(&key, &root, |_| {}).signer }
+            let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
+            Self { trust, signer: leaf(&key, &root, |_| {}).signer }
         }
     }
 

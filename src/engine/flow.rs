@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use chrono::NaiveDate;
+
 use crate::config::{Dataset, DatasetRef, Pipeline, Workspace};
 use crate::engine::EngineError;
 use crate::error::Problem;
 use crate::linking::{Layout, StreamId, Survivorship};
-use crate::mapping::Mapping;
+use crate::mapping::{CompiledMapping, MappingSource};
 use crate::store::Store;
 
 /// One pipeline, compiled and known to the store.
@@ -30,7 +32,9 @@ pub(super) struct Lane {
     /// Register.
     pub(super) register: String,
     /// Compiled SQL.
-    pub(super) mapping: Mapping,
+    pub(super) mapping: CompiledMapping,
+    /// Digest of SQL, register and code tables: the mapping's version.
+    pub(super) version: String,
     /// Register field index of each mapped column.
     pub(super) fields: Vec<usize>,
     /// Register fields in all.
@@ -49,7 +53,7 @@ impl Flow {
     /// Compiles and registers everything that a run of this pipeline needs.
     pub(super) async fn prepare(
         workspace: &Workspace,
-        pipeline: &Pipeline,
+        (pipeline, today): (&Pipeline, NaiveDate),
         store: &mut dyn Store,
     ) -> Result<Self, EngineError> {
         let from = pipeline.from.value.clone();
@@ -67,7 +71,7 @@ impl Flow {
         }
         let mut lanes = Vec::new();
         for register in &pipeline.into {
-            lanes.push(Lane::prepare(workspace, &from, &register.value, store).await?);
+            lanes.push(Lane::prepare(workspace, &from, (&register.value, today), store).await?);
         }
         Ok(Self { pipeline: pipeline.clone(), from, dataset, key, updated, lanes: Arc::new(lanes) })
     }
@@ -77,14 +81,19 @@ impl Lane {
     async fn prepare(
         workspace: &Workspace,
         from: &DatasetRef,
-        register_name: &str,
+        (register_name, today): (&str, NaiveDate),
         store: &mut dyn Store,
     ) -> Result<Self, EngineError> {
         let register =
             workspace.registers.get(register_name).ok_or_else(|| missing("register", register_name))?;
-        let mapping = Mapping::compile(workspace, from, register_name).map_err(EngineError::Definitions)?;
+        let source = MappingSource::find(workspace, from, register_name, today)
+            .ok_or_else(|| missing("mapping", &format!("{from}.{register_name}")))?;
+        let mapping = CompiledMapping::compile(&source).map_err(EngineError::Definitions)?;
+        let version = workspace
+            .mapping_digest(&from.system, &from.dataset, register_name)
+            .ok_or_else(|| missing("mapping", &format!("{from}.{register_name}")))?;
         let index = |name: &str| register.fields.iter().position(|field| field.name == name);
-        let names: Vec<String> = mapping.fields().to_vec();
+        let names: Vec<String> = mapping.fields().map(|(name, _)| name.to_owned()).collect();
         let fields: Vec<usize> = names.iter().filter_map(|name| index(name)).collect();
         let key_fields = register.keys.iter().filter_map(|key| index(&key.value)).collect();
         let stream = store.stream(&from.system, &from.dataset, register_name).await?;
@@ -97,6 +106,7 @@ impl Lane {
         Ok(Self {
             register: register_name.to_owned(),
             mapping,
+            version,
             fields,
             width: register.fields.len(),
             key_fields,

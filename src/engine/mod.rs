@@ -15,6 +15,7 @@
 mod doctor;
 mod flow;
 mod intake;
+mod premises;
 mod release;
 mod replay;
 mod report;
@@ -23,6 +24,7 @@ mod run;
 mod take;
 
 pub use doctor::{DoctorReport, Finding};
+pub use premises::{spool_dir, state_dir};
 pub use replay::ReplayReport;
 pub use report::{FeedReport, FileReport, RegisterReport, RunReport};
 pub use run::RunOptions;
@@ -153,6 +155,11 @@ impl Engine {
 
     fn now(&self) -> i64 {
         self.clock.now().timestamp_micros()
+    }
+
+    /// The civil day in the installation's zone.
+    fn today(&self) -> chrono::NaiveDate {
+        self.clock.today(self.workspace.installation.zone)
     }
 
     fn check_stop(&self) -> Result<(), EngineError> {

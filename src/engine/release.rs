@@ -1,8 +1,11 @@
 //! One pass of one feed: what changed, under the grant, compared with what the subscriber holds, sealed and delivered.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Instant;
 
+use arrow::datatypes::{Field, Schema};
+use arrow::record_batch::RecordBatch;
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
@@ -77,14 +80,14 @@ impl Engine {
         let release =
             Release::compile(&feed, register, &self.workspace.codes, today).map_err(EngineError::Definitions)?;
         let now = self.clock.now();
-        let signer = crate::crypto::installation_signer(&self.workspace.installation, now)?;
+        let signer = super::premises::signer(&self.workspace, now)?;
         let fields = release.fields().map(|(field, kind)| FeedField {
             name: field.to_owned(),
             title: register.field(field).map_or_else(String::new, |f| f.title.clone()),
             kind,
         });
         let schema = FeedSchema::new(name, fields.collect(), signer.suite().digest())?;
-        let grant: [u8; 32] = Sha256::digest(self.workspace.feed_text(name).as_bytes()).into();
+        let grant: [u8; 32] = Sha256::digest(self.workspace.files.get(&feed.file).map_or("", String::as_str)).into();
         let decision = decision(&feed, &release, grant);
         let mut state = self.store.feed(name).await?;
         let horizon = self.store.horizon(&feed.register.value).await?;
@@ -106,7 +109,7 @@ impl Engine {
         Ok(Some(Pass {
             issuer: self.workspace.installation.issuer.clone(),
             quota_left: self.quota_left(&feed, now).await?,
-            outlet: Some(crate::outlet::open(&self.workspace.installation, &feed)?),
+            outlet: Some(super::premises::outlet(&self.workspace, &feed)),
             release: refused.is_none().then_some(release),
             decision,
             body: BodyBuilder::new(&schema, state.seq.unsigned_abs() + 1),
@@ -349,7 +352,7 @@ impl Engine {
 
     /// Hands one batch to the outlet. False when the outlet does not take batches now; the rest waits in order.
     async fn deliver(&mut self, pass: &mut Pass, batch: &SealedBatch, records: u64) -> Result<bool, EngineError> {
-        let Some(outlet) = &mut pass.outlet else { return Ok(false) };
+        let Some(outlet) = &pass.outlet else { return Ok(false) };
         match outlet.deliver(batch).await {
             Ok(Delivered::Durable) => {
                 self.store.mark_durable(&batch.feed, batch.seq as i64).await?;
@@ -435,7 +438,7 @@ fn encode(pass: &Pass, page: &Snapshot, held: &HashMap<EntityId, HeldDigest>) ->
             let released = release.apply(&page.rows);
             (released.kept, released.rows)
         }
-        None => (Vec::new(), pass.schema.empty_rows()),
+        None => (Vec::new(), no_rows(&pass.schema)),
     };
     let ids: Vec<EntityId> = kept.iter().map(|&i| page.ids[i as usize]).collect();
     let versions: Vec<i64> = kept.iter().map(|&i| page.versions[i as usize]).collect();
@@ -461,6 +464,13 @@ fn encode(pass: &Pass, page: &Snapshot, held: &HashMap<EntityId, HeldDigest>) ->
         withheld: left.into_iter().filter(|id| !held.contains_key(id)).collect(),
         unaffected_gone: page.gone.iter().copied().filter(|id| !held.contains_key(id)).collect(),
     })
+}
+
+/// No row of this schema.
+fn no_rows(schema: &FeedSchema) -> RecordBatch {
+    let fields: Vec<Field> =
+        schema.fields().iter().map(|field| Field::new(&field.name, field.kind.arrow(), true)).collect();
+    RecordBatch::new_empty(Arc::new(Schema::new(fields)))
 }
 
 impl Encoded {

@@ -77,7 +77,7 @@ impl Engine {
         entries: &[QuarantineView],
         report: &mut ReplayReport,
     ) -> Result<(), EngineError> {
-        let flow = Flow::prepare(&self.workspace, pipeline, &mut *self.store).await?;
+        let flow = Flow::prepare(&self.workspace, (pipeline, self.today()), &mut *self.store).await?;
         let Some(lane) = flow.lanes.iter().position(|lane| lane.register == register) else { return Ok(()) };
         let decoded = rebuilt(&flow.dataset, entries)?;
         let named = identify(&decoded.rows, &flow.key);

@@ -44,7 +44,7 @@ impl Engine {
     /// Errors of one file do not stop the others; the report says which. `Err` only when nothing could be started.
     pub async fn run(&mut self, name: &str, options: &RunOptions) -> Result<RunReport, EngineError> {
         let pipeline = self.pipeline(name)?;
-        let flow = Flow::prepare(&self.workspace, &pipeline, &mut *self.store).await?;
+        let flow = Flow::prepare(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
         let last = self.store.runs(Some(name), 20).await?;
         let last = last
             .iter()

@@ -103,7 +103,7 @@ fn empty_part(flow: &Flow, lane: &Lane, next_ids: (ClaimId, EntityId)) -> Regist
         register: lane.register.clone(),
         dataset: flow.from.to_string(),
         stream: lane.stream,
-        mapping: lane.mapping.version().to_owned(),
+        mapping: lane.version.clone(),
         layout: lane.layout.clone(),
         absorbed: Absorbed::default(),
         claims: Vec::new(),
@@ -123,7 +123,7 @@ fn empty_part(flow: &Flow, lane: &Lane, next_ids: (ClaimId, EntityId)) -> Regist
 fn match_claims(prepared: &Prepared, recalled: &[Recalled], lane: &Lane, seen: &RoaringTreemap) -> Vec<Row> {
     let mut used: BTreeSet<ClaimId> = BTreeSet::new();
     let mut further: HashMap<&str, i64> = HashMap::new();
-    let version = lane.mapping.version();
+    let version = &lane.version;
     let mut rows = Vec::with_capacity(recalled.len());
     for (i, of_key) in recalled.iter().enumerate() {
         let digest = under_mapping(prepared.named.digests[i], version);

@@ -27,6 +27,7 @@ macro_rules! pages {
 
 /// Every page, by code.
 pub const PAGES: &[Page] = pages![
+<<<<<<< HEAD
     "HL0101" "HL0102" "HL0103" "HL0104" "HL0105" "HL0106" "HL0107" "HL0108"
     "HL0109" "HL0110" "HL0111" "HL0112" "HL0113" "HL0114" "HL0115" "HL0116"
     "HL0117" "HL0118" "HL0119" "HL0120" "HL0121" "HL0122" "HL0123" "HL0130"
@@ -34,6 +35,12 @@ pub const PAGES: &[Page] = pages![
     "HL0139" "HL0140" "HL0141" "HL0650" "HL0651" "HL0652" "HL0653" "HL0654"
     "HL0655" "HL0656" "HL0657" "HL0658" "HL0659" "HL0801" "HL0802" "HL0803"
     "HL0804"
+=======
+    "HL0106" "HL0701" "HL0702" "HL0703" "HL0704" "HL0705" "HL0706" "HL0707" "HL0708" "HL0709"
+    "HL0710" "HL0711" "HL0720" "HL0721" "HL0722" "HL0723" "HL0724" "HL0725" "HL0726" "HL0727"
+    "HL0728" "HL0730" "HL0731" "HL0740" "HL0741" "HL0742" "HL0743" "HL0744" "HL0745" "HL0746"
+    "HL0747" "HL0802"
+>>>>>>> evidence
 ];
 
 /// The page of a code, however it was typed: `HL0106`, `hl0106`, `0106`, `106`.

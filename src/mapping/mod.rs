@@ -4,14 +4,24 @@
 //! databases, other entities. Guarantees: row order and row numbers survive; every row comes out exactly once, as
 //! mapped, filtered or refused; identifiers are literal; no input makes it panic.
 
+mod apply;
+mod compile;
+mod contract;
+mod rules;
+pub(crate) mod sql;
 pub mod values;
 
+use std::borrow::Cow;
+
 use arrow::record_batch::RecordBatch;
+
+pub use compile::{CompiledMapping, Lineage, MappingSource};
+pub use rules::Rules;
 
 /// Why one row was refused. A row can have several reasons; all are kept.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Reason {
-    /// Register column (mapping output), contract column, or rule name.
+    /// Register column (mapping output), contract column, `where`, or the keys' names for `no_key`.
     pub column: String,
     /// Stable snake_case code: `uscc_check_digit`, `rule`, `required`.
     pub code: String,
@@ -26,8 +36,8 @@ pub struct Note {
     pub row: usize,
     /// Register column.
     pub column: String,
-    /// Stable code: `lower_case`, `full_width`, `or_null:open_end`.
-    pub code: &'static str,
+    /// Stable code: `lower_case`, `full_width`, `or_null:date_open_end`.
+    pub code: Cow<'static, str>,
 }
 
 /// What a mapping made of a chunk.

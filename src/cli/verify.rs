@@ -1,0 +1,97 @@
+//! `huiliu verify`: what batches prove, without loading them.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+
+use super::receive::read_trust;
+use super::{Context, Exit};
+use crate::batch::batch_id;
+use crate::error::Problem;
+use crate::receive::{Link, Proof, Proven, moment, prove_all};
+
+/// Arguments of `verify`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// CA certificate(s) of the issuing office, PEM
+    #[arg(long, value_name = "FILE")]
+    pub trust: PathBuf,
+    /// Certificates must be valid at this time (RFC 3339) instead of when each batch was signed
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<DateTime<Utc>>,
+    /// Manifests, with .avro and .p7s beside them
+    #[arg(required = true, value_name = "FILE.manifest.json")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Checks each file; fails when anything about any of them does not hold.
+pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let trust = read_trust(&args.trust)?;
+    let moment = moment(args.at, context.clock.now());
+    let files = args.files;
+    let proofs = tokio::task::spawn_blocking(move || prove_all(&files, &trust, moment)).await?;
+    let problems: Vec<Problem> = proofs.iter().filter_map(|proof| proof.problem.clone()).collect();
+    if context.json {
+        context.print_json(&proofs)?;
+    } else {
+        context.print(&text(&proofs))?;
+        if !problems.is_empty() {
+            context.report(&problems)?;
+        }
+    }
+    Ok(if problems.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+fn text(proofs: &[Proof]) -> String {
+    proofs
+        .iter()
+        .map(|proof| match &proof.proven {
+            Some(proven) => proven_text(proven),
+            None => format!("{}  NOT PROVEN\n", proof.file),
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn proven_text(proven: &Proven) -> String {
+    let Proven { signed, manifest, .. } = proven;
+    let decision = &manifest.decision;
+    let mut out = format!("{}  proven\n", printable(&batch_id(&manifest.feed, manifest.seq)));
+    let mut line = |label: &str, text: String| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "  {label:<10} {}", printable(&text));
+    };
+    line("signed by", format!("{} at {} ({})", signed.subject, signed.signed_at, signed.suite));
+    line("issued by", format!("{}, serial {}", signed.issuer, signed.serial));
+    line("trusted", signed.root.clone());
+    line("from, to", format!("{} → {}, register {}", manifest.issuer, manifest.subscriber, manifest.register));
+    line("body", format!("{} bytes, sha256 {}", manifest.body.bytes, manifest.body.sha256));
+    let facts = &manifest.body;
+    line(
+        "records",
+        format!(
+            "{}: {} upserts, {} withdrawals, each with its digest",
+            facts.records, facts.upserts, facts.withdrawals
+        ),
+    );
+    line("root", format!("{} (Merkle)", manifest.records_root));
+    line(
+        "chain",
+        match proven.link {
+            Link::First => "the feed's first batch".to_owned(),
+            Link::Follows => format!("follows batch {}", manifest.seq.saturating_sub(1)),
+            Link::NotGiven => format!("batch {} was not given: not checked", manifest.seq.saturating_sub(1)),
+        },
+    );
+    let approved = decision.approved.as_deref().map(|number| format!(", {number}")).unwrap_or_default();
+    line("grant", format!("{}{approved}, definition {}", decision.grant, decision.grant_digest));
+    line("purpose", decision.purpose.clone());
+    line("basis", decision.basis.clone().unwrap_or_else(|| "none given".into()));
+    out
+}
+
+/// Text of a manifest on a terminal: no control characters.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}

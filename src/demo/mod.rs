@@ -1,0 +1,75 @@
+//! A small fictional city: its departments' files, and the project's own definitions that load them.
+//!
+//! Decides: who lives in the city, what its systems export each night, and what is wrong with it. Must not know:
+//! decoders, mappings, registers — it writes files as departments do. Guarantees: the same seed, scale and night
+//! give the same bytes; codes, names and numbers agree across systems; every flaw is counted; memory does not grow
+//! with scale (the workbook's rows, 60 per unit of scale, excepted). Nobody in it is real.
+
+mod approval;
+mod city;
+mod definitions;
+mod e_license;
+mod file;
+mod flaw;
+mod identifiers;
+mod licence;
+mod market_regulation;
+mod random;
+mod science;
+mod social_security;
+mod tax;
+mod words;
+
+use std::io;
+use std::path::Path;
+
+pub use definitions::definitions;
+pub use file::OutboxFile;
+pub use flaw::{Defect, Defects, Fate};
+
+/// What one night put into the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbox {
+    /// The files, in the order they were written.
+    pub files: Vec<OutboxFile>,
+    /// What is wrong with them, in rows.
+    pub defects: Defects,
+}
+
+impl Outbox {
+    /// Rows of `dataset` that must meet `fate`.
+    pub fn rows_with(&self, dataset: &str, fate: Fate) -> u64 {
+        self.defects.iter().filter(|(d, _)| d.dataset == dataset && d.fate == fate).map(|(_, rows)| rows).sum()
+    }
+}
+
+/// Files under way.
+struct Writing<'a> {
+    dir: &'a Path,
+    city: city::City,
+    files: Vec<OutboxFile>,
+    defects: Defects,
+}
+
+/// Writes one night's files of the city into `dir/<system>/…`, beside those of earlier nights.
+///
+/// `scale` 1 is about 2,000 enterprises, 3,000 persons and 1,500 certificates; larger scales multiply. Night 0 is
+/// the first full delivery (2026-11-20); each later night changes, adds, loses and mends a few records and brings
+/// one new flaw. Files appear under their names only when complete.
+///
+/// # Errors
+/// When `dir` cannot be written.
+pub fn write_outbox(dir: &Path, seed: u64, scale: u32, night: u32) -> io::Result<Outbox> {
+    let city = city::City::new(seed, scale, night);
+    let mut writing = Writing { dir, city, files: Vec::new(), defects: Defects::new() };
+    market_regulation::write(&mut writing)?;
+    tax::write(&mut writing)?;
+    social_security::write(&mut writing)?;
+    approval::write(&mut writing)?;
+    e_license::write(&mut writing)?;
+    science::write(&mut writing)?;
+    Ok(Outbox { files: writing.files, defects: writing.defects })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! The domain functions: which there are, what they take, which conversion they run.
+//!
+//! The conversions themselves live in [`crate::mapping::values`]; here stands only how SQL calls them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+
+use crate::config::CodeTable;
+use crate::mapping::values::{self, Converted, Outcome, Refusal, Unit};
+use crate::record::FieldType;
+
+/// What a function takes in one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Argument {
+    /// Text; other values are turned into text.
+    Text,
+    /// The same, and it may be left out.
+    OptionalText,
+    /// A literal that names a code table of the workspace.
+    Table,
+    /// A literal that names a unit of money.
+    Unit,
+}
+
+impl Argument {
+    /// Whether it may be left out.
+    pub(crate) fn is_optional(self) -> bool {
+        matches!(self, Self::OptionalText | Self::Unit)
+    }
+}
+
+/// One domain function.
+#[derive(Debug)]
+pub(crate) struct Function {
+    /// Name in SQL.
+    pub(crate) name: &'static str,
+    /// What it takes.
+    pub(crate) arguments: &'static [Argument],
+    /// How it is written, for messages.
+    pub(crate) usage: &'static str,
+    /// What it runs.
+    pub(crate) run: Run,
+}
+
+/// A conversion by the shape of its arguments and result.
+#[derive(Debug, Clone)]
+pub(crate) enum Run {
+    /// Text to text.
+    Text(for<'a> fn(&'a str) -> Outcome<Cow<'a, str>>),
+    /// Text and more text to text.
+    Pair(for<'a> fn(&'a str, Option<&'a str>) -> Outcome<Cow<'a, str>>),
+    /// Text to a day.
+    Date(fn(&str) -> Outcome<NaiveDate>),
+    /// Text to microseconds since the epoch.
+    Timestamp(fn(&str) -> Outcome<i64>),
+    /// Text and the unit of the column to 元, scaled by 10⁴.
+    Amount(fn(&str, Option<Unit>) -> Outcome<i128>, Option<Unit>),
+    /// Code, name or alias to code.
+    Code(Option<Arc<CodeTable>>),
+    /// A question about a value that may be null.
+    Truth(fn(Option<&str>) -> Option<bool>),
+}
+
+impl Run {
+    /// Whether it can refuse or repair, and so needs a site.
+    pub(crate) fn is_sited(&self) -> bool {
+        !matches!(self, Self::Truth(_))
+    }
+
+    /// The type it returns.
+    pub(crate) fn returns(&self) -> FieldType {
+        match self {
+            Self::Text(_) | Self::Pair(_) | Self::Code(_) => FieldType::Text,
+            Self::Date(_) => FieldType::Date,
+            Self::Timestamp(_) => FieldType::Timestamp,
+            Self::Amount(..) => FieldType::Decimal,
+            Self::Truth(_) => FieldType::Boolean,
+        }
+    }
+}
+
+/// Looks a value up in a code table: by code, then by name or alias.
+pub(crate) fn code<'a>(table: &'a CodeTable, text: &'a str) -> Outcome<Cow<'a, str>> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(Converted { value: None, notes: vec![] });
+    }
+    let known = match table.codes.get_key_value(text) {
+        Some((code, _)) => Some(code),
+        None => table.names.get(text),
+    };
+    let code = known.ok_or(Refusal { code: "code_unknown" })?;
+    Ok(Converted { value: Some(Cow::Borrowed(code.as_str())), notes: vec![] })
+}
+
+/// The domain function of this lower-case name.
+pub(crate) fn function(name: &str) -> Option<&'static Function> {
+    FUNCTIONS.iter().find(|f| f.name == name)
+}
+
+/// All names.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|f| f.name)
+}
+
+const TEXT: &[Argument] = &[Argument::Text];
+
+#[rustfmt::skip]
+static FUNCTIONS: &[Function] = &[
+    text("uscc", "uscc(text)", values::uscc),
+    text("org_code", "org_code(text)", values::org_code),
+    text("registration_no", "registration_no(text)", values::registration_no),
+    text("citizen_id", "citizen_id(text)", values::citizen_id),
+    text("person_name", "person_name(text)", values::person_name),
+    text("org_name", "org_name(text)", values::org_name),
+    text("clean_text", "clean_text(text)", values::clean_text),
+    text("phone", "phone(text)", values::phone),
+    text("cert_id", "cert_id(text)", values::cert_id),
+    text("cn_currency", "cn_currency(text)", currency),
+    Function { name: "cn_date", arguments: TEXT, usage: "cn_date(text)", run: Run::Date(values::cn_date) },
+    Function { name: "cn_timestamp", arguments: TEXT, usage: "cn_timestamp(text)", run: Run::Timestamp(timestamp) },
+    Function {
+        name: "cn_amount", arguments: &[Argument::Text, Argument::Unit], usage: "cn_amount(text, '万元')",
+        run: Run::Amount(yuan, None),
+    },
+    Function {
+        name: "region", arguments: &[Argument::Text, Argument::OptionalText], usage: "region(authority, address)",
+        run: Run::Pair(values::region),
+    },
+    Function {
+        name: "code", arguments: &[Argument::Table, Argument::Text], usage: "code('table', text)", run: Run::Code(None),
+    },
+    truth("uscc_valid", "uscc_valid(text)", |text| text.map(values::uscc_valid)),
+    truth("org_code_valid", "org_code_valid(text)", |text| text.map(values::org_code_valid)),
+    truth("cert_id_valid", "cert_id_valid(text)", |text| text.map(values::cert_id_valid)),
+    truth("null_token", "null_token(text)", |text| Some(text.is_none_or(values::null_token))),
+    #[cfg(test)]
+    text("panic_on_x", "panic_on_x(text)", panic_on_x),
+];
+
+const fn text(name: &'static str, usage: &'static str, run: for<'a> fn(&'a str) -> Outcome<Cow<'a, str>>) -> Function {
+    Function { name, arguments: TEXT, usage, run: Run::Text(run) }
+}
+
+const fn truth(name: &'static str, usage: &'static str, run: fn(Option<&str>) -> Option<bool>) -> Function {
+    Function { name, arguments: TEXT, usage, run: Run::Truth(run) }
+}
+
+/// A function that breaks down on one value, as no real one should.
+#[cfg(test)]
+fn panic_on_x(text: &str) -> Outcome<Cow<'_, str>> {
+    assert!(text != "x", "odd input");
+    Ok(Converted { value: Some(Cow::Borrowed(text)), notes: vec![] })
+}
+fn yuan(_: &str, _: Option<Unit>) -> Outcome<i128> { Ok(Converted{value:Some(1),notes:vec![]}) }
+fn currency(t: &str) -> Outcome<Cow<'_, str>> { values::clean_text(t) }
+fn timestamp(t: &str) -> Outcome<i64> { let _ = values::cn_timestamp(t)?; Ok(Converted{value:Some(1),notes:vec![]}) }

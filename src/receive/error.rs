@@ -1,0 +1,112 @@
+//! What stops a receiver, each with its own code.
+
+use crate::batch::BatchError;
+use crate::error::Problem;
+
+/// Why a feed stopped. Nothing of the batch it stopped at was loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// The batch itself: signature, manifest, body.
+    #[error("{batch}: {error}")]
+    Batch {
+        /// `feed/seq`, or the file.
+        batch: String,
+        /// What.
+        error: BatchError,
+    },
+    /// A number is missing.
+    #[error("{feed}: batch {expected} is missing; the next one there is {found}")]
+    Hole {
+        /// Feed.
+        feed: String,
+        /// What should come.
+        expected: u64,
+        /// What is there.
+        found: u64,
+    },
+    /// The history is not the one that was loaded.
+    #[error("{batch} does not belong to the history that was loaded: {what}")]
+    Fork {
+        /// `feed/seq`.
+        batch: String,
+        /// How it shows.
+        what: &'static str,
+    },
+    /// A file of the batch is not there or cannot be read.
+    #[error("{batch} is incomplete: cannot read {file}: {why}")]
+    Incomplete {
+        /// `feed/seq`.
+        batch: String,
+        /// Which file.
+        file: String,
+        /// The system's reason.
+        why: String,
+    },
+    /// The manifest is another batch's.
+    #[error("{place} holds the batch {batch}")]
+    Misplaced {
+        /// Where it was found.
+        place: String,
+        /// What it is by its manifest.
+        batch: String,
+    },
+    /// The target refused.
+    #[error("cannot write to {target}: {why}")]
+    Target {
+        /// Which.
+        target: String,
+        /// The system's reason, without values.
+        why: String,
+    },
+    /// The cursor is unreadable or belongs to something else.
+    #[error("the cursor of {target} does not fit: {what}")]
+    CursorMismatch {
+        /// Which target.
+        target: String,
+        /// What.
+        what: String,
+    },
+    /// The target's table is of another shape.
+    #[error("the table {table} does not fit the feed: {what}")]
+    Table {
+        /// Table.
+        table: String,
+        /// What.
+        what: String,
+    },
+    /// Wrong arguments.
+    #[error("{what}")]
+    Usage {
+        /// What.
+        what: String,
+        /// What is possible.
+        hint: String,
+    },
+}
+
+impl ReceiveError {
+    /// The stable code; `huiliu explain CODE` has the page.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Batch { error, .. } => error.code(),
+            Self::Hole { .. } => "HL0740",
+            Self::Fork { .. } => "HL0741",
+            Self::Incomplete { .. } => "HL0742",
+            Self::Misplaced { .. } => "HL0743",
+            Self::Target { .. } => "HL0744",
+            Self::CursorMismatch { .. } => "HL0745",
+            Self::Table { .. } => "HL0746",
+            Self::Usage { .. } => "HL0747",
+        }
+    }
+}
+
+impl From<&ReceiveError> for Problem {
+    fn from(error: &ReceiveError) -> Self {
+        let problem = Problem::error(error.code(), error.to_string());
+        match error {
+            ReceiveError::Usage { hint, .. } => problem.hint(hint.clone()),
+            _ => problem,
+        }
+    }
+}

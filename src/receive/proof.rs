@@ -1,0 +1,117 @@
+//! What a batch proves, by itself and next to others: `huiliu verify`.
+//!
+//! Decides: how batches given together are linked. Must not know: cursors, targets. Guarantees: every file given gets an
+//! answer; nothing is said to be proven that was not checked.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::ReceiveError;
+use super::inbox::read_files;
+use crate::batch::{HexDigest, Manifest, batch_id, open};
+use crate::crypto::{Moment, SignedBy, Trust};
+use crate::error::Problem;
+use crate::outlet::BatchFiles;
+
+/// The answer for one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Proof {
+    /// The manifest file as given.
+    pub file: String,
+    /// What is proven; `None` when something does not hold.
+    pub proven: Option<Box<Proven>>,
+    /// What does not hold.
+    pub problem: Option<Problem>,
+}
+
+/// A batch for which everything holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Proven {
+    /// Who signed it, when, under which root.
+    pub signed: SignedBy,
+    /// The digest of the manifest.
+    pub manifest_digest: HexDigest,
+    /// What the manifest says; body, records and root were checked against it.
+    pub manifest: Manifest,
+    /// Its place in the chain.
+    pub link: Link,
+}
+
+/// How a batch is linked to the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Link {
+    /// It is the feed's first.
+    First,
+    /// The one before was given too, and this one names its digest.
+    Follows,
+    /// The one before was not given.
+    NotGiven,
+}
+
+/// Checks each manifest file with the files beside it, and the chain among all that were given.
+pub fn prove_all(files: &[PathBuf], trust: &Trust, moment: Moment) -> Vec<Proof> {
+    let opened: Vec<Result<Proven, ReceiveError>> = files.iter().map(|file| prove(file, trust, moment)).collect();
+    let mut digests: BTreeMap<(String, u64), Vec<HexDigest>> = BTreeMap::new();
+    for proven in opened.iter().flatten() {
+        let key = (proven.manifest.feed.clone(), proven.manifest.seq);
+        let given = digests.entry(key).or_default();
+        if !given.contains(&proven.manifest_digest) {
+            given.push(proven.manifest_digest);
+        }
+    }
+    let linked = opened.into_iter().map(|proven| proven.and_then(|proven| link(proven, &digests)));
+    files
+        .iter()
+        .zip(linked)
+        .map(|(file, outcome)| {
+            let file = file.display().to_string();
+            match outcome {
+                Ok(proven) => Proof { file, proven: Some(Box::new(proven)), problem: None },
+                Err(error) => Proof { file, proven: None, problem: Some(Problem::from(&error)) },
+            }
+        })
+        .collect()
+}
+
+/// The moment at which certificates are checked: given by the user, or each batch's own signing time.
+pub fn moment(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Moment {
+    at.map_or(Moment::Signing { now }, Moment::At)
+}
+
+fn prove(file: &Path, trust: &Trust, moment: Moment) -> Result<Proven, ReceiveError> {
+    let name = file.display().to_string();
+    let files = BatchFiles::beside(file).ok_or_else(|| ReceiveError::Usage {
+        what: format!("{name} is not a manifest"),
+        hint: "manifests end in .manifest.json; .avro and .p7s lie beside them".into(),
+    })?;
+    let bytes = read_files(&files, || name.clone())?;
+    let opened = open(&bytes.manifest, &bytes.signature, &bytes.body, trust, moment)
+        .map_err(|error| ReceiveError::Batch { batch: name.clone(), error })?;
+    Ok(Proven {
+        signed: opened.signed,
+        manifest_digest: HexDigest(opened.manifest_digest),
+        manifest: opened.manifest,
+        link: Link::NotGiven,
+    })
+}
+
+fn link(proven: Proven, given: &BTreeMap<(String, u64), Vec<HexDigest>>) -> Result<Proven, ReceiveError> {
+    let Manifest { feed, seq, previous, .. } = &proven.manifest;
+    let at = |seq: u64| given.get(&(feed.clone(), seq)).map(Vec::as_slice).unwrap_or_default();
+    let fork = |what| Err(ReceiveError::Fork { batch: batch_id(feed, *seq), what });
+    if at(*seq).len() > 1 {
+        return fork("several batches with this number were given");
+    }
+    let link = match (previous, at(seq.saturating_sub(1))) {
+        (None, _) if *seq == 1 => Link::First,
+        (None, _) => return fork("it says it is the first"),
+        (Some(_), []) => Link::NotGiven,
+        (Some(previous), before) if before.contains(previous) => Link::Follows,
+        (Some(_), _) => return fork("it follows another batch than the one given"),
+    };
+    Ok(Proven { link, ..proven })
+}
