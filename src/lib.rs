@@ -5,6 +5,7 @@ pub mod error;
 pub mod record;
 pub mod clock;
 pub mod config;
+pub mod source;
 pub mod decode;
 pub mod mapping;
 pub mod linking;

@@ -8,12 +8,9 @@ mod check;
 mod config;
 mod context;
 mod explain;
-<<<<<<< HEAD
 mod init;
-=======
 mod receive;
 mod verify;
->>>>>>> evidence
 
 use std::io;
 use std::path::PathBuf;
@@ -51,15 +48,12 @@ pub enum Command {
     Config(config::Args),
     /// Explain an error code: `huiliu explain HL0106`
     Explain(explain::Args),
-<<<<<<< HEAD
     /// Write a new, commented workspace that passes `huiliu check`
     Init(init::Args),
-=======
     /// Verify batches from a spool and load them, in order
     Receive(receive::Args),
     /// Check batches and say what each proves
     Verify(verify::Args),
->>>>>>> evidence
 }
 
 /// Runs one command and says how it ended. Whatever went wrong has been printed.
@@ -69,12 +63,9 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Check(args) => check::run(args, &context),
         Command::Config(args) => config::run(args, &context),
         Command::Explain(args) => explain::run(args, &context),
-<<<<<<< HEAD
         Command::Init(args) => init::run(args, &context),
-=======
         Command::Receive(args) => receive::run(args, &context).await,
         Command::Verify(args) => verify::run(args, &context).await,
->>>>>>> evidence
     };
     outcome.unwrap_or_else(|error| failed(&error, &context))
 }

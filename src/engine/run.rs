@@ -130,7 +130,7 @@ impl Engine {
                 if *status == RunStatus::Succeeded {
                     *status = RunStatus::Failed;
                 }
-                (FileStatus::Failed, "failed", Some(error.described()))
+                (FileStatus::Failed, "failed", Some(error.to_string()))
             }
             Err(error) => return Err(error),
         };

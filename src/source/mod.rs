@@ -1,0 +1,101 @@
+//! Where records come from: one trait, one file per kind of system.
+//!
+//! Decides: what there is to take and how its bytes are reached. Must not know: decoding, mappings, what was taken
+//! before, retries — those are the engine's. Guarantees: what is listed is complete (nobody is still writing it), and
+//! its content digest is that of the bytes that [`Source::open`] will give.
+
+mod files;
+mod input;
+mod pattern;
+
+pub use files::FilesSource;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::config::{Connector, Dataset, SourceKind};
+use crate::decode::Input;
+use crate::error::Disposition;
+
+/// One thing that can be taken as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Name as the department knows it; items are taken in the order of their names.
+    pub name: String,
+    /// Path below the source's root.
+    pub path: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// SHA-256 of the content, lower-case hex: the same content under another name is the same item.
+    pub digest: String,
+}
+
+/// What a source has now.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Complete items, by name.
+    pub items: Vec<Item>,
+    /// Names of items that somebody is still writing; they are left alone.
+    pub still_writing: Vec<String>,
+}
+
+/// A department's system, as far as a run needs it.
+///
+/// The engine calls [`Source::list`] once a run, then for each item that it has not taken before [`Source::open`], and
+/// [`Source::settle`] only when every row of the item is committed. A crash between commit and settle repeats the settle
+/// on the next run, so it must be idempotent.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// What there is to take.
+    async fn list(&mut self) -> Result<Listing, SourceError>;
+    /// The bytes of an item.
+    async fn open(&self, item: &Item) -> Result<Arc<dyn Input>, SourceError>;
+    /// The item is taken: acknowledge it, where the source wants to know.
+    async fn settle(&mut self, item: &Item) -> Result<(), SourceError>;
+}
+
+/// The source of a dataset; relative roots are below the workspace `dir`.
+pub fn open(dir: &Path, connector: &Connector, dataset: &Dataset) -> Result<Box<dyn Source>, SourceError> {
+    match &connector.source {
+        SourceKind::Files { root } => Ok(Box::new(FilesSource::new(dir, &root.value, &dataset.path)?)),
+    }
+}
+
+/// Why a source cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The place is not there: a wrong path or an unmounted share.
+    #[error("HL0301 there is no directory {root}")]
+    NoRoot {
+        /// As configured.
+        root: String,
+    },
+    /// The address is not one this version reaches.
+    #[error("HL0302 cannot reach {root}: {why}")]
+    Address {
+        /// As configured.
+        root: String,
+        /// Why.
+        why: String,
+    },
+    /// Listing or reading failed.
+    #[error("HL0303 cannot read {path}: {why}")]
+    Unreadable {
+        /// Path below the root.
+        path: String,
+        /// The outside's reason.
+        why: String,
+    },
+}
+
+impl SourceError {
+    /// What the engine does about it.
+    pub const fn disposition(&self) -> Disposition {
+        match self {
+            Self::NoRoot { .. } | Self::Unreadable { .. } => Disposition::Retry,
+            Self::Address { .. } => Disposition::Halt,
+        }
+    }
+}
