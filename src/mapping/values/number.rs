@@ -30,20 +30,34 @@ impl Number {
     /// In 10⁻⁴ of the base unit, exactly.
     pub(super) fn scaled(&self, power: i32) -> Result<i128, &'static str> {
         let exponent = self.exponent + power + 4;
-        let factor = |n: u32| 10_i128.checked_pow(n).ok_or("amount_out_of_range");
-        let scaled = if self.mantissa == 0 {
-            0
-        } else if exponent >= 0 {
-            self.mantissa.checked_mul(factor(exponent.unsigned_abs())?).ok_or("amount_out_of_range")?
-        } else {
-            let divisor = factor(exponent.unsigned_abs()).map_err(|_| "amount_precision")?;
-            if self.mantissa % divisor != 0 {
-                return Err("amount_precision");
-            }
-            self.mantissa / divisor
+        let factor = power_of_ten(exponent.unsigned_abs());
+        let scaled = match factor {
+            _ if self.mantissa == 0 => 0,
+            None if exponent > 0 => return Err("amount_out_of_range"),
+            None => return Err("amount_precision"),
+            Some(factor) if exponent >= 0 => self.mantissa.checked_mul(factor).ok_or("amount_out_of_range")?,
+            Some(factor) if self.mantissa % factor == 0 => self.mantissa / factor,
+            Some(_) => return Err("amount_precision"),
         };
         if scaled.unsigned_abs() < 10_u128.pow(24) { Ok(scaled) } else { Err("amount_out_of_range") }
     }
+}
+
+/// Significant digits that are read; 24 are allowed in the result, and i128 holds 38.
+const MAX_DIGITS: u32 = 30;
+
+/// 10^n up to 10³⁰.
+fn power_of_ten(n: u32) -> Option<i128> {
+    const POWERS: [i128; 31] = {
+        let mut powers = [1; 31];
+        let mut n = 1;
+        while n < powers.len() {
+            powers[n] = powers[n - 1] * 10;
+            n += 1;
+        }
+        powers
+    };
+    POWERS.get(n as usize).copied()
 }
 
 /// A number in digits, compound magnitudes included, and the text after it.
@@ -88,7 +102,7 @@ fn compound(head: Number, power: i32, digits: &mut Digits<'_>, notes: &mut Notes
         None => return Err("amount_ambiguous"), // 1万5 is fifteen thousand in speech
     };
     let whole = |mantissa: i128, exponent: i32| {
-        let factor = u32::try_from(exponent).ok().and_then(|n| 10_i128.checked_pow(n)).ok_or("amount_ambiguous")?;
+        let factor = u32::try_from(exponent).ok().and_then(power_of_ten).ok_or("amount_ambiguous")?;
         mantissa.checked_mul(factor).ok_or("amount_out_of_range")
     };
     let (head, tail) = (whole(head.mantissa, head.exponent + power)?, whole(mantissa, exponent + tail_power)?);
@@ -126,11 +140,11 @@ impl Digits<'_> {
 
     /// Digits with thousands separators, a fraction and an exponent → mantissa and power of ten.
     fn decimal(&mut self, notes: &mut Notes) -> Result<(i128, i32), &'static str> {
-        let mut mantissa = 0_i128;
+        let (mut mantissa, mut significant) = (0_i128, 0);
         let mut push = |c: char| {
-            let digit = c.to_digit(10).ok_or("amount_unreadable")?;
-            mantissa = mantissa.checked_mul(10).ok_or("amount_out_of_range")? + i128::from(digit);
-            Ok::<(), &'static str>(())
+            mantissa = mantissa * 10 + i128::from(c.to_digit(10).unwrap_or(0));
+            significant += u32::from(mantissa > 0);
+            if significant <= MAX_DIGITS { Ok(()) } else { Err("amount_out_of_range") }
         };
         let mut groups = Groups::default();
         while let Some(c) = self.next_if(|c| c.is_ascii_digit() || c == ',') {

@@ -42,11 +42,14 @@ pub fn is_private_use(c: char) -> bool {
     matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{ffffd}' | '\u{100000}'..='\u{10fffd}')
 }
 
-/// Whether any byte can start a private-use character: EE, EF (the plane everyone uses), F3, F4 (planes 15 and 16).
-/// EF also starts full-width forms, so this is a sieve. Blocks without an early exit compile to vector compares.
+/// Whether any byte can start a private-use character: EE, EF before 80–A3 (U+E000–U+F8FF), F3 and F4 (planes 12 to 16).
+/// Full-width forms start with EF BC–BF and do not count. No early exit, so that this compiles to vector compares.
 fn may_hold_private_use(bytes: &[u8]) -> bool {
-    let suspicious = |found: bool, &b: &u8| found | (b == 0xee) | (b == 0xef) | (b == 0xf3) | (b == 0xf4);
-    bytes.chunks(64).any(|block| block.iter().fold(false, suspicious))
+    let next = bytes.get(1..).unwrap_or_default();
+    let suspicious = bytes.iter().zip(next).fold(0, |found, (&b, &next)| {
+        found | u8::from(b == 0xee) | u8::from(b >= 0xf3) | (u8::from(b == 0xef) & u8::from(next < 0xa4))
+    });
+    suspicious != 0
 }
 
 /// The assigned character of a private-use one.

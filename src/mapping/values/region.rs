@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::identifier::spell;
-use super::region_codes::{DISTRICTS, Kind, Named, PREFECTURES, ZONES, kind};
+use super::region_codes::{DISTRICTS, Kind, Named, PREFECTURES, SHORT, ZONES, kind};
 use super::text::{null_token, trim};
 use super::{Notes, Outcome, note, noted, nothing};
 
@@ -81,16 +81,17 @@ fn read(text: &str, in_qingdao: bool) -> Option<Cow<'_, str>> {
     if let Some(code) = code(text) {
         return Some(code);
     }
-    let prefecture = PREFECTURES.iter().find(|(name, _)| names_prefecture(text, name));
-    if prefecture.is_none_or(|(_, code)| *code == "370200") {
-        let district = earliest(text, &DISTRICTS);
-        let zone = if in_qingdao { earliest(text, &ZONES) } else { None };
-        if let Some(code) = district.or(zone) {
+    let start = trim(text).trim_start_matches("山东省").trim_start_matches("山东");
+    let prefecture = place(start, &PREFECTURES);
+    if prefecture.is_none_or(|code| code == "370200") {
+        let inside = start.strip_prefix("青岛市").or_else(|| start.strip_prefix("青岛")).unwrap_or(start);
+        let zone = || if in_qingdao { earliest(text, &ZONES) } else { None };
+        if let Some(code) = earliest(text, &DISTRICTS).or_else(|| place(inside, &SHORT)).or_else(zone) {
             return Some(Cow::Borrowed(code));
         }
     }
     match prefecture {
-        Some((_, code)) => Some(Cow::Borrowed(*code)),
+        Some(code) => Some(Cow::Borrowed(code)),
         None => text.contains("山东").then_some(Cow::Borrowed("370000")),
     }
 }
@@ -101,23 +102,34 @@ fn code(text: &str) -> Option<Cow<'_, str>> {
     if matches!(text.len(), 6 | 9 | 12) && text.bytes().all(|b| b.is_ascii_digit()) {
         return text.get(..6).map(Cow::Borrowed);
     }
-    let (spelled, notes) = spell(text);
+    if !text.starts_with(|c: char| c.is_ascii_digit() || ('０'..='９').contains(&c)) || text.len() > 48 {
+        return None;
+    }
+    let (spelled, _) = spell(text);
     let digits = matches!(spelled.len(), 6 | 9 | 12) && spelled.bytes().all(|b| b.is_ascii_digit());
-    (digits && !notes.is_empty()).then(|| spelled.get(..6).map(|six| Cow::Owned(six.to_owned()))).flatten()
+    spelled.get(..6).filter(|_| digits).map(|six| Cow::Owned(six.to_owned()))
 }
 
-/// A prefecture counts at the start of a text or after 山东省; street names are full of other cities (烟台路, 德州街).
-fn names_prefecture(text: &str, name: &str) -> bool {
+/// The place a text starts with. Elsewhere, and before 路 or 街, it is a street: they are full of cities (烟台路).
+fn place(text: &str, names: &[Named]) -> Option<&'static str> {
     let text = trim(text);
-    let inside = text.strip_prefix("山东省").or_else(|| text.strip_prefix("山东")).unwrap_or(text);
-    let Some(rest) = trim(inside).strip_prefix(name) else { return false };
-    !["路", "东路", "西路", "南路", "北路", "街", "支路", "一路", "二路"].iter().any(|street| rest.starts_with(street))
+    names.iter().find_map(|(name, code)| {
+        let rest = text.strip_prefix(name)?;
+        let mut chars = rest.chars();
+        let street = |c: Option<char>| matches!(c, Some('路' | '街' | '支'));
+        let (first, second) = (chars.next(), chars.next());
+        let numbered = matches!(first, Some('东' | '西' | '南' | '北' | '一' | '二' | '三' | '四')) && street(second);
+        (!street(first) && !numbered).then_some(*code)
+    })
 }
 
-/// The code of the name that stands first in the text.
+/// The code of the name that ends first in the text; all names end in 区, 市, 县 or 园.
 fn earliest(text: &str, names: &[Named]) -> Option<&'static str> {
-    let found = names.iter().filter_map(|(name, code)| text.find(name).map(|at| (at, *code)));
-    found.min_by_key(|(at, _)| *at).map(|(_, code)| code)
+    let mut ends = text.char_indices().filter(|(_, c)| matches!(c, '区' | '市' | '县' | '园'));
+    ends.find_map(|(at, c)| {
+        let head = text.get(..at + c.len_utf8()).unwrap_or_default();
+        names.iter().find(|(name, _)| head.ends_with(name)).map(|(_, code)| *code)
+    })
 }
 
 #[cfg(test)]
@@ -167,6 +179,10 @@ mod tests {
         check("烟台市芝罘区", None, Some("370600"), &[]);
         check("济南市市中区市北区路", None, Some("370100"), &[]);
         check("莱芜市市场监督管理局", None, Some("370100"), &["region_historic"]);
+        check("青岛市即墨天山二路6号", None, Some("370215"), &[]);
+        check("青岛市即墨路6号", None, Some("370200"), &[]);
+        check("莱西省级经济技术开发区", None, Some("370285"), &[]);
+        check("青岛高科技工业园海尔路2号", None, Some("370212"), &[]);
         check("高新区火炬路", None, None, &["region_unknown"]);
         check("湖北省十堰市红卫", None, None, &["region_unknown"]);
     }

@@ -23,10 +23,10 @@ pub(super) enum Kind {
     Unknown,
 }
 
-/// A name that can occur in an authority's name or an address, and its code. Longer names come first.
+/// A name that can occur in an authority's name or an address, and its code.
 pub(super) type Named = (&'static str, &'static str);
 
-/// Qingdao's districts and county-level cities. The first group needs no context; their names are unique in Shandong.
+/// Qingdao's districts and county-level cities, past ones included; their names are unique in Shandong.
 pub(super) const DISTRICTS: [Named; 18] = [
     ("西海岸新区", "370211"),
     ("市南区", "370202"),
@@ -48,8 +48,14 @@ pub(super) const DISTRICTS: [Named; 18] = [
     ("即墨县", "370282"), // not 370222: that code means the high-tech zone today
 ];
 
+/// Counties and cities that people name without 区 or 市; only at the start of an address, where no street stands.
+pub(super) const SHORT: [Named; 5] =
+    [("即墨", "370215"), ("胶州", "370281"), ("平度", "370283"), ("莱西", "370285"), ("胶南", "370284")];
+
 /// Zones by name; every city has zones called so, they count only where the text or its companion says Qingdao.
-pub(super) const ZONES: [Named; 7] = [
+pub(super) const ZONES: [Named; 9] = [
+    ("高科技工业园", "370212"), // 青岛高科技工业园 lies in 崂山区
+    ("高科园", "370212"),
     ("保税港区", "370220"),
     ("保税区", "370220"),
     ("自贸片区", "370211"),
@@ -168,6 +174,14 @@ mod tests {
             ("三七〇二", Kind::Unknown),
         ] {
             assert_eq!(kind(code), expect, "{code}");
+        }
+    }
+
+    #[test]
+    fn names_end_as_the_search_expects() {
+        for (name, code) in DISTRICTS.iter().chain(&ZONES) {
+            assert!(name.ends_with(['区', '市', '县', '园']), "{name}");
+            assert_ne!(kind(code), Kind::Unknown, "{name}");
         }
     }
 

@@ -238,8 +238,8 @@ fn fold_char(c: char, style: Style, notes: &mut Notes) -> char {
     let bracket = match c {
         '（' => Some('('),
         '）' => Some(')'),
-        '【' | '〔' | '［' => Some('['),
-        '】' | '〕' | '］' => Some(']'),
+        '【' | '［' => Some('['),
+        '】' | '］' => Some(']'),
         _ => None,
     };
     match (style, bracket, half_width(c)) {

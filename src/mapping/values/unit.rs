@@ -62,14 +62,6 @@ impl Said {
 
     /// One magnitude, 元, or currency; the rest after it.
     fn word<'a>(&mut self, text: &'a str) -> Result<&'a str, &'static str> {
-        if let Some((code, names_unit, rest)) = currency::strip(text) {
-            if self.currency.is_some_and(|other| other != code) {
-                return Err("amount_ambiguous");
-            }
-            self.currency = Some(code);
-            self.base |= names_unit;
-            return Ok(rest);
-        }
         if let Some((power, rest)) = strip_power(text) {
             if self.power.is_some() {
                 return Err("amount_ambiguous");
@@ -79,6 +71,14 @@ impl Said {
         }
         if let Some(rest) = text.strip_prefix(['元', '圆']) {
             self.base = true;
+            return Ok(rest);
+        }
+        if let Some((code, names_unit, rest)) = currency::strip(text) {
+            if self.currency.is_some_and(|other| other != code) {
+                return Err("amount_ambiguous");
+            }
+            self.currency = Some(code);
+            self.base |= names_unit;
             return Ok(rest);
         }
         Err(unknown_word(text))

@@ -24,7 +24,7 @@ use super::{Notes, Outcome, citizen_id, note, noted, nothing, org_code_valid, re
 /// `region_unknown` (3–8; never a reason to refuse), `org_part_check` (9–17 fail GB 11714).
 pub fn uscc(text: &str) -> Outcome<Cow<'_, str>> {
     let trimmed = trim(text);
-    if uscc_valid(trimmed) && !is_placeholder(trimmed) {
+    if uscc_valid(trimmed) {
         return noted(Cow::Borrowed(trimmed), doubts(trimmed, Notes::new()));
     }
     if null_token(trimmed) {
@@ -41,8 +41,12 @@ pub fn uscc(text: &str) -> Outcome<Cow<'_, str>> {
 }
 
 /// Whether 18 canonical characters carry the right check character (GB 32100-2015: weights 3^(i−1) mod 31,
-/// alphabet of 31 without I O S V Z).
+/// alphabet of 31 without I O S V Z) and are no placeholder.
 pub fn uscc_valid(code: &str) -> bool {
+    check_right(code) && !is_placeholder(code)
+}
+
+fn check_right(code: &str) -> bool {
     let &[ref body @ .., given] = code.as_bytes() else { return false };
     if body.len() != WEIGHTS.len() {
         return false;
@@ -229,6 +233,12 @@ mod tests {
             };
             check(pair[0].as_str().expect("a code"), Err(code));
         }
+    }
+
+    #[test]
+    fn a_placeholder_is_not_valid_though_its_check_may_be_right() {
+        assert!(check_right("000000000000000000") && !uscc_valid("000000000000000000"));
+        assert!(!uscc_valid("911111111111111111"));
     }
 
     proptest! {

@@ -25,6 +25,20 @@ pub(super) fn strings<'a>(vectors: &'a Value, key: &str) -> Vec<&'a str> {
     list.iter().map(|v| v.as_str().unwrap_or_else(|| v[0].as_str().expect("a string"))).collect()
 }
 
+/// Splits one CSV line; quotes may enclose commas and doubled quotes.
+pub(super) fn cells(line: &str) -> Vec<String> {
+    let mut cells = vec![String::new()];
+    let mut quoted = false;
+    for c in line.trim_end_matches('\r').chars() {
+        match c {
+            '"' => quoted = !quoted,
+            ',' if !quoted => cells.push(String::new()),
+            _ => cells.last_mut().expect("never empty").push(c),
+        }
+    }
+    cells
+}
+
 fn root() -> Option<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let places = [
