@@ -128,9 +128,8 @@ impl Engine {
     }
 
     fn feeding(&self, dataset: &str, register: &str) -> Option<Pipeline> {
-        let feeds = |p: &&Pipeline| {
-            p.from.value.to_string() == dataset && p.into.iter().any(|into| into.value == register)
-        };
+        let feeds =
+            |p: &&Pipeline| p.from.value.to_string() == dataset && p.into.iter().any(|into| into.value == register);
         self.workspace.pipelines.values().find(feeds).cloned()
     }
 
@@ -139,6 +138,13 @@ impl Engine {
         let Some(lane) = flow.lanes.iter().position(|lane| lane.register == group.register) else { return Ok(()) };
         let prepared = prepared(&flow, &group)?;
         let at = self.now();
+<<<<<<< HEAD
+        let start =
+            RunStart { pipeline: pipeline.name.clone(), kind: "replay", at, definitions: self.workspace.digest() };
+        let run = self.store.begin_run(start).await?;
+        let passage = Passage { run, file, at, keeps_undecodable: false, heals: false };
+        let (part, _) = take(&mut *self.store, &flow, (lane, passage), &prepared, &mut RoaringTreemap::new()).await?;
+=======
         let start = RunStart {
             pipeline: group.pipeline.name.clone(),
             kind: "replay",
@@ -149,6 +155,7 @@ impl Engine {
         let passage = Passage { run, file: group.file, at, keeps_undecodable: false, heals: false };
         let (mut part, _) =
             take(&mut *self.store, &flow, (lane, passage), &prepared, &mut RoaringTreemap::new()).await?;
+>>>>>>> verbs
         if !part.counts.balanced() {
             return Err(EngineError::Unbalanced { register: part.register });
         }

@@ -114,7 +114,11 @@ impl CompiledMapping {
         for (output, values) in self.outputs.iter().zip(claims.columns()) {
             if output.required && values.null_count() > 0 {
                 for row in (0..values.len()).filter(|row| values.is_null(*row)) {
-                    verdict.refuse_once(indices.value(row), &output.field, reason(&output.field, "required", output.line));
+                    verdict.refuse_once(
+                        indices.value(row),
+                        &output.field,
+                        reason(&output.field, "required", output.line),
+                    );
                 }
             }
         }

@@ -217,7 +217,17 @@ impl Build<'_, '_> {
         let set = |key: &String| outputs.iter().any(|o| o.field == *key);
         let keys = self.source.register.keys.iter().map(|k| k.value.clone()).filter(set).collect();
         let contract = Contract::of(self.source.dataset);
-        Ok(CompiledMapping { contract, outputs, filter, schema, calls: self.calls, rules, keys, used: self.used, lineage })
+        Ok(CompiledMapping {
+            contract,
+            outputs,
+            filter,
+            schema,
+            calls: self.calls,
+            rules,
+            keys,
+            used: self.used,
+            lineage,
+        })
     }
 }
 
@@ -225,7 +235,8 @@ fn alias_problem(source: &MappingSource<'_>, name: &str, place: Place, repeated:
     let register = source.register;
     if register.field(name).is_none() {
         let names = || register.fields.iter().map(|f| f.name.as_str());
-        let message = format!("{} sets \"{name}\", which register \"{}\" does not have", source.subject(), register.name);
+        let message =
+            format!("{} sets \"{name}\", which register \"{}\" does not have", source.subject(), register.name);
         let problem = Problem::error("HL0206", message).at(place);
         let problem = problem.detail(format!("its fields are {}", sql::listed(names())));
         return Some(problem.did_you_mean(name, names()));

@@ -5,16 +5,20 @@
 //! mapped, filtered or refused; identifiers are literal; no input makes it panic.
 
 mod apply;
+mod checks;
 mod compile;
 mod contract;
 mod rules;
 pub(crate) mod sql;
+#[cfg(test)]
+mod tests;
 pub mod values;
 
 use std::borrow::Cow;
 
 use arrow::record_batch::RecordBatch;
 
+pub use checks::{CompiledCheck, Facts, check_holds};
 pub use compile::{CompiledMapping, Lineage, MappingSource};
 pub use rules::Rules;
 

@@ -1,5 +1,17 @@
 //! What a subscriber may have: release under a grant.
 //!
-//! Decides: how a value looks once a grant masks it. Must not know: files, databases, sockets.
+//! Decides: which fields of which rows leave, and how they look. Must not know: files, databases, sockets, what was
+//! sent before. Guarantees: default deny — a field leaves only if the grant names it and the catalogue allows it, even
+//! if nobody ran `huiliu check`; a row leaves only if the row filter is true; a mask that cannot be computed withholds
+//! the row.
 
+mod decision;
+mod in_force;
 pub mod masks;
+mod release;
+#[cfg(test)]
+mod tests;
+
+pub use decision::{FieldDecision, Withheld};
+pub use in_force::{NotInForce, in_force};
+pub use release::{Release, Released};

@@ -20,7 +20,8 @@ use crate::mapping::values::amount_unit;
 pub(super) fn call(resolver: &mut Resolver<'_, '_>, expr: &mut Expr, mode: Mode) {
     let Expr::Function(call) = &*expr else { return };
     let (Some(name), Some(arguments)) = (plain_name(call), plain_arguments(call)) else {
-        let problem = Problem::error("HL0202", format!("this form of call is not accepted in {}", resolver.scope.subject));
+        let problem =
+            Problem::error("HL0202", format!("this form of call is not accepted in {}", resolver.scope.subject));
         resolver.report(expr, problem.detail("a call is name(value, …): no over, filter, distinct, order by or =>"));
         return;
     };
@@ -95,6 +96,9 @@ fn bind(
         return None;
     }
     let (mut run, mut texts) = (function.run.clone(), Vec::new());
+    if let Run::OnDay(_, day) = &mut run {
+        *day = resolver.scope.today;
+    }
     for (argument, given) in function.arguments.iter().zip(arguments) {
         match argument {
             Argument::Text | Argument::OptionalText => texts.push(given),

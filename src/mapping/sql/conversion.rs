@@ -141,6 +141,7 @@ fn run(run: &Run, texts: &[ArrayRef], report: &mut Report<'_>) -> Result<ArrayRe
     let cells = || first.iter().enumerate();
     Ok(match run {
         Run::Text(convert) => build_text(first, |i, cell| report.value(i, convert(cell))),
+        Run::OnDay(convert, day) => build_text(first, |i, cell| report.value(i, convert(cell, *day))),
         Run::Code(Some(table)) => build_text(first, |i, cell| report.value(i, domain::code(table, cell))),
         Run::Code(None) => return Err(internal_datafusion_err!("a code lookup without its table")),
         Run::Pair(convert) => match texts.get(1) {
@@ -174,10 +175,7 @@ fn text_at(columns: &[ArrayRef], at: usize) -> Result<&StringArray> {
         .ok_or_else(|| internal_datafusion_err!("argument {} of a conversion is not text", at + 1))
 }
 
-fn build_text<'a>(
-    cells: &'a StringArray,
-    mut convert: impl FnMut(usize, &'a str) -> Option<Cow<'a, str>>,
-) -> ArrayRef {
+fn build_text<'a>(cells: &'a StringArray, mut convert: impl FnMut(usize, &'a str) -> Option<Cow<'a, str>>) -> ArrayRef {
     let mut out = StringBuilder::with_capacity(cells.len(), cells.value_data().len());
     for (i, cell) in cells.iter().enumerate() {
         out.append_option(cell.and_then(|c| convert(i, c)));

@@ -49,6 +49,8 @@ pub(crate) struct Function {
 pub(crate) enum Run {
     /// Text to text.
     Text(for<'a> fn(&'a str) -> Outcome<Cow<'a, str>>),
+    /// Text to text, judged on a day: a date of birth cannot lie after it.
+    OnDay(for<'a> fn(&'a str, NaiveDate) -> Outcome<Cow<'a, str>>, NaiveDate),
     /// Text and more text to text.
     Pair(for<'a> fn(&'a str, Option<&'a str>) -> Outcome<Cow<'a, str>>),
     /// Text to a day.
@@ -72,7 +74,7 @@ impl Run {
     /// The type it returns.
     pub(crate) fn returns(&self) -> FieldType {
         match self {
-            Self::Text(_) | Self::Pair(_) | Self::Code(_) => FieldType::Text,
+            Self::Text(_) | Self::OnDay(..) | Self::Pair(_) | Self::Code(_) => FieldType::Text,
             Self::Date(_) => FieldType::Date,
             Self::Timestamp(_) => FieldType::Timestamp,
             Self::Amount(..) => FieldType::Decimal,
@@ -81,18 +83,19 @@ impl Run {
     }
 }
 
-/// Looks a value up in a code table: by code, then by name or alias.
+/// Looks a value up in a code table: by code, then by name or alias. What says "nothing there" (blank, N/A, 无) and is
+/// not in the table is null.
 pub(crate) fn code<'a>(table: &'a CodeTable, text: &'a str) -> Outcome<Cow<'a, str>> {
     let text = text.trim();
-    if text.is_empty() {
-        return Ok(Converted { value: None, notes: vec![] });
-    }
     let known = match table.codes.get_key_value(text) {
         Some((code, _)) => Some(code),
         None => table.names.get(text),
     };
-    let code = known.ok_or(Refusal { code: "code_unknown" })?;
-    Ok(Converted { value: Some(Cow::Borrowed(code.as_str())), notes: vec![] })
+    match known {
+        Some(code) => Ok(Converted { value: Some(Cow::Borrowed(code.as_str())), notes: vec![] }),
+        None if values::null_token(text) => Ok(Converted { value: None, notes: vec![] }),
+        None => Err(Refusal { code: "code_unknown" }),
+    }
 }
 
 /// The domain function of this lower-case name.
@@ -112,18 +115,21 @@ static FUNCTIONS: &[Function] = &[
     text("uscc", "uscc(text)", values::uscc),
     text("org_code", "org_code(text)", values::org_code),
     text("registration_no", "registration_no(text)", values::registration_no),
-    text("citizen_id", "citizen_id(text)", values::citizen_id),
+    Function {
+        name: "citizen_id", arguments: TEXT, usage: "citizen_id(text)", run: Run::OnDay(values::citizen_id, NaiveDate::MAX),
+    },
     text("person_name", "person_name(text)", values::person_name),
     text("org_name", "org_name(text)", values::org_name),
     text("clean_text", "clean_text(text)", values::clean_text),
     text("phone", "phone(text)", values::phone),
     text("cert_id", "cert_id(text)", values::cert_id),
+    text("cn_period", "cn_period(text)", period),
     text("cn_currency", "cn_currency(text)", currency),
     Function { name: "cn_date", arguments: TEXT, usage: "cn_date(text)", run: Run::Date(values::cn_date) },
     Function { name: "cn_timestamp", arguments: TEXT, usage: "cn_timestamp(text)", run: Run::Timestamp(timestamp) },
     Function {
         name: "cn_amount", arguments: &[Argument::Text, Argument::Unit], usage: "cn_amount(text, '万元')",
-        run: Run::Amount(yuan, None),
+        run: Run::Amount(amount, None),
     },
     Function {
         name: "region", arguments: &[Argument::Text, Argument::OptionalText], usage: "region(authority, address)",
@@ -154,6 +160,29 @@ fn panic_on_x(text: &str) -> Outcome<Cow<'_, str>> {
     assert!(text != "x", "odd input");
     Ok(Converted { value: Some(Cow::Borrowed(text)), notes: vec![] })
 }
-fn yuan(_: &str, _: Option<Unit>) -> Outcome<i128> { Ok(Converted{value:Some(1),notes:vec![]}) }
-fn currency(t: &str) -> Outcome<Cow<'_, str>> { values::clean_text(t) }
-fn timestamp(t: &str) -> Outcome<i64> { let _ = values::cn_timestamp(t)?; Ok(Converted{value:Some(1),notes:vec![]}) }
+/// An amount in the currency of the column, 元 unless the unit says otherwise.
+fn amount(text: &str, unit: Option<Unit>) -> Outcome<i128> {
+    let expected = unit.map_or("CNY", |u| u.currency);
+    let Converted { value, notes } = values::cn_amount_in(text, unit)?;
+    match value {
+        Some(amount) if amount.currency != expected => Err(Refusal { code: "amount_foreign_currency" }),
+        value => Ok(Converted { value: value.map(|a| a.scaled), notes }),
+    }
+}
+
+/// The ISO 4217 code of an amount's currency; a bare number is in 元.
+fn currency(text: &str) -> Outcome<Cow<'_, str>> {
+    let yuan = Unit { power: 0, currency: "CNY" };
+    let Converted { value, notes } = values::cn_amount_in(text, Some(yuan))?;
+    Ok(Converted { value: value.map(|a| Cow::Borrowed(a.currency)), notes })
+}
+
+fn period(text: &str) -> Outcome<Cow<'_, str>> {
+    let Converted { value, notes } = values::cn_period(text)?;
+    Ok(Converted { value: value.map(Cow::Owned), notes })
+}
+
+fn timestamp(text: &str) -> Outcome<i64> {
+    let Converted { value, notes } = values::cn_timestamp(text)?;
+    Ok(Converted { value: value.map(|at| at.timestamp_micros()), notes })
+}

@@ -116,7 +116,8 @@ fn accepted(found: &DataType, wanted: Wanted<'_>) -> std::result::Result<FieldTy
     };
     let exact_decimal = match found {
         DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) => {
-            *s <= DECIMAL_SCALE && i16::from(*p) - i16::from(*s) <= i16::from(DECIMAL_PRECISION) - i16::from(DECIMAL_SCALE)
+            *s <= DECIMAL_SCALE
+                && i16::from(*p) - i16::from(*s) <= i16::from(DECIMAL_PRECISION) - i16::from(DECIMAL_SCALE)
         }
         _ => true,
     };
@@ -174,7 +175,8 @@ impl<'a> Planner<'a> {
     }
 
     fn physical(&self, logical: Expr, kind: &DataType) -> Result<Arc<dyn PhysicalExpr>> {
-        let exact = if logical.get_type(&self.schema)? == *kind { logical } else { logical.cast_to(kind, &self.schema)? };
+        let exact =
+            if logical.get_type(&self.schema)? == *kind { logical } else { logical.cast_to(kind, &self.schema)? };
         let simple = self.simplifier().simplify(exact)?;
         let simple = self.simplifier().coerce(simple, &self.schema)?;
         let context = PhysicalPlanningContext::default();

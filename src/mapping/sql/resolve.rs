@@ -111,14 +111,16 @@ impl Resolver<'_, '_> {
                     *expr = Expr::Identifier(name.clone());
                 }
                 _ => {
-                    let problem = Problem::error("HL0202", format!("a name of several parts in {}", self.scope.subject));
+                    let problem =
+                        Problem::error("HL0202", format!("a name of several parts in {}", self.scope.subject));
                     let detail = format!("columns are written plainly or as {}.column", self.scope.table);
                     self.report(&*expr, problem.detail(detail));
                 }
             },
             Expr::Function(_) => calls::call(self, expr, mode),
             Expr::InList { list, .. } if list.iter().any(contains_call) => {
-                let problem = Problem::error("HL0202", format!("a function inside an in-list of {}", self.scope.subject));
+                let problem =
+                    Problem::error("HL0202", format!("a function inside an in-list of {}", self.scope.subject));
                 self.report(&*expr, problem.hint("compare with = and or, or list plain values"));
             }
             _ => self.operands(expr, mode),

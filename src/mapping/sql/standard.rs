@@ -27,8 +27,23 @@ const ALLOWED: &[&str] = &[
 
 /// Functions that people expect and that have no meaning for one row at a time.
 const AGGREGATES: &[&str] = &[
-    "array_agg", "avg", "count", "dense_rank", "first_value", "lag", "last_value", "lead", "max", "median", "min",
-    "rank", "row_number", "stddev", "string_agg", "sum", "var",
+    "array_agg",
+    "avg",
+    "count",
+    "dense_rank",
+    "first_value",
+    "lag",
+    "last_value",
+    "lead",
+    "max",
+    "median",
+    "min",
+    "rank",
+    "row_number",
+    "stddev",
+    "string_agg",
+    "sum",
+    "var",
 ];
 
 static BY_NAME: LazyLock<BTreeMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {

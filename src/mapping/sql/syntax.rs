@@ -46,7 +46,12 @@ pub(crate) fn operands(expr: &mut Expr) -> Option<Vec<&mut Expr>> {
         }
         Expr::Case { operand, conditions, else_result, .. } => {
             let branches = conditions.iter_mut().flat_map(|c| [&mut c.condition, &mut c.result]);
-            operand.iter_mut().map(|e| &mut **e).chain(branches).chain(else_result.iter_mut().map(|e| &mut **e)).collect()
+            operand
+                .iter_mut()
+                .map(|e| &mut **e)
+                .chain(branches)
+                .chain(else_result.iter_mut().map(|e| &mut **e))
+                .collect()
         }
         _ => return None,
     })

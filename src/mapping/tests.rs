@@ -1,0 +1,292 @@
+//! What a mapping does to rows, and what `check` says about a bad one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, StringArray};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Schema};
+use arrow::record_batch::RecordBatch;
+use chrono::NaiveDate;
+
+use super::{CompiledMapping, Mapped, MappingSource};
+use crate::config::{self, At, CodeTable, Column, Dataset, MappingFile, Register};
+use crate::error::{Place, Problem};
+use crate::record::FieldType;
+
+pub(super) struct World {
+    pub(super) dataset: Dataset,
+    pub(super) register: Register,
+    pub(super) codes: BTreeMap<String, CodeTable>,
+    pub(super) file: MappingFile,
+}
+
+/// A small dataset 企业 and register enterprise.
+pub(super) fn world(sql: &str) -> World {
+    let place = || Place::new("x.yaml", 1, 1);
+    let column = |name: &str, kind, required| Column { name: name.into(), place: place(), kind, required, path: None };
+    let field = |name: &str, kind, required, rule: Option<&str>| config::Field {
+        name: name.into(),
+        place: place(),
+        title: name.into(),
+        kind,
+        required,
+        share: config::ShareClass::Unconditional,
+        level: 1,
+        condition: None,
+        basis: None,
+        rule: rule.map(|r| At { value: r.into(), place: Place::new("mappings/registers/enterprise.yaml", 9, 11) }),
+        from: vec![],
+    };
+    let dataset = Dataset {
+        name: "enterprise".into(),
+        place: place(),
+        title: None,
+        path: "*.csv".into(),
+        format: config::Format::Ndjson,
+        key: vec![],
+        updated: None,
+        extract: config::Extract::Append,
+        missing: config::Missing { retract: false, hold_above: config::Percent(0.05) },
+        columns: vec![
+            column("代码", FieldType::Text, false),
+            column("企业名称", FieldType::Text, true),
+            column("注册资本", FieldType::Text, false),
+            column("成立日期", FieldType::Text, false),
+            column("ID号码", FieldType::Text, false),
+            column("人数", FieldType::Integer, false),
+            column("状态", FieldType::Text, false),
+        ],
+        drift: config::Drift { new_column: config::DriftPolicy::Accept, lost_column: config::DriftPolicy::Freeze },
+    };
+    let register = Register {
+        name: "enterprise".into(),
+        title: "企业".into(),
+        steward: "市场监督管理局".into(),
+        keys: vec![At { value: "uscc".into(), place: place() }],
+        fields: vec![
+            field("uscc", FieldType::Text, false, Some("uscc_valid(uscc)")),
+            field("name", FieldType::Text, true, None),
+            field("capital", FieldType::Decimal, false, Some("capital >= 0")),
+            field("established_on", FieldType::Date, false, Some("established_on <= current_date")),
+            field("people", FieldType::Integer, false, None),
+            field("type_code", FieldType::Text, false, None),
+        ],
+    };
+    let table = CodeTable {
+        file: "mappings/codes/enterprise_type.csv".into(),
+        codes: BTreeMap::from([("1100".into(), "有限责任公司".into())]),
+        names: BTreeMap::from([("有限责任公司".into(), "1100".into())]),
+    };
+    let file = MappingFile { file: "mappings/m/enterprise.enterprise.sql".into(), sql: sql.into(), cases: None };
+    World { dataset, register, codes: BTreeMap::from([("enterprise_type".into(), table)]), file }
+}
+
+impl World {
+    pub(super) fn compile(&self) -> Result<CompiledMapping, Vec<Problem>> {
+        CompiledMapping::compile(&MappingSource {
+            system: "market",
+            dataset: &self.dataset,
+            register: &self.register,
+            file: &self.file,
+            codes: &self.codes,
+            today: NaiveDate::from_ymd_opt(2026, 3, 1).expect("a date"),
+        })
+    }
+}
+
+fn compiled(sql: &str) -> CompiledMapping {
+    world(sql).compile().unwrap_or_else(|p| panic!("{}", crate::error::render(&p)))
+}
+
+/// A chunk with these columns; `None` is null.
+pub(super) fn chunk(columns: &[(&str, &[Option<&str>])]) -> RecordBatch {
+    let fields: Vec<Field> = columns.iter().map(|(n, _)| Field::new(*n, DataType::Utf8, true)).collect();
+    let arrays = columns.iter().map(|(_, c)| Arc::new(c.iter().copied().collect::<StringArray>()) as ArrayRef);
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays.collect()).expect("columns of one length")
+}
+
+fn reasons(mapped: &Mapped) -> Vec<String> {
+    let one = |row: u32, r: &super::Reason| format!("{row} {} {} line {}", r.column, r.code, r.line);
+    mapped.refused.iter().flat_map(|(row, rs)| rs.iter().map(move |r| one(*row, r))).collect()
+}
+
+fn notes(mapped: &Mapped) -> Vec<String> {
+    mapped.notes.iter().map(|n| format!("{} {} {}", n.row, n.column, n.code)).collect()
+}
+
+const GOOD: &str = "91350100M000100Y43";
+
+#[test]
+fn rows_are_mapped_filtered_or_refused_and_keep_their_numbers() {
+    let mapping = compiled(
+        "select uscc(代码) as uscc, org_name(企业名称) as name,\n cn_amount(注册资本, '万元') as capital,\n \
+         cn_date(成立日期) as established_on, 人数 as people from source where 状态 <> '注销'",
+    );
+    let rows = chunk(&[
+        ("代码", &[Some(GOOD), Some("91350100M000100Y44"), Some(GOOD), Some(GOOD), Some("")]),
+        ("企业名称", &[Some("甲（集团）"), Some("乙"), Some("丙"), Some(" "), Some("戊")]),
+        ("注册资本", &[Some("500"), Some("1万元"), None, Some("1"), Some("1")]),
+        ("成立日期", &[Some("2015年7月3日"), Some("2015-02-30"), None, None, Some("2027-01-01")]),
+        ("人数", &[Some("12"), Some("x"), None, None, None]),
+        ("状态", &[Some("存续"), Some("存续"), Some("注销"), Some("存续"), Some("存续")]),
+    ]);
+    let mapped = mapping.apply(&rows);
+    assert_eq!(mapped.rows, [0]);
+    assert_eq!(mapped.filtered, 1);
+    assert_eq!(mapped.claims.column(0).as_string::<i32>().value(0), GOOD);
+    assert_eq!(mapped.claims.column(1).as_string::<i32>().value(0), "甲(集团)");
+    assert_eq!(mapped.claims.column(2).as_primitive::<Decimal128Type>().value(0), 5_000_000 * 10_000);
+    assert_eq!(mapped.claims.column(3).as_primitive::<Date32Type>().value(0), 16_619);
+    assert_eq!(
+        reasons(&mapped),
+        [
+            "1 人数 contract_type line 0",
+            "1 uscc uscc_check_digit line 1",
+            "1 established_on date_impossible line 3",
+            "3 企业名称 required line 0",
+            "3 name required line 1",
+            "4 uscc no_key line 0",
+            "4 established_on rule line 0",
+        ]
+    );
+    assert!(notes(&mapped).contains(&"0 name brackets".to_owned()), "{:?}", notes(&mapped));
+}
+
+#[test]
+fn a_failure_inside_case_belongs_to_its_row() {
+    let mapping = compiled(
+        "select uscc(代码) as uscc, 企业名称 as name,\n\
+         case when 状态 = 'd' then cn_date(成立日期) when 状态 = 'n' then null else cn_date(ID号码) end as established_on \
+         from source",
+    );
+    let rows = chunk(&[
+        ("代码", &[Some(GOOD); 4]),
+        ("企业名称", &[Some("甲"); 4]),
+        ("状态", &[Some("n"), Some("d"), Some("e"), Some("d")]),
+        ("成立日期", &[Some("bad"), Some("2015-07-03"), Some("bad"), Some("bad")]),
+        ("ID号码", &[Some("bad"), Some("bad"), Some("2016-07-03"), Some("2016-07-03")]),
+    ]);
+    let mapped = mapping.apply(&rows);
+    assert_eq!(mapped.rows, [0, 1, 2]);
+    assert_eq!(reasons(&mapped), ["3 established_on date_unreadable line 2"]);
+}
+
+#[test]
+fn or_null_and_or_default_turn_failures_into_notes() {
+    let mapping = compiled(
+        "select uscc(代码) as uscc, 企业名称 as name, or_null(cn_date(成立日期)) as established_on,\n\
+         or_default(code('enterprise_type', ID号码), '9999') as type_code from source",
+    );
+    let rows = chunk(&[
+        ("代码", &[Some(GOOD); 3]),
+        ("企业名称", &[Some("甲"); 3]),
+        ("成立日期", &[Some("bad"), Some(""), Some("2015-07-03")]),
+        ("ID号码", &[Some("有限责任公司"), Some("合伙"), None]),
+    ]);
+    let mapped = mapping.apply(&rows);
+    assert_eq!(mapped.rows, [0, 1, 2]);
+    let codes = mapped.claims.column_by_name("type_code").map(|c| c.as_string::<i32>().iter().collect::<Vec<_>>());
+    assert_eq!(codes, Some(vec![Some("1100"), Some("9999"), None]));
+    assert_eq!(notes(&mapped), ["0 established_on or_null:date_unreadable", "1 type_code or_default:code_unknown"]);
+}
+
+#[test]
+fn an_odd_row_that_panics_or_divides_by_zero_costs_only_itself() {
+    let mapping = compiled(
+        "select uscc(代码) as uscc, panic_on_x(企业名称) as name, cast(注册资本 as bigint) / 人数 as people from source",
+    );
+    let rows = chunk(&[
+        ("代码", &[Some(GOOD); 5]),
+        ("企业名称", &[Some("甲"), Some("x"), Some("丙"), Some("丁"), Some("戊")]),
+        ("注册资本", &[Some("8"), Some("8"), Some("8"), Some("many"), Some("9")]),
+        ("人数", &[Some("2"), Some("2"), Some("0"), Some("2"), Some("3")]),
+    ]);
+    let mapped = mapping.apply(&rows);
+    assert_eq!(mapped.rows, [0, 4]);
+    assert_eq!(
+        reasons(&mapped),
+        ["1 name mapping_panic line 1", "2 people sql_error line 1", "3 people sql_error line 1"]
+    );
+}
+
+#[test]
+fn a_condition_looks_right_only_where_the_left_leaves_it_open() {
+    let mapping = compiled(
+        "select uscc(代码) as uscc, 企业名称 as name from source where 状态 = 'd' and cn_date(成立日期) > '2010-01-01'",
+    );
+    let one = |state: Option<&str>, date: &str| {
+        let rows = chunk(&[
+            ("代码", &[Some(GOOD)]),
+            ("企业名称", &[Some("甲")]),
+            ("状态", &[state]),
+            ("成立日期", &[Some(date)]),
+        ]);
+        let mapped = mapping.apply(&rows);
+        (mapped.rows.len(), mapped.filtered, reasons(&mapped).join(""))
+    };
+    assert_eq!(one(Some("d"), "2015-01-01"), (1, 0, String::new()));
+    assert_eq!(one(Some("d"), "2005-01-01"), (0, 1, String::new()));
+    assert_eq!(one(Some("e"), "bad"), (0, 1, String::new()));
+    assert_eq!(one(Some("d"), "bad"), (0, 0, "0 where date_unreadable line 1".to_owned()));
+    assert_eq!(one(None, "bad"), (0, 0, "0 where date_unreadable line 1".to_owned()));
+}
+
+#[test]
+fn every_problem_of_a_mapping_is_reported_with_its_place() {
+    let check = |sql: &str, expected: &[(&str, u32, u32)]| {
+        let problems = world(sql).compile().err().unwrap_or_default();
+        let mut found: Vec<_> = problems
+            .iter()
+            .map(|p| (p.code, p.place.as_ref().map_or(0, |p| p.line), p.place.as_ref().map_or(0, |p| p.column)))
+            .collect();
+        found.sort_unstable();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{sql}\n{}", crate::error::render(&problems));
+    };
+    let with = |extra: &str| format!("select uscc(代码) as uscc, 企业名称 as name,\n  {extra} from source");
+    check(&with("人数 as people"), &[]);
+    check(&with("人口 as people"), &[("HL0214", 2, 3)]);
+    check(&with("cn_dat(成立日期) as established_on, id号码 as type_code"), &[("HL0204", 2, 3), ("HL0214", 2, 34)]);
+    check(&with("人数"), &[("HL0205", 2, 3)]);
+    check(&with("人数 as peopel"), &[("HL0206", 2, 9)]);
+    check(&with("人数 as people, 人数 as people"), &[("HL0207", 2, 23)]);
+    check(&with("*"), &[("HL0208", 2, 3)]);
+    check(&with("cn_date(成立日期, '年') as established_on"), &[("HL0209", 2, 3)]);
+    check(&with("cn_amount(注册资本, '斤') as capital"), &[("HL0209", 2, 19)]);
+    check(&with("code('enterprise_typ', 状态) as type_code"), &[("HL0210", 2, 8)]);
+    check(&with("cn_date(成立日期) as capital"), &[("HL0211", 2, 3)]);
+    check(&with("成立日期 as established_on, 人数 as type_code"), &[("HL0211", 2, 3), ("HL0211", 2, 27)]);
+    check(&with("人数 + 企业名称 like 3 as people"), &[("HL0212", 2, 3)]);
+    check(&with("or_null(状态) as type_code"), &[("HL0215", 2, 3)]);
+    check(&with("sum(人数) as people"), &[("HL0202", 2, 3)]);
+    check(&with("(select 1) as people"), &[("HL0202", 2, 11)]);
+    check(&with("try_cast(状态 as bigint) as people"), &[("HL0202", 2, 12)]);
+    check("select uscc(代码) as uscc from source", &[("HL0218", 1, 1)]);
+    check("select 企业名称 as name from source", &[("HL0219", 1, 1)]);
+    check("select uscc(代码) as uscc 企业名称 from source", &[("HL0201", 1, 25)]);
+    check(
+        "select distinct uscc(代码) as uscc, 企业名称 as name from source order by 代码 limit 3",
+        &[("HL0202", 1, 1), ("HL0202", 1, 60), ("HL0202", 1, 69)],
+    );
+    check("select uscc(代码) as uscc, 企业名称 as name from source join t on true", &[("HL0202", 1, 57)]);
+    check("select uscc(代码) as uscc, 企业名称 as name from 企业", &[("HL0202", 1, 45)]);
+    check("delete from source", &[("HL0202", 1, 1)]);
+    check("select uscc(代码) as uscc, 企业名称 as name from source where 状态", &[("HL0217", 1, 58)]);
+}
+
+#[test]
+fn a_rule_that_does_not_compile_is_reported_in_the_register() {
+    let mut world = world("select uscc(代码) as uscc, 企业名称 as name from source");
+    world.register.fields[0].rule = Some(At { value: "usc_valid(uscc)".into(), place: Place::new("r.yaml", 12, 11) });
+    let problems = world.compile().expect_err("the rule is wrong");
+    insta::assert_snapshot!(crate::error::render(&problems), @"");
+}
+
+#[test]
+fn lineage_names_line_expression_and_columns() {
+    let mapping = compiled("select\n  uscc(代码) as uscc,\n  concat(企业名称, 状态) as name\nfrom source");
+    let lines: Vec<_> =
+        mapping.lineage().iter().map(|l| format!("{} {} {} {:?}", l.field, l.line, l.expression, l.columns)).collect();
+    assert_eq!(lines, [r#"uscc 2 uscc(代码) ["代码"]"#, r#"name 3 concat(企业名称, 状态) ["企业名称", "状态"]"#]);
+}
