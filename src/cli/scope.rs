@@ -96,7 +96,8 @@ fn scope(workspace: &Workspace, feed: &Feed, context: &Context) -> anyhow::Resul
     let register = named::register(workspace, &feed.register.value)?;
     let today = context.clock.today(workspace.installation.zone);
     let release = Release::compile(feed, register, &workspace.codes, today).map_err(EngineError::Definitions)?;
-    let decided = release.decisions().iter().filter_map(|(name, decision)| Some(decided(register.field(name)?, decision)));
+    let decided =
+        release.decisions().iter().filter_map(|(name, decision)| Some(decided(register.field(name)?, decision)));
     Ok(Scope {
         feed: feed.name.clone(),
         subscriber: feed.title.clone().unwrap_or_else(|| feed.subscriber.clone()),

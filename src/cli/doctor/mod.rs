@@ -94,7 +94,8 @@ mod tests {
     fn findings_are_named_and_soundness_is_said() {
         let sound = Examined { store: DoctorReport { entities: 13_642, ..DoctorReport::default() }, spooled: Some(3) };
         assert!(text_of(&sound).ends_with("一致 everything agrees\n"));
-        let finding = Finding { kind: "spool", subject: "housing.enterprise".into(), number: 3, what: "no body".into() };
+        let finding =
+            Finding { kind: "spool", subject: "housing.enterprise".into(), number: 3, what: "no body".into() };
         let store = DoctorReport { findings: vec![finding], disagreements: 1, ..DoctorReport::default() };
         insta::assert_snapshot!(text_of(&Examined { store, spooled: None }), @"");
     }

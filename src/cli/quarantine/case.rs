@@ -92,7 +92,8 @@ pub(super) async fn run(
     } else {
         context.note(&format!("{written} cases written to {}", file.display()))?;
         if !skipped.is_empty() {
-            context.note(&format!("no mask keeps the reasons of #{}; write those cases by hand", skipped.join(", #")))?;
+            context
+                .note(&format!("no mask keeps the reasons of #{}; write those cases by hand", skipped.join(", #")))?;
         }
     }
     Ok(Exit::Done)
@@ -115,7 +116,8 @@ fn masked(mapping: &CompiledMapping, entry: &QuarantineView) -> Option<BTreeMap<
     let target = verdict(&entry.reasons);
     let delivered = cells(entry);
     let text = |cell: &serde_json::Value| cell.as_str().map(str::to_owned);
-    let mut row: BTreeMap<String, Option<String>> = delivered.iter().map(|(name, cell)| (name.clone(), text(cell))).collect();
+    let mut row: BTreeMap<String, Option<String>> =
+        delivered.iter().map(|(name, cell)| (name.clone(), text(cell))).collect();
     if judge(mapping, &row)? != target {
         return None;
     }
@@ -152,9 +154,9 @@ fn candidates(original: &str) -> Vec<Option<String>> {
 
 /// How the mapping judges one row; `None` when the row does not fit into columns.
 fn judge(mapping: &CompiledMapping, row: &BTreeMap<String, Option<String>>) -> Option<Verdict> {
-    let columns = row.iter().map(|(name, cell)| {
-        (name.as_str(), Arc::new(StringArray::from(vec![cell.as_deref()])) as ArrayRef, true)
-    });
+    let columns = row
+        .iter()
+        .map(|(name, cell)| (name.as_str(), Arc::new(StringArray::from(vec![cell.as_deref()])) as ArrayRef, true));
     let batch = RecordBatch::try_from_iter_with_nullable(columns).ok()?;
     let mapped = mapping.apply(&batch);
     Some(mapped.refused.first().map(|(_, reasons)| verdict(reasons)).unwrap_or_default())

@@ -45,16 +45,15 @@ pub(super) async fn run(
         context.note(&format!("{undecodable} of them could not be decoded and have no cells: they need a new file"))?;
     }
     if kind == Kind::Csv {
-        context.note("note: Excel rounds long numbers when it opens a .csv; give the department an .xlsx if it uses Excel")?;
+        context.note(
+            "note: Excel rounds long numbers when it opens a .csv; give the department an .xlsx if it uses Excel",
+        )?;
     }
     Ok(Exit::Done)
 }
 
 /// The entries that match, if they are of one dataset: only then do they have the same columns.
-pub(super) async fn one_dataset(
-    engine: &mut Engine,
-    filter: &QuarantineFilter,
-) -> anyhow::Result<Vec<QuarantineView>> {
+pub(super) async fn one_dataset(engine: &mut Engine, filter: &QuarantineFilter) -> anyhow::Result<Vec<QuarantineView>> {
     let (mut entries, mut datasets, mut total) = (Vec::new(), BTreeSet::new(), 0);
     each_page(engine.store(), filter, |page| {
         total += page.len();
@@ -92,7 +91,10 @@ fn sheet(workspace: &Workspace, entries: &[QuarantineView], context: &Context) -
             file: entry.file.clone(),
             row: entry.row,
             reasons: all.join("; "),
-            cells: columns.iter().map(|column| cells.get(column).and_then(|cell| cell.as_str()).map(str::to_owned)).collect(),
+            cells: columns
+                .iter()
+                .map(|column| cells.get(column).and_then(|cell| cell.as_str()).map(str::to_owned))
+                .collect(),
             suspects: columns.iter().enumerate().filter_map(suspect).collect(),
         }
     });
@@ -106,7 +108,16 @@ fn columns(workspace: &Workspace, entries: &[QuarantineView]) -> Vec<String> {
     let contract = dataset
         .and_then(|(system, dataset)| workspace.connectors.get(system)?.datasets.get(dataset))
         .map(|dataset| dataset.columns.iter().map(|column| column.name.clone()).collect());
-    contract.unwrap_or_else(|| entries.iter().map(cells).find(|c| !c.is_empty()).unwrap_or_default().into_iter().map(|(name, _)| name).collect())
+    contract.unwrap_or_else(|| {
+        entries
+            .iter()
+            .map(cells)
+            .find(|c| !c.is_empty())
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect()
+    })
 }
 
 /// The decoded cells of an entry; empty when it could not be decoded.

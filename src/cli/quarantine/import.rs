@@ -124,8 +124,11 @@ fn unknown_columns(workspace: &Workspace, returned: &Returned, open: &HashMap<i6
         let (system, dataset) = name.split_once('.')?;
         workspace.connectors.get(system)?.datasets.get(dataset)
     };
-    let known: BTreeSet<&str> =
-        datasets.iter().filter_map(contract).flat_map(|dataset| dataset.columns.iter().map(|c| c.name.as_str())).collect();
+    let known: BTreeSet<&str> = datasets
+        .iter()
+        .filter_map(contract)
+        .flat_map(|dataset| dataset.columns.iter().map(|c| c.name.as_str()))
+        .collect();
     if known.is_empty() {
         return None;
     }
@@ -133,7 +136,12 @@ fn unknown_columns(workspace: &Workspace, returned: &Returned, open: &HashMap<i6
     let first = unknown.first()?;
     let problem = Problem::error("HL0817", format!("the contract does not have the column(s) {}", unknown.join(", ")));
     let names: Vec<&str> = known.iter().copied().collect();
-    Some(problem.detail(format!("it has {}", names.join(", "))).hint("remove added columns, rename renamed ones back").did_you_mean(first, known))
+    Some(
+        problem
+            .detail(format!("it has {}", names.join(", ")))
+            .hint("remove added columns, rename renamed ones back")
+            .did_you_mean(first, known),
+    )
 }
 
 /// The same text but for blanks around it and the line breaks that a spreadsheet program writes.
@@ -182,7 +190,8 @@ mod tests {
 
     #[test]
     fn blanks_and_line_breaks_are_no_corrections() {
-        let check = |stored: &str, given: &str, expect: bool| assert_eq!(same(stored, given), expect, "{stored:?} {given:?}");
+        let check =
+            |stored: &str, given: &str, expect: bool| assert_eq!(same(stored, given), expect, "{stored:?} {given:?}");
         check("海蓝", "海蓝", true);
         check(" 海蓝 ", "海蓝", true);
         check("a\r\nb", "a\nb", true);
@@ -193,7 +202,9 @@ mod tests {
 
     #[test]
     fn a_number_that_excel_rounded_is_seen() {
-        let check = |stored: &str, given: &str, expect: bool| assert_eq!(rounded(stored, given), expect, "{stored:?} {given:?}");
+        let check = |stored: &str, given: &str, expect: bool| {
+            assert_eq!(rounded(stored, given), expect, "{stored:?} {given:?}")
+        };
         check("370202199001011234", "3.70202E+17", true);
         check("913702001234567890", "9.13702e+17", true);
         check("12", "1.2E+1", false);

@@ -204,13 +204,15 @@ pub(super) fn read(path: &Path) -> Result<Returned, Problem> {
     };
     let titles = open(&[])?.header().columns.clone().unwrap_or_default();
     let columns = contract_columns(path, &titles)?;
-    let wanted: Vec<Wanted> = std::iter::once(OWN[0]).chain(columns.iter().map(String::as_str)).map(Wanted::named).collect();
+    let wanted: Vec<Wanted> =
+        std::iter::once(OWN[0]).chain(columns.iter().map(String::as_str)).map(Wanted::named).collect();
     let mut decoder = open(&wanted)?;
     let (mut rows, mut seen) = (Vec::new(), HashSet::new());
     while let Some(chunk) = decoder.next(8192).map_err(|error| unreadable(error.to_string()))? {
         for (line, id, cells) in rows_of(path, &chunk, kind)? {
             if !seen.insert(id) {
-                let problem = Problem::error("HL0817", format!("{} line {line}: entry {id} is there twice", path.display()));
+                let problem =
+                    Problem::error("HL0817", format!("{} line {line}: entry {id} is there twice", path.display()));
                 return Err(problem.hint("keep one row for each entry"));
             }
             rows.push((id, cells));
@@ -223,7 +225,9 @@ pub(super) fn read(path: &Path) -> Result<Returned, Problem> {
 fn contract_columns(path: &Path, titles: &[String]) -> Result<Vec<String>, Problem> {
     if !titles.iter().any(|title| title == OWN[0]) {
         let problem = Problem::error("HL0817", format!("{} has no column \"{}\"", path.display(), OWN[0]));
-        return Err(problem.hint("import the file that `huiliu quarantine export` wrote, with its first line as it was"));
+        return Err(
+            problem.hint("import the file that `huiliu quarantine export` wrote, with its first line as it was")
+        );
     }
     Ok(titles.iter().filter(|title| !OWN.contains(&title.as_str()) && !title.trim().is_empty()).cloned().collect())
 }
@@ -247,8 +251,11 @@ fn rows_of(path: &Path, chunk: &Decoded, kind: Kind) -> Result<Vec<(u64, i64, Ve
             continue;
         }
         let id = id.strip_suffix(".0").unwrap_or(id).parse().map_err(|_| {
-            Problem::error("HL0817", format!("{} line {}: the number of the entry is missing", path.display(), place.line))
-                .hint(format!("leave the column \"{}\" as it was exported", OWN[0]))
+            Problem::error(
+                "HL0817",
+                format!("{} line {}: the number of the entry is missing", path.display(), place.line),
+            )
+            .hint(format!("leave the column \"{}\" as it was exported", OWN[0]))
         })?;
         rows.push((place.line, id, cells));
     }

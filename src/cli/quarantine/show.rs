@@ -203,10 +203,17 @@ fn text_of(all: &Shown<'_>) -> String {
     let mut line = |text: String| writeln!(out, "{text}").expect("writing to a string cannot fail");
     let register = entry.register.as_deref().unwrap_or("—");
     line(format!("问题数据 #{} · {} → {register} · {}", entry.id, entry.dataset, entry.status));
-    line(format!("文件 file: {} · 行 row {} (line {}, byte {})", shown(&entry.file), entry.row, entry.line, entry.byte));
+    line(format!(
+        "文件 file: {} · 行 row {} (line {}, byte {})",
+        shown(&entry.file),
+        entry.row,
+        entry.line,
+        entry.byte
+    ));
     line(format!("批次 runs: first {}, last {}", entry.first_run, entry.last_run));
     if !entry.mapping.is_empty() {
-        let now = mapping_now.as_ref().map(|_| " (the mapping has changed since 映射已变: replay it)").unwrap_or_default();
+        let now =
+            mapping_now.as_ref().map(|_| " (the mapping has changed since 映射已变: replay it)").unwrap_or_default();
         line(format!("映射 mapping version: {}{now}", entry.mapping));
     }
     line("\n原因 reasons".to_owned());
@@ -239,11 +246,19 @@ mod tests {
     #[test]
     fn raw_bytes_are_shown_as_what_they_are() {
         let check = |bytes: &[u8], shown_as: &str, text: &str| {
-            assert_eq!(raw(bytes), Raw { bytes: bytes.len(), shown_as: match shown_as {
-                "utf-8" => "utf-8",
-                "gb18030" => "gb18030",
-                _ => "hex",
-            }, text: text.into() }, "{bytes:?}");
+            assert_eq!(
+                raw(bytes),
+                Raw {
+                    bytes: bytes.len(),
+                    shown_as: match shown_as {
+                        "utf-8" => "utf-8",
+                        "gb18030" => "gb18030",
+                        _ => "hex",
+                    },
+                    text: text.into()
+                },
+                "{bytes:?}"
+            );
         };
         check("青岛,1\r\n".as_bytes(), "utf-8", "青岛,1\r\n");
         check(&[0xc7, 0xe0, 0xb5, 0xba, b',', b'1'], "gb18030", "青岛,1");

@@ -131,7 +131,11 @@ async fn gather(engine: &mut Engine, context: &Context) -> anyhow::Result<Status
     Ok(Status { at: rfc3339(context.clock.now().timestamp_micros()), registers, pipelines, feeds, quarantine })
 }
 
-async fn pipeline_status(engine: &mut Engine, pipeline: &Pipeline, context: &Context) -> anyhow::Result<PipelineStatus> {
+async fn pipeline_status(
+    engine: &mut Engine,
+    pipeline: &Pipeline,
+    context: &Context,
+) -> anyhow::Result<PipelineStatus> {
     let zone = engine.workspace().installation.zone;
     let runs = engine.store().runs(Some(&pipeline.name), 50).await?;
     let due = Due::new(pipeline, zone);

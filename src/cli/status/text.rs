@@ -114,7 +114,11 @@ mod tests {
         };
         let status = Status {
             at: String::new(),
-            registers: vec![RegisterStatus { register: "enterprise".into(), title: "法人基础信息库".into(), rows: 13_637 }],
+            registers: vec![RegisterStatus {
+                register: "enterprise".into(),
+                title: "法人基础信息库".into(),
+                rows: 13_637,
+            }],
             pipelines: vec![pipeline("enterprise-registration", Some(last), true), pipeline("permits", None, false)],
             feeds: vec![FeedStatus {
                 feed: "housing.enterprise".into(),
