@@ -8,7 +8,7 @@ select
     cn_date(成立日期)                         as established_on,             -- 2015年7月3日 · 20150703 · 2015/7/3
     clean_text(经营范围)                      as business_scope,
     clean_text(登记机关)                      as registration_authority,
-    or_null(region(登记机关, 住所))           as region_code,                -- 区划不明只记录，不拒收
+    region(登记机关, 住所)                    as region_code,                -- 区划不明只记录，不拒收
     clean_text(住所)                          as address,
     code('enterprise_status', 登记状态)       as status_code
 from source

@@ -10,6 +10,6 @@ select
     or_null(cn_amount(注册资金, '万元'))      as registered_capital_yuan,
     or_null(cn_date(注册日期))                as established_on,
     clean_text(经营范围)                      as business_scope,
-    or_null(region(地区, 注册地址))           as region_code,
+    region(地区, 注册地址)                    as region_code,
     clean_text(注册地址)                      as address
 from source

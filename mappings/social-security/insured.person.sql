@@ -5,7 +5,7 @@ select
     code('gender', AAC004)                    as gender_code,
     code('ethnic', AAC005)                    as ethnic_code,
     cn_date(AAC006)                           as birth_date,
-    or_null(region(AAC301))                   as household_region_code,
+    region(AAC301)                            as household_region_code,
     clean_text(AAE006)                        as address,
     or_null(phone(AAE005))                    as phone,
     or_null(uscc(AAB998))                     as employer_uscc,

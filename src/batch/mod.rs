@@ -35,5 +35,5 @@ pub use seal::{Heading, SealedBatch, seal};
 pub(crate) mod tests {
     //! What tests of other modules need.
 
-    pub(crate) use super::seal::tests::chain;
+    pub(crate) use super::seal::tests::{chain, heading};
 }

@@ -7,11 +7,10 @@
 use std::sync::Arc;
 
 use apache_avro::Schema;
-use apache_avro::schema::{InnerDecimalSchema, RecordField, RecordSchema};
+use apache_avro::schema::{InnerDecimalSchema, Name, RecordField, RecordSchema};
 use arrow::datatypes::{Field, Schema as ArrowSchema};
 use arrow::record_batch::RecordBatch;
 use serde_json::{Value as Json, json};
-use sha2::Sha256;
 
 use super::BatchError;
 use crate::crypto::{Digest, DigestAlgorithm};
@@ -58,8 +57,7 @@ impl FeedSchema {
             }
         }
         let json = schema_json(&record, &fields).to_string();
-        let parsed = Schema::parse_str(&json).map_err(|_| BatchError::Schema)?;
-        Ok(Self { fields, json, fingerprint: fingerprint(&parsed)?, algorithm })
+        Ok(Self { fingerprint: fingerprint(&record, &fields), fields, json, algorithm })
     }
 
     /// Reads a schema that a body carries.
@@ -71,7 +69,7 @@ impl FeedSchema {
         let parsed = Schema::parse_str(json).map_err(|_| bad("its schema is not an Avro schema"))?;
         let Schema::Record(record) = &parsed else { return Err(bad("its schema is not a record")) };
         let fields = released_fields(record).ok_or_else(|| bad("its records are not those of a feed"))?;
-        Ok(Self { fields, json: json.to_owned(), fingerprint: fingerprint(&parsed)?, algorithm })
+        Ok(Self { fingerprint: fingerprint(record.name.name(), &fields), fields, json: json.to_owned(), algorithm })
     }
 
     /// Released fields, in record order.
@@ -146,22 +144,47 @@ fn schema_json(record: &str, fields: &[FeedField]) -> Json {
     json!({ "type": "record", "name": record, "namespace": "huiliu", "fields": all })
 }
 
-fn fingerprint(schema: &Schema) -> Result<Digest, BatchError> {
-    schema.fingerprint::<Sha256>().bytes.try_into().map_err(|_| BatchError::Schema)
+/// SHA-256 over the parsing canonical form, written out because apache-avro 0.22 keeps precision, scale and bare
+/// `{"type":"int"}` in it, against the specification. Names hold nothing that would need escaping.
+fn fingerprint(record: &str, fields: &[FeedField]) -> Digest {
+    let mut canonical = format!(
+        "{{\"name\":\"huiliu.{record}\",\"type\":\"record\",\"fields\":[\
+         {{\"name\":\"_op\",\"type\":{{\"name\":\"huiliu.op\",\"type\":\"enum\",\"symbols\":[\"upsert\",\"withdraw\"]}}}},\
+         {{\"name\":\"_id\",\"type\":\"long\"}},{{\"name\":\"_version\",\"type\":\"long\"}},"
+    );
+    for field in fields {
+        let kind = match field.kind {
+            FieldType::Text => "string",
+            FieldType::Integer | FieldType::Timestamp => "long",
+            FieldType::Decimal => "bytes",
+            FieldType::Date => "int",
+            FieldType::Boolean => "boolean",
+        };
+        canonical.push_str(&format!("{{\"name\":\"{}\",\"type\":[\"null\",\"{kind}\"]}},", field.name));
+    }
+    canonical.push_str("{\"name\":\"_digest\",\"type\":{\"name\":\"huiliu.digest\",\"type\":\"fixed\",\"size\":32}}]}");
+    DigestAlgorithm::Sha256.digest(&[canonical.as_bytes()])
 }
 
 fn released_fields(record: &RecordSchema) -> Option<Vec<FeedField>> {
     let [op, id, version, released @ .., digest] = record.fields.as_slice() else { return None };
+    let ours = |name: &Name| name.namespace() == Some("huiliu");
     let op_fits = match &op.schema {
-        Schema::Enum(symbols) => op.name == "_op" && symbols.symbols == ["upsert", "withdraw"],
+        Schema::Enum(kinds) => {
+            let named = ours(&kinds.name) && kinds.name.name() == "op";
+            op.name == "_op" && named && kinds.symbols == ["upsert", "withdraw"]
+        }
         _ => false,
     };
     let long = |field: &RecordField, name: &str| field.name == name && matches!(field.schema, Schema::Long);
     let digest_fits = match &digest.schema {
-        Schema::Fixed(fixed) => digest.name == "_digest" && fixed.size == 32,
+        Schema::Fixed(fixed) => {
+            let named = ours(&fixed.name) && fixed.name.name() == "digest";
+            digest.name == "_digest" && named && fixed.size == 32
+        }
         _ => false,
     };
-    if !(op_fits && long(id, "_id") && long(version, "_version") && digest_fits) {
+    if !(ours(&record.name) && op_fits && long(id, "_id") && long(version, "_version") && digest_fits) {
         return None;
     }
     released.iter().map(released_field).collect()

@@ -12,18 +12,7 @@ pub use spool::{BatchFiles, Spool};
 use async_trait::async_trait;
 
 use crate::batch::SealedBatch;
-use crate::config::{Feed, Installation, OutletKind};
 use crate::error::{Disposition, Problem};
-
-/// The outlet that a feed's delivery names, in this installation.
-///
-/// # Errors
-/// [`OutletError::Unavailable`] when it cannot be reached now; a spool is made when the first batch comes.
-pub fn open(installation: &Installation, feed: &Feed) -> Result<Box<dyn Outlet>, OutletError> {
-    match feed.delivery.outlet {
-        OutletKind::Spool => Ok(Box::new(Spool::new(&installation.spool))),
-    }
-}
 
 /// How far a delivery got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::inbox::{Envelope, read_body, read_envelope};
 use super::{Cursor, Inbox, ReceiveError, Sink};
-use crate::batch::{Manifest, Opened, batch_id, open_manifest};
+use crate::batch::{HexDigest, Manifest, Opened, batch_id, open_manifest};
 use crate::crypto::{Moment, Trust};
 use crate::error::Problem;
 
@@ -76,7 +77,7 @@ impl Receiver<'_> {
             }
             let batch = self.open(*seq, cursor).await?;
             sink.apply(&batch).await?;
-            cursor = Some(Cursor { seq: *seq, manifest_digest: crate::batch::HexDigest(batch.manifest_digest) });
+            cursor = Some(Cursor { seq: *seq, manifest_digest: HexDigest(batch.manifest_digest) });
             received.through = Some(*seq);
             received.batches += 1;
             received.records += batch.manifest.body.records;
@@ -92,12 +93,7 @@ impl Receiver<'_> {
             return Ok(());
         }
         let batch = || batch_id(self.feed, cursor.seq);
-        let path = self.inbox.files(self.feed, cursor.seq).manifest;
-        let bytes = std::fs::read(&path).map_err(|error| ReceiveError::Incomplete {
-            batch: batch(),
-            file: path.display().to_string(),
-            why: error.to_string(),
-        })?;
+        let bytes = read_envelope(&self.inbox.files(self.feed, cursor.seq), &batch())?.manifest;
         let same = Manifest::from_json(&bytes)
             .is_ok_and(|manifest| manifest.body.digest().0.digest(&[&bytes]) == cursor.manifest_digest.0);
         if same {
@@ -127,18 +123,21 @@ fn open(
     trust: &Trust,
     now: DateTime<Utc>,
 ) -> Result<Opened, ReceiveError> {
-    let failed = |error| ReceiveError::Batch { batch: batch_id(feed, seq), error };
-    let bytes = inbox.read(feed, seq)?;
-    let opened = open_manifest(&bytes.manifest, &bytes.signature, trust, Moment::Signing { now }).map_err(failed)?;
+    let name = batch_id(feed, seq);
+    let failed = |error| ReceiveError::Batch { batch: name.clone(), error };
+    let files = inbox.files(feed, seq);
+    let Envelope { manifest, signature } = read_envelope(&files, &name)?;
+    let opened = open_manifest(&manifest, &signature, trust, Moment::Signing { now }).map_err(failed)?;
     let manifest = &opened.manifest;
     if manifest.feed != feed || manifest.seq != seq {
         return Err(ReceiveError::Misplaced {
-            place: inbox.files(feed, seq).manifest.display().to_string(),
+            place: files.manifest.display().to_string(),
             batch: batch_id(&manifest.feed, manifest.seq),
         });
     }
     if manifest.previous != cursor.map(|cursor| cursor.manifest_digest) {
-        return Err(ReceiveError::Fork { batch: batch_id(feed, seq), what: "it follows another batch" });
+        return Err(ReceiveError::Fork { batch: name, what: "it follows another batch" });
     }
-    opened.open_body(&bytes.body).map_err(failed)
+    let body = read_body(&files, manifest.body.bytes, &name)?;
+    opened.open_body(&body).map_err(failed)
 }

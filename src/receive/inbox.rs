@@ -1,12 +1,12 @@
-//! A spool directory as a receiver sees it: feeds, numbers, files. Reads only.
+//! A spool directory as a receiver sees it: feeds, numbers, files. Reads only, and never more of a file than a batch
+//! may have.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::ReceiveError;
-use crate::batch::batch_id;
 use crate::outlet::BatchFiles;
 
 /// Where batches come from.
@@ -15,13 +15,17 @@ pub struct Inbox {
     root: PathBuf,
 }
 
-/// The bytes of one batch.
+/// A manifest with its signature.
 #[derive(Debug)]
-pub(super) struct BatchBytes {
+pub(super) struct Envelope {
     pub manifest: Vec<u8>,
     pub signature: Vec<u8>,
-    pub body: Vec<u8>,
 }
+
+/// No manifest is larger: it names fields and rules, not records.
+const MANIFEST_BYTES: u64 = 16 << 20;
+/// No signature is larger: it holds a few certificates.
+const SIGNATURE_BYTES: u64 = 1 << 20;
 
 impl Inbox {
     /// From what a user writes: `spool:DIR`.
@@ -80,21 +84,37 @@ impl Inbox {
     pub(super) fn files(&self, feed: &str, seq: u64) -> BatchFiles {
         BatchFiles::in_feed(&self.root.join(feed), seq)
     }
+}
 
-    /// The bytes of one batch.
-    pub(super) fn read(&self, feed: &str, seq: u64) -> Result<BatchBytes, ReceiveError> {
-        read_files(&self.files(feed, seq), || batch_id(feed, seq))
+/// Reads manifest and signature of a batch, which `name` is what messages call.
+pub(super) fn read_envelope(files: &BatchFiles, name: &str) -> Result<Envelope, ReceiveError> {
+    Ok(Envelope {
+        manifest: read(&files.manifest, MANIFEST_BYTES, name)?,
+        signature: read(&files.signature, SIGNATURE_BYTES, name)?,
+    })
+}
+
+/// Reads the body of a batch whose verified manifest says it has so many bytes. A longer file is read no further than
+/// it takes to see that.
+pub(super) fn read_body(files: &BatchFiles, bytes: u64, name: &str) -> Result<Vec<u8>, ReceiveError> {
+    let mut body = Vec::new();
+    let read = File::open(&files.body).and_then(|file| file.take(bytes.saturating_add(1)).read_to_end(&mut body));
+    match read {
+        Ok(_) => Ok(body),
+        Err(error) => Err(incomplete(&files.body, name, error.to_string())),
     }
 }
 
-/// Reads the three files of a batch; `name` is what messages call it.
-pub(super) fn read_files(files: &BatchFiles, name: impl Fn() -> String) -> Result<BatchBytes, ReceiveError> {
-    let read = |path: &Path| {
-        fs::read(path).map_err(|error| ReceiveError::Incomplete {
-            batch: name(),
-            file: path.display().to_string(),
-            why: error.to_string(),
-        })
-    };
-    Ok(BatchBytes { manifest: read(&files.manifest)?, signature: read(&files.signature)?, body: read(&files.body)? })
+fn read(path: &Path, limit: u64, name: &str) -> Result<Vec<u8>, ReceiveError> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(length) if u64::try_from(length).is_ok_and(|length| length <= limit) => Ok(bytes),
+        Ok(_) => Err(incomplete(path, name, format!("it is larger than {limit} bytes"))),
+        Err(error) => Err(incomplete(path, name, error.to_string())),
+    }
+}
+
+fn incomplete(path: &Path, name: &str, why: String) -> ReceiveError {
+    ReceiveError::Incomplete { batch: name.to_owned(), file: path.display().to_string(), why }
 }

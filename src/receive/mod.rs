@@ -26,3 +26,6 @@ pub use ndjson::NdjsonSink;
 pub use proof::{Link, Proof, Proven, moment, prove_all};
 pub use sink::{Sink, Target};
 pub use sqlite::SqliteSink;
+
+#[cfg(test)]
+mod tests;

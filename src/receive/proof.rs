@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::ReceiveError;
-use super::inbox::read_files;
-use crate::batch::{HexDigest, Manifest, batch_id, open};
+use super::inbox::{Envelope, read_body, read_envelope};
+use crate::batch::{HexDigest, Manifest, batch_id, open_manifest};
 use crate::crypto::{Moment, SignedBy, Trust};
 use crate::error::Problem;
 use crate::outlet::BatchFiles;
@@ -88,9 +88,11 @@ fn prove(file: &Path, trust: &Trust, moment: Moment) -> Result<Proven, ReceiveEr
         what: format!("{name} is not a manifest"),
         hint: "manifests end in .manifest.json; .avro and .p7s lie beside them".into(),
     })?;
-    let bytes = read_files(&files, || name.clone())?;
-    let opened = open(&bytes.manifest, &bytes.signature, &bytes.body, trust, moment)
-        .map_err(|error| ReceiveError::Batch { batch: name.clone(), error })?;
+    let failed = |error| ReceiveError::Batch { batch: name.clone(), error };
+    let Envelope { manifest, signature } = read_envelope(&files, &name)?;
+    let opened = open_manifest(&manifest, &signature, trust, moment).map_err(failed)?;
+    let body = read_body(&files, opened.manifest.body.bytes, &name)?;
+    let opened = opened.open_body(&body).map_err(failed)?;
     Ok(Proven {
         signed: opened.signed,
         manifest_digest: HexDigest(opened.manifest_digest),

@@ -83,18 +83,19 @@ impl Run {
     }
 }
 
-/// Looks a value up in a code table: by code, then by name or alias.
+/// Looks a value up in a code table: by code, then by name or alias. What says "nothing there" (blank, N/A, 无) and is
+/// not in the table is null.
 pub(crate) fn code<'a>(table: &'a CodeTable, text: &'a str) -> Outcome<Cow<'a, str>> {
     let text = text.trim();
-    if text.is_empty() {
-        return Ok(Converted { value: None, notes: vec![] });
-    }
     let known = match table.codes.get_key_value(text) {
         Some((code, _)) => Some(code),
         None => table.names.get(text),
     };
-    let code = known.ok_or(Refusal { code: "code_unknown" })?;
-    Ok(Converted { value: Some(Cow::Borrowed(code.as_str())), notes: vec![] })
+    match known {
+        Some(code) => Ok(Converted { value: Some(Cow::Borrowed(code.as_str())), notes: vec![] }),
+        None if values::null_token(text) => Ok(Converted { value: None, notes: vec![] }),
+        None => Err(Refusal { code: "code_unknown" }),
+    }
 }
 
 /// The domain function of this lower-case name.

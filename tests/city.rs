@@ -1,0 +1,181 @@
+//! The demo city against the project's own definitions: every row meets the fate its flaw deserves, and every example
+//! of a mapping holds.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Int64Type, Schema};
+use chrono::NaiveDate;
+use huiliu::config::{Case, Dataset, DatasetRef, Given, Workspace, read_cases};
+use huiliu::decode::{self, Limits, Memory, Wanted};
+use huiliu::demo::{self, Fate};
+use huiliu::mapping::{CompiledMapping, Mapped, MappingSource};
+use huiliu::record::Value;
+
+fn workspace() -> Workspace {
+    let loaded = Workspace::load(Path::new(env!("CARGO_MANIFEST_DIR")));
+    loaded.unwrap_or_else(|problems| panic!("{}", huiliu::error::render(&problems)))
+}
+
+fn compile(workspace: &Workspace, from: &DatasetRef, into: &str) -> CompiledMapping {
+    let today = NaiveDate::from_ymd_opt(2026, 11, 21).unwrap();
+    let source = MappingSource::find(workspace, from, into, today).unwrap();
+    CompiledMapping::compile(&source).unwrap_or_else(|problems| panic!("{}", huiliu::error::render(&problems)))
+}
+
+/// What became of one dataset's file: rows undecodable and dropped, and what each mapping said of each chunk.
+struct Fates {
+    undecodable: u64,
+    dropped: u64,
+    mapped: BTreeMap<String, Vec<Mapped>>,
+}
+
+fn pass(workspace: &Workspace, from: &DatasetRef, path: &Path) -> Fates {
+    let dataset = &workspace.connectors[&from.system].datasets[&from.dataset];
+    let wanted: Vec<_> =
+        dataset.columns.iter().map(|c| Wanted { name: c.name.clone(), path: c.path.clone() }).collect();
+    let input = Arc::new(Memory::new(from.to_string(), std::fs::read(path).unwrap()));
+    let mut decoder = decode::open(input, &dataset.format, &wanted, Limits::default(), None).unwrap();
+    let mappings: BTreeMap<_, _> = workspace
+        .mappings
+        .keys()
+        .filter(|(system, dataset, _)| (system, dataset) == (&from.system, &from.dataset))
+        .map(|(_, _, into)| (into.clone(), compile(workspace, from, into)))
+        .collect();
+    let mut fates = Fates { undecodable: 0, dropped: 0, mapped: BTreeMap::new() };
+    while let Some(chunk) = decoder.next(1024).unwrap() {
+        fates.undecodable += chunk.undecodable.len() as u64;
+        fates.dropped += chunk.dropped;
+        for (into, mapping) in &mappings {
+            fates.mapped.entry(into.clone()).or_default().push(mapping.apply(&chunk.rows));
+        }
+    }
+    fates
+}
+
+#[test]
+fn every_flaw_meets_its_fate_and_nothing_else_is_refused() {
+    let workspace = workspace();
+    let dir = tempfile::tempdir().unwrap();
+    for night in [0, 1] {
+        let outbox = demo::write_outbox(dir.path(), 7, 1, night).unwrap();
+        for file in &outbox.files {
+            let (system, dataset) = file.dataset.split_once('.').unwrap();
+            let from = DatasetRef { system: system.to_owned(), dataset: dataset.to_owned() };
+            let fates = pass(&workspace, &from, &file.path);
+            let most = |count: fn(&Mapped) -> u64| {
+                fates.mapped.values().map(|chunks| chunks.iter().map(count).sum::<u64>()).max().unwrap_or(0)
+            };
+            let found = [(Fate::Undecodable, fates.undecodable), (Fate::Quarantined, most(|m| m.refused.len() as u64))];
+            for (fate, rows) in found {
+                assert_eq!(rows, outbox.rows_with(file.dataset, fate), "{fate:?}: {from}, night {night}");
+            }
+            // Approval also leaves natural applicants out of the enterprises, and some sound rows are repaired.
+            let at_least =
+                [(Fate::Filtered, fates.dropped + most(|m| m.filtered)), (Fate::Noted, most(|m| m.notes.len() as u64))];
+            for (fate, rows) in at_least {
+                assert!(rows >= outbox.rows_with(file.dataset, fate), "{fate:?}: {rows} in {from}, night {night}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_real_register_is_mapped_whole_from_csv_and_xls() {
+    let Some(shared) = crate::support::shared() else { return };
+    let workspace = workspace();
+    for (dataset, file, rows, lower_case) in [
+        ("historic_register", "qingdao_2019.csv", 13_642, 5),
+        ("historic_register", "qingdao_2019.gb18030.csv", 13_642, 5),
+        ("historic_register_xls", "shandong_1983.xls", 26, 0),
+    ] {
+        let from = DatasetRef { system: "market-regulation".to_owned(), dataset: dataset.to_owned() };
+        let fates = pass(&workspace, &from, &shared.join("data/registry").join(file));
+        let mapped = &fates.mapped["enterprise"];
+        let refused: Vec<_> = mapped.iter().flat_map(|m| &m.refused).collect();
+        assert!(refused.is_empty(), "{file}: {refused:?}");
+        assert_eq!((fates.undecodable, mapped.iter().map(|m| m.rows.len()).sum::<usize>()), (0, rows), "{file}");
+        let notes = mapped.iter().flat_map(|m| &m.notes).filter(|n| n.column == "uscc" && n.code == "lower_case");
+        assert_eq!(notes.count(), lower_case, "{file}");
+    }
+}
+
+#[test]
+fn every_example_of_a_mapping_holds() {
+    let workspace = workspace();
+    let mut wrong = Vec::new();
+    for ((system, dataset, into), file) in &workspace.mappings {
+        let (path, text) = file.cases.as_ref().unwrap_or_else(|| panic!("{} has no cases", file.file));
+        let (cases, problems) = read_cases(path, text);
+        assert!(problems.is_empty(), "{}", huiliu::error::render(&problems));
+        assert!(cases.len() >= 4, "{path} has {} cases", cases.len());
+        let from = DatasetRef { system: system.clone(), dataset: dataset.clone() };
+        let mapping = compile(&workspace, &from, into);
+        let dataset = &workspace.connectors[system].datasets[&from.dataset];
+        for case in &cases {
+            let mapped = mapping.apply(&given(dataset, case));
+            wrong.extend(differences(case, &mapped).into_iter().map(|d| format!("{path}: {}: {d}", case.name.value)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn given(dataset: &Dataset, case: &Case) -> RecordBatch {
+    let Given::Rows(rows) = &case.given else { panic!("cases of this project give rows") };
+    let column = |name: &str| -> ArrayRef {
+        let cell =
+            |row: &Vec<huiliu::config::Cell>| row.iter().find(|c| c.name.value == name).and_then(|c| c.value.clone());
+        Arc::new(rows.iter().map(cell).collect::<StringArray>())
+    };
+    let fields: Vec<_> = dataset.columns.iter().map(|c| Field::new(&c.name, DataType::Utf8, true)).collect();
+    let columns = dataset.columns.iter().map(|c| column(&c.name)).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+fn differences(case: &Case, mapped: &Mapped) -> Vec<String> {
+    let mut found = Vec::new();
+    for refused in &case.quarantine {
+        let reasons = mapped.refused.iter().find(|(row, _)| u64::from(*row) + 1 == refused.row.value).map(|(_, r)| r);
+        let column = refused.column.as_ref().map(|c| c.value.as_str());
+        let said = |r: &huiliu::mapping::Reason| r.code == refused.code && column.is_none_or(|c| r.column == c);
+        if !reasons.is_some_and(|reasons| reasons.iter().any(said)) {
+            found.push(format!("row {} should be {} but is {reasons:?}", refused.row.value, refused.code));
+        }
+    }
+    for (row, reasons) in &mapped.refused {
+        if !case.quarantine.iter().any(|r| r.row.value == u64::from(*row) + 1) {
+            found.push(format!("row {} is refused: {reasons:?}", row + 1));
+        }
+    }
+    let Some(expect) = &case.expect else { return found };
+    if mapped.claims.num_rows() != expect.len() {
+        found.push(format!("{} rows came out, not {}", mapped.claims.num_rows(), expect.len()));
+        return found;
+    }
+    for (at, cells) in expect.iter().enumerate() {
+        for cell in cells {
+            let column = mapped.claims.column_by_name(&cell.name.value).unwrap_or_else(|| panic!("{:?}", cell.name));
+            let value = text(column, at);
+            if value != cell.value {
+                found.push(format!("row {} {}: {value:?}, not {:?}", at + 1, cell.name.value, cell.value));
+            }
+        }
+    }
+    found
+}
+
+fn text(column: &ArrayRef, row: usize) -> Option<String> {
+    if column.is_null(row) {
+        return None;
+    }
+    let value = match column.data_type() {
+        DataType::Utf8 => Value::Text(column.as_string::<i32>().value(row).to_owned()),
+        DataType::Int64 => Value::Integer(column.as_primitive::<Int64Type>().value(row)),
+        DataType::Decimal128(..) => Value::Decimal(column.as_primitive::<Decimal128Type>().value(row)),
+        DataType::Date32 => Value::Date(column.as_primitive::<Date32Type>().value(row)),
+        other => panic!("no field of the examples is {other}"),
+    };
+    Some(value.to_text())
+}
