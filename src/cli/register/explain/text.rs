@@ -121,7 +121,8 @@ mod tests {
             version: "0123456789abcdef".into(),
             changed_since: false,
         };
-        let winner = Said { mapping: Some(mapping), ..said("market-regulation.enterprise", "市场监督管理局", "海蓝") };
+        let winner =
+            Said { mapping: Some(mapping), ..said("market-regulation.enterprise", "市场监督管理局", "海蓝") };
         let name = Explained {
             field: "name".into(),
             title: "企业名称".into(),
@@ -142,7 +143,8 @@ mod tests {
             losers: vec![],
             feeds: vec![],
         };
-        let carried = |feed: &str, holds| Carried { feed: feed.into(), subscriber: "住建局".into(), refused: None, holds };
+        let carried =
+            |feed: &str, holds| Carried { feed: feed.into(), subscriber: "住建局".into(), refused: None, holds };
         let explanation = Explanation {
             register: "enterprise".into(),
             entity: 7,
@@ -150,7 +152,10 @@ mod tests {
             since: String::new(),
             merged_from: None,
             fields: vec![name, silent],
-            feeds: vec![carried("housing.enterprise", Some(Held { version: 2, batch: 5 })), carried("audit.enterprise", None)],
+            feeds: vec![
+                carried("housing.enterprise", Some(Held { version: 2, batch: 5 })),
+                carried("audit.enterprise", None),
+            ],
         };
         insta::assert_snapshot!(text(&explanation, Tz::Asia__Shanghai), @"");
     }
