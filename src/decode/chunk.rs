@@ -65,10 +65,9 @@ impl Chunk {
             builder.append_value(text);
             return;
         }
-        let repaired = repair::repair(text);
-        if let Some(code) = repair::note(&repaired) {
-            self.notes.push((self.places.len(), self.schema.field(column).name().clone(), code));
-        }
+        let (repaired, notes) = repair::repair(text);
+        let (row, name) = (self.places.len(), self.schema.field(column).name());
+        self.notes.extend(notes.map(|code| (row, name.clone(), code)));
         builder.append_value(&repaired);
     }
 
@@ -96,7 +95,6 @@ impl Chunk {
     fn rows(&self) -> u64 {
         self.places.len() as u64 + self.undecodable.len() as u64 + self.dropped
     }
-
 
     /// Whether it should be handed over before another row is added.
     pub(super) fn is_full(&self) -> bool {

@@ -382,3 +382,6 @@ fn unquote(cell: &str, quote: char) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,11 +95,7 @@ impl Decided {
 ///
 /// `label` is what the file says of itself (an XML declaration); labels lie, so it decides only where the bytes do
 /// not. Errors: `HL0313` for UTF-16 and for a mark that contradicts the definition, `HL0310` for a file that is no text.
-pub(super) fn decide(
-    input: &dyn Input,
-    declared: Encoding,
-    label: Option<Charset>,
-) -> Result<Decided, DecodeError> {
+pub(super) fn decide(input: &dyn Input, declared: Encoding, label: Option<Charset>) -> Result<Decided, DecodeError> {
     let mut reader = input.read_from(0).map_err(|e| read_error(input, e))?;
     let mut buffer = vec![0u8; 64 << 10];
     let first = fill(&mut reader, &mut buffer).map_err(|e| read_error(input, e))?;
@@ -164,7 +160,8 @@ fn contradiction(input: &dyn Input, declared: Encoding, found: Decided) -> Resul
     if agrees {
         return Ok(found);
     }
-    let message = format!("the file begins with a {} byte order mark, its definition says otherwise", found.charset.name());
+    let message =
+        format!("the file begins with a {} byte order mark, its definition says otherwise", found.charset.name());
     Err(broken(input, "HL0313", message))
 }
 

@@ -81,3 +81,6 @@ impl Records for Ndjson {
         self.window.resume(self.rows)
     }
 }
+
+#[cfg(test)]
+mod tests;

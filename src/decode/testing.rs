@@ -11,7 +11,11 @@ use crate::config::Format;
 /// A file of the shared test data, if it is there.
 pub(super) fn shared(path: &str) -> Option<PathBuf> {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let roots = [std::env::var_os("HUILIU_SHARED").map(PathBuf::from), Some(here.join("../shared")), Some(here.join("../../shared"))];
+    let roots = [
+        std::env::var_os("HUILIU_SHARED").map(PathBuf::from),
+        Some(here.join("../shared")),
+        Some(here.join("../../shared")),
+    ];
     roots.into_iter().flatten().map(|root| root.join(path)).find(|p| p.exists())
 }
 

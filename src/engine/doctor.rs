@@ -156,7 +156,12 @@ impl Engine {
             for BatchLink { seq, manifest } in self.store.batch_links(&feed).await? {
                 report.batches += 1;
                 let mut found = |what: &str| {
-                    report.found(Finding { kind: "batch_chain", subject: feed.clone(), number: seq, what: what.into() });
+                    report.found(Finding {
+                        kind: "batch_chain",
+                        subject: feed.clone(),
+                        number: seq,
+                        what: what.into(),
+                    });
                 };
                 if seq != expected {
                     found("a number is missing before it");

@@ -84,8 +84,7 @@ impl Lane {
         (register_name, today): (&str, NaiveDate),
         store: &mut dyn Store,
     ) -> Result<Self, EngineError> {
-        let register =
-            workspace.registers.get(register_name).ok_or_else(|| missing("register", register_name))?;
+        let register = workspace.registers.get(register_name).ok_or_else(|| missing("register", register_name))?;
         let source = MappingSource::find(workspace, from, register_name, today)
             .ok_or_else(|| missing("mapping", &format!("{from}.{register_name}")))?;
         let mapping = CompiledMapping::compile(&source).map_err(EngineError::Definitions)?;

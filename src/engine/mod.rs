@@ -25,7 +25,7 @@ mod take;
 
 pub use doctor::{DoctorReport, Finding};
 pub use premises::{spool_dir, state_dir};
-pub use replay::ReplayReport;
+pub use replay::{Corrections, ReplayReport, StillRefused};
 pub use report::{FeedReport, FileReport, RegisterReport, RunReport};
 pub use run::RunOptions;
 

@@ -301,12 +301,16 @@ impl Engine {
             let body = std::mem::replace(&mut pass.body, next).finish();
             state.seq += 1;
             state.part += 1;
-            let heading = pass.heading(&state, (now, last), RowCounts {
-                considered: counts.considered,
-                released: counts.released,
-                unaffected: counts.unaffected,
-                withheld: withheld_by,
-            })?;
+            let heading = pass.heading(
+                &state,
+                (now, last),
+                RowCounts {
+                    considered: counts.considered,
+                    released: counts.released,
+                    unaffected: counts.unaffected,
+                    withheld: withheld_by,
+                },
+            )?;
             let kind = heading.kind;
             let batch = seal(heading, body, &pass.signer)?;
             state.previous = Some(hex(&batch.manifest_digest));
@@ -377,7 +381,10 @@ impl Engine {
         if !report.counts.balanced() {
             return Err(EngineError::Unbalanced { register: format!("feed {}", report.feed) });
         }
-        let detail = format!("{}: {}, {} batches, {} records", report.feed, report.status, report.batches, report.counts.released);
+        let detail = format!(
+            "{}: {}, {} batches, {} records",
+            report.feed, report.status, report.batches, report.counts.released
+        );
         let at = self.now();
         self.store.audit(at, "feed.release", &detail).await?;
         self.progress.done();
@@ -484,9 +491,11 @@ impl Encoded {
             let holding = Some(Holding { entity, held });
             (entity, Step::Send { rows: &self.present, row, holding, entity })
         });
-        let withdrawn = self.withdrawn_ids.iter().enumerate().map(|(row, &entity)| {
-            (entity, Step::Send { rows: &self.withdrawn, row, holding: None, entity })
-        });
+        let withdrawn = self
+            .withdrawn_ids
+            .iter()
+            .enumerate()
+            .map(|(row, &entity)| (entity, Step::Send { rows: &self.withdrawn, row, holding: None, entity }));
         let withheld = self.withheld.iter().map(|&entity| (entity, Step::Withheld("row filter")));
         let unaffected = self.unaffected_gone.iter().map(|&entity| (entity, Step::Unaffected));
         sent.chain(withdrawn).chain(withheld).chain(unaffected).collect()

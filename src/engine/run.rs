@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-
 use super::flow::Flow;
 use super::intake::Intake;
 use super::take::{Passage, retract, take};
@@ -50,12 +49,8 @@ impl Engine {
             .iter()
             .find(|run| run.status == RunStatus::Succeeded.name() && run.read > 0)
             .map(|run| (run.read.unsigned_abs(), run.mapped.unsigned_abs()));
-        let start = RunStart {
-            pipeline: name.to_owned(),
-            kind: "run",
-            at: self.now(),
-            definitions: self.workspace.digest(),
-        };
+        let start =
+            RunStart { pipeline: name.to_owned(), kind: "run", at: self.now(), definitions: self.workspace.digest() };
         let run = self.store.begin_run(start).await?;
         let mut pass = Pass { run, report: empty_report(&flow, run), last, started: Instant::now() };
         if let Some(why) = &options.accept {
@@ -71,13 +66,21 @@ impl Engine {
             let names = self.workspace.pipelines.keys().map(String::as_str);
             EngineError::Definitions(vec![
                 crate::error::Problem::error("HL0501", format!("pipeline \"{name}\" is not defined"))
-                    .detail(format!("there are {}", self.workspace.pipelines.keys().cloned().collect::<Vec<_>>().join(", ")))
+                    .detail(format!(
+                        "there are {}",
+                        self.workspace.pipelines.keys().cloned().collect::<Vec<_>>().join(", ")
+                    ))
                     .did_you_mean(name, names),
             ])
         })
     }
 
-    async fn take_files(&mut self, flow: &Flow, pass: &mut Pass, options: &RunOptions) -> Result<RunStatus, EngineError> {
+    async fn take_files(
+        &mut self,
+        flow: &Flow,
+        pass: &mut Pass,
+        options: &RunOptions,
+    ) -> Result<RunStatus, EngineError> {
         let connector = &self.workspace.connectors[&flow.from.system];
         let mut source = crate::source::open(&self.workspace.dir, connector, &flow.dataset)?;
         let listing = source.list().await?;
@@ -89,7 +92,12 @@ impl Engine {
             self.check_stop()?;
             let known = self.store.file(&flow.from.to_string(), &item.digest).await?;
             if known.as_ref().is_some_and(|file| file.status == FileStatus::Taken) {
-                pass.report.files.push(FileReport { name: item.name.clone(), outcome: "unchanged", why: None, rows: 0 });
+                pass.report.files.push(FileReport {
+                    name: item.name.clone(),
+                    outcome: "unchanged",
+                    why: None,
+                    rows: 0,
+                });
                 source.settle(&item).await?;
                 continue;
             }
@@ -424,7 +432,11 @@ fn too_many_quarantined(flow: &Flow, counts: &[ChunkCounts], at_end: bool) -> Op
     let bad = worst.quarantined + worst.undecodable;
     let judged = at_end || worst.read >= ENOUGH;
     (judged && bad as f64 > limit * worst.read as f64).then(|| {
-        Held(format!("HL0512 {bad} of {} rows were set aside, more than the limit of {:.2}%", worst.read, limit * 100.0))
+        Held(format!(
+            "HL0512 {bad} of {} rows were set aside, more than the limit of {:.2}%",
+            worst.read,
+            limit * 100.0
+        ))
     })
 }
 
@@ -437,4 +449,3 @@ async fn pace(flow: &Flow, pass: &Pass, rows: u64) {
         }
     }
 }
-

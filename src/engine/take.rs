@@ -259,7 +259,8 @@ async fn link(
         .iter()
         .flat_map(|c| c.keys.iter().enumerate().filter_map(|(kind, key)| Some((kind, key.clone()?))))
         .collect();
-    let known = if keys.is_empty() { crate::linking::Known::default() } else { store.known(&lane.register, &keys).await? };
+    let known =
+        if keys.is_empty() { crate::linking::Known::default() } else { store.known(&lane.register, &keys).await? };
     let first_new = part.next_ids.1;
     let mut resolution = resolve(&candidates, known, first_new);
     part.next_ids.1 = resolution.next_entity;
@@ -274,16 +275,12 @@ async fn link(
     part.claims = incoming
         .iter()
         .zip(&resolution.placements)
-        .map(|(incoming, placement)| ClaimChange::new(&incoming.claim, &lane.layout, placement.entity, incoming.previous.is_some()))
+        .map(|(incoming, placement)| {
+            ClaimChange::new(&incoming.claim, &lane.layout, placement.entity, incoming.previous.is_some())
+        })
         .collect();
-    let chunk = Chunk {
-        incoming,
-        resolution: &resolution,
-        departures,
-        before,
-        key_fields: &lane.key_fields,
-        first_new,
-    };
+    let chunk =
+        Chunk { incoming, resolution: &resolution, departures, before, key_fields: &lane.key_fields, first_new };
     part.absorbed = absorb(chunk, &lane.survivorship);
     let added: BTreeSet<(usize, &Arc<str>)> = part.new_keys.iter().map(|(kind, value, _)| (*kind, value)).collect();
     part.absorbed.dropped_keys.retain(|(kind, value)| !added.contains(&(*kind, value)));
@@ -345,7 +342,8 @@ fn undecodable_digest(bad: &crate::decode::Undecodable) -> i64 {
 fn count(decoded: &Decoded, mapped: &Mapped, filtered: usize, part: &mut RegisterPart) {
     let mut by_code: BTreeMap<(&'static str, String), u64> = BTreeMap::new();
     for (_, reasons) in &mapped.refused {
-        let first: BTreeSet<String> = reasons.iter().map(|reason| format!("{}:{}", reason.column, reason.code)).collect();
+        let first: BTreeSet<String> =
+            reasons.iter().map(|reason| format!("{}:{}", reason.column, reason.code)).collect();
         for code in first {
             *by_code.entry(("quarantined", code)).or_default() += 1;
         }

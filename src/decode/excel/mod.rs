@@ -171,7 +171,10 @@ impl Excel {
     fn is_header(&self) -> bool {
         let mut cells = self.block.cells();
         self.repeated_header
-            && self.names.iter().all(|(column, name)| cells.find(|(c, _)| c == column).is_some_and(|(_, t)| t.trim() == name))
+            && self
+                .names
+                .iter()
+                .all(|(column, name)| cells.find(|(c, _)| c == column).is_some_and(|(_, t)| t.trim() == name))
     }
 
     fn take_row(&mut self, chunk: &mut Chunk) {
@@ -217,7 +220,11 @@ impl Records for Excel {
                 break;
             }
         }
-        if self.is_header() { chunk.drop_row() } else { self.take_row(chunk) }
+        if self.is_header() {
+            chunk.drop_row()
+        } else {
+            self.take_row(chunk)
+        }
         Ok(true)
     }
 
@@ -252,7 +259,8 @@ fn bytes_of(input: &dyn Input) -> Result<Box<dyn Bytes>, DecodeError> {
         return Ok(Box::new(BufReader::new(File::open(path).map_err(failed)?)));
     }
     if input.len() > MOST_IN_MEMORY {
-        let message = format!("{} bytes, the limit for a workbook that is not on a local disk is {MOST_IN_MEMORY}", input.len());
+        let message =
+            format!("{} bytes, the limit for a workbook that is not on a local disk is {MOST_IN_MEMORY}", input.len());
         return Err(broken(input, "HL0314", message));
     }
     let mut bytes = Vec::new();
@@ -284,3 +292,6 @@ fn stopped(input: &dyn Input, stop: Stop) -> DecodeError {
         Stop::NobodyListens => broken(input, "HL0317", "the workbook was not read to its end"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,8 @@ pub(super) fn read(mut bytes: Box<dyn Bytes>, ask: &Ask, emitter: &mut Emitter) 
     let content = archive.by_name("content.xml").map_err(|_| archive::damaged())?;
     let mut reader = Reader::from_reader(BufReader::new(content));
     reader.config_mut().expand_empty_elements = true;
-    let mut document = Document { ask, emitter, hidden: Vec::new(), style: None, names: Vec::new(), sheet: None, row: 1 };
+    let mut document =
+        Document { ask, emitter, hidden: Vec::new(), style: None, names: Vec::new(), sheet: None, row: 1 };
     let mut buffer = Vec::new();
     loop {
         buffer.clear();

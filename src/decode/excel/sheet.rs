@@ -185,7 +185,9 @@ impl Emitter {
         // A failed send means that nobody listens any more, which is not an error at this point.
         let _ = match done.and_then(|()| self.end_row()) {
             Ok(()) => self.send().map(|()| self.to.send(Message::End)),
-            Err(Stop::Failed { code, message }) => self.send().map(|()| self.to.send(Message::Failed { code, message })),
+            Err(Stop::Failed { code, message }) => {
+                self.send().map(|()| self.to.send(Message::Failed { code, message }))
+            }
             Err(Stop::NobodyListens) => Ok(Ok(())),
         };
     }

@@ -18,7 +18,13 @@ pub(super) fn text_of<'a>(cell: &'a DataRef<'_>, buffer: &'a mut String) -> &'a 
         DataRef::String(s) | DataRef::DateTimeIso(s) | DataRef::DurationIso(s) => s,
         DataRef::Int(i) => made(buffer, format_args!("{i}")),
         DataRef::Float(f) => number(*f, buffer),
-        DataRef::Bool(b) => if *b { "true" } else { "false" },
+        DataRef::Bool(b) => {
+            if *b {
+                "true"
+            } else {
+                "false"
+            }
+        }
         DataRef::DateTime(d) => moment(d, buffer),
         DataRef::Error(_) | DataRef::Empty => "",
     }
@@ -31,7 +37,13 @@ pub(super) fn text_of_owned<'a>(cell: &'a Data, buffer: &'a mut String) -> &'a s
         Data::String(s) | Data::DateTimeIso(s) | Data::DurationIso(s) => s,
         Data::Int(i) => made(buffer, format_args!("{i}")),
         Data::Float(f) => number(*f, buffer),
-        Data::Bool(b) => if *b { "true" } else { "false" },
+        Data::Bool(b) => {
+            if *b {
+                "true"
+            } else {
+                "false"
+            }
+        }
         Data::DateTime(d) => moment(d, buffer),
         Data::Error(_) | Data::Empty => "",
     }

@@ -125,8 +125,7 @@ fn declared_cells(data: &[u8]) -> Option<u64> {
     }
     let left = if left > 0xFF || right < left { 0 } else { left };
     let rows = bottom.checked_sub(top)?;
-    Some(u64::from(rows.max(1)) * u64::from(right.saturating_sub(left).max(1)))
-        .filter(|_| bottom > top && right > left)
+    Some(u64::from(rows.max(1)) * u64::from(right.saturating_sub(left).max(1))).filter(|_| bottom > top && right > left)
 }
 
 /// One BIFF record.

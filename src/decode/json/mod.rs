@@ -254,3 +254,6 @@ impl Records for Json {
         self.window.resume(self.rows)
     }
 }
+
+#[cfg(test)]
+mod tests;

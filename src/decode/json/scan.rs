@@ -44,7 +44,9 @@ impl Value {
                     return self.close(at + own);
                 }
                 b'}' | b']' => self.depth -= 1,
-                b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' if self.depth == 0 => return self.close(at.max(usize::from(!self.begun))),
+                b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' if self.depth == 0 => {
+                    return self.close(at.max(usize::from(!self.begun)));
+                }
                 _ => {}
             }
             self.begun = true;

@@ -267,14 +267,18 @@ fn declared(input: &dyn Input) -> Result<Option<Charset>, DecodeError> {
     let len = fill(&mut reader, &mut head).map_err(|e| read_error(input, e))?;
     head.truncate(len);
     let text = String::from_utf8_lossy(&head);
-    let Some((declaration, _)) = text.trim_start_matches('\u{FEFF}').strip_prefix("<?xml").and_then(|d| d.split_once("?>")) else {
+    let Some((declaration, _)) =
+        text.trim_start_matches('\u{FEFF}').strip_prefix("<?xml").and_then(|d| d.split_once("?>"))
+    else {
         return Ok(None);
     };
     let Some(label) = pseudo_attribute(declaration, "encoding") else { return Ok(None) };
     match encoding_rs::Encoding::for_label(label.as_bytes()) {
         Some(e) if e == encoding_rs::UTF_8 => Ok(Some(Charset::Utf8)),
         Some(e) if e == encoding_rs::GBK || e == encoding_rs::GB18030 => Ok(Some(Charset::Gb18030)),
-        None if matches!(label.to_ascii_lowercase().as_str(), "cp936" | "ms936" | "windows-936") => Ok(Some(Charset::Gb18030)),
+        None if matches!(label.to_ascii_lowercase().as_str(), "cp936" | "ms936" | "windows-936") => {
+            Ok(Some(Charset::Gb18030))
+        }
         _ => Err(broken(input, "HL0313", format!("the declared encoding {label:?} is neither UTF-8 nor GB 18030"))),
     }
 }
@@ -285,3 +289,6 @@ fn pseudo_attribute<'t>(declaration: &'t str, name: &str) -> Option<&'t str> {
     let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     value.strip_prefix(quote)?.split(quote).next()
 }
+
+#[cfg(test)]
+mod tests;

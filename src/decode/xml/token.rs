@@ -91,7 +91,7 @@ mod tests {
         let check = |text: &str, expect: Token| assert_eq!(token(text), expect, "{text}");
         check("abc<d>", Token::Text(3));
         check("abc", Token::Text(3));
-        check("<行 号=\"a>b\">x", Token::Start { len: 17, name: "行", empty: false });
+        check("<行 号=\"a>b\">x", Token::Start { len: 15, name: "行", empty: false });
         check("<n:row/>", Token::Start { len: 8, name: "row", empty: true });
         check("<row a='/'>", Token::Start { len: 11, name: "row", empty: false });
         check("</n:row >", Token::End { len: 9, name: "row" });

@@ -1,0 +1,233 @@
+//! `huiliu quarantine show`: one row with everything known about it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::super::table::{shown, table, text};
+use super::super::{Context, Exit};
+use super::reasons;
+use crate::config::{DatasetRef, Workspace};
+use crate::engine::Engine;
+use crate::error::Problem;
+use crate::mapping::{CompiledMapping, MappingSource};
+use crate::store::{QuarantineFilter, QuarantineView};
+
+/// Raw bytes shown; the rest are counted.
+const SHOWN_BYTES: usize = 4096;
+
+/// One entry in full.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    entry: &'a QuarantineView,
+    reasons_explained: Vec<Told>,
+    raw: Raw,
+    /// Decoded cells in contract order; absent when the row could not be decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cells: Option<Vec<Cell>>,
+    /// The present version of the mapping, if it is another one than refused the row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mapping_now: Option<String>,
+}
+
+/// One reason.
+#[derive(Debug, Serialize)]
+struct Told {
+    column: String,
+    code: String,
+    chinese: &'static str,
+    english: &'static str,
+    /// `file:line` of the mapping.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+}
+
+/// One cell as delivered.
+#[derive(Debug, Serialize)]
+struct Cell {
+    column: String,
+    text: Option<String>,
+    /// Whether a reason is about it.
+    suspect: bool,
+}
+
+/// Raw bytes in a form that can be looked at.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Raw {
+    bytes: usize,
+    /// `utf-8`, `gb18030` or `hex`.
+    shown_as: &'static str,
+    text: String,
+}
+
+/// Prints one entry.
+pub(super) async fn run(engine: &mut Engine, id: i64, context: &Context) -> anyhow::Result<Exit> {
+    let filter = QuarantineFilter { ids: vec![id], with_content: true, limit: 1, ..QuarantineFilter::default() };
+    let found = engine.store().quarantine(&filter).await?;
+    let Some(entry) = found.first() else {
+        let problem = Problem::error("HL0815", format!("there is no quarantine entry {id}"));
+        return Err(problem.hint("`huiliu quarantine list` shows those that are open").into());
+    };
+    let shown = look_at(engine.workspace(), entry, context);
+    if context.json {
+        context.print_json(&shown)?;
+    } else {
+        context.print(&text_of(&shown))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn look_at<'a>(workspace: &Workspace, entry: &'a QuarantineView, context: &Context) -> Shown<'a> {
+    let file = mapping_key(entry).and_then(|key| workspace.mappings.get(&key)).map(|mapping| &mapping.file);
+    let told = entry.reasons.iter().map(|reason| {
+        let meaning = reasons::meaning(&reason.code);
+        Told {
+            column: reason.column.clone(),
+            code: reason.code.clone(),
+            chinese: meaning.map_or("不符合要求", |meaning| meaning.chinese),
+            english: meaning.map_or("not explained by this version", |meaning| meaning.english),
+            place: file.filter(|_| reason.line > 0).map(|file| format!("{file}:{}", reason.line)),
+        }
+    });
+    let now = mapping_key(entry).and_then(|(system, dataset, into)| workspace.mapping_digest(&system, &dataset, &into));
+    Shown {
+        entry,
+        reasons_explained: told.collect(),
+        raw: raw(&entry.raw),
+        cells: cells(workspace, entry, context),
+        mapping_now: now.filter(|now| !entry.mapping.is_empty() && !now.starts_with(&entry.mapping)),
+    }
+}
+
+/// The mapping that refused the row.
+pub(super) fn mapping_key(entry: &QuarantineView) -> Option<(String, String, String)> {
+    let (system, dataset) = entry.dataset.split_once('.')?;
+    Some((system.to_owned(), dataset.to_owned(), entry.register.clone()?))
+}
+
+/// Contract columns that the reasons are about: named themselves, or read by the field that failed.
+pub(super) fn suspects(workspace: &Workspace, entry: &QuarantineView, context: &Context) -> BTreeSet<String> {
+    let mut suspects: BTreeSet<String> = entry.reasons.iter().map(|reason| reason.column.clone()).collect();
+    let Some((system, dataset, register)) = mapping_key(entry) else { return suspects };
+    let today = context.clock.today(workspace.installation.zone);
+    let compiled = MappingSource::find(workspace, &DatasetRef { system, dataset }, &register, today)
+        .and_then(|source| CompiledMapping::compile(&source).ok());
+    if let Some(mapping) = compiled {
+        let failed: Vec<_> = mapping.lineage().iter().filter(|line| suspects.contains(&line.field)).collect();
+        let read: Vec<String> = failed.into_iter().flat_map(|line| line.columns.iter().cloned()).collect();
+        suspects.extend(read);
+    }
+    suspects
+}
+
+fn cells(workspace: &Workspace, entry: &QuarantineView, context: &Context) -> Option<Vec<Cell>> {
+    let stored: serde_json::Map<String, serde_json::Value> = serde_json::from_str(entry.cells.as_deref()?).ok()?;
+    let suspects = suspects(workspace, entry, context);
+    let cells = stored.into_iter().map(|(column, cell)| Cell {
+        suspect: suspects.contains(&column),
+        text: cell.as_str().map(str::to_owned),
+        column,
+    });
+    Some(cells.collect())
+}
+
+/// Bytes as text where they are text: UTF-8, else GB18030, else hexadecimal.
+fn raw(bytes: &[u8]) -> Raw {
+    let shown = bytes.get(..SHOWN_BYTES).unwrap_or(bytes);
+    let readable = |text: &str| !text.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\r' | '\n'));
+    let (shown_as, text) = match readable_text(shown) {
+        Some((name, text)) if readable(&text) => (name, text),
+        _ => ("hex", hex_lines(shown)),
+    };
+    Raw { bytes: bytes.len(), shown_as, text }
+}
+
+/// Valid but for a character cut at the end.
+fn readable_text(bytes: &[u8]) -> Option<(&'static str, String)> {
+    for cut in 0..4.min(bytes.len() + 1) {
+        let whole = bytes.get(..bytes.len() - cut)?;
+        if let Ok(text) = std::str::from_utf8(whole) {
+            return Some(("utf-8", text.to_owned()));
+        }
+        let (text, failed) = encoding_rs::GB18030.decode_without_bom_handling(whole);
+        if !failed {
+            return Some(("gb18030", text.into_owned()));
+        }
+    }
+    None
+}
+
+fn hex_lines(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in bytes.chunks(32) {
+        let line: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
+        out.push_str(&line.join(" "));
+        out.push('\n');
+    }
+    out
+}
+
+fn text_of(all: &Shown<'_>) -> String {
+    let Shown { entry, reasons_explained, raw, cells, mapping_now } = all;
+    let mut out = String::new();
+    let mut line = |text: String| writeln!(out, "{text}").expect("writing to a string cannot fail");
+    let register = entry.register.as_deref().unwrap_or("—");
+    line(format!("问题数据 #{} · {} → {register} · {}", entry.id, entry.dataset, entry.status));
+    line(format!("文件 file: {} · 行 row {} (line {}, byte {})", shown(&entry.file), entry.row, entry.line, entry.byte));
+    line(format!("批次 runs: first {}, last {}", entry.first_run, entry.last_run));
+    if !entry.mapping.is_empty() {
+        let now = mapping_now.as_ref().map(|_| " (the mapping has changed since 映射已变: replay it)").unwrap_or_default();
+        line(format!("映射 mapping version: {}{now}", entry.mapping));
+    }
+    line("\n原因 reasons".to_owned());
+    for told in reasons_explained {
+        let column = if told.column.is_empty() { String::new() } else { format!("{}: ", shown(&told.column)) };
+        line(format!("  ✗ {column}{} {} ({})", told.chinese, told.english, told.code));
+        if let Some(place) = &told.place {
+            line(format!("    {place}"));
+        }
+    }
+    if let Some(cells) = cells {
+        let columns = [text(""), text("列 column"), text("内容 cell")];
+        let rows = cells.iter().map(|cell| {
+            let mark = if cell.suspect { "✗" } else { "" };
+            [mark.to_owned(), cell.column.clone(), cell.text.clone().unwrap_or_else(|| "∅".to_owned())]
+        });
+        line(format!("\n{}", table(&columns, rows).trim_end()));
+    }
+    line(format!("\n原文 raw: {} bytes, shown as {}", raw.bytes, raw.shown_as));
+    for raw_line in raw.text.lines() {
+        line(format!("  {}", shown(raw_line)));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_bytes_are_shown_as_what_they_are() {
+        let check = |bytes: &[u8], shown_as: &str, text: &str| {
+            assert_eq!(raw(bytes), Raw { bytes: bytes.len(), shown_as: match shown_as {
+                "utf-8" => "utf-8",
+                "gb18030" => "gb18030",
+                _ => "hex",
+            }, text: text.into() }, "{bytes:?}");
+        };
+        check("青岛,1\r\n".as_bytes(), "utf-8", "青岛,1\r\n");
+        check(&[0xc7, 0xe0, 0xb5, 0xba, b',', b'1'], "gb18030", "青岛,1");
+        check(&[0, 1, 0xff], "hex", "00 01 ff\n");
+        check(b"", "utf-8", "");
+    }
+
+    #[test]
+    fn a_character_cut_by_the_limit_does_not_turn_text_into_hex() {
+        let long = "企".repeat(2000);
+        let seen = raw(long.as_bytes());
+        assert_eq!((seen.shown_as, seen.bytes), ("utf-8", 6000));
+        assert_eq!(seen.text.chars().count(), SHOWN_BYTES / 3);
+    }
+}

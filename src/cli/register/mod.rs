@@ -1,0 +1,200 @@
+//! `huiliu register`: what the shared databases (基础库) say, since when, and why.
+//!
+//! Values are data and go to stdout; nothing of them is logged.
+
+mod explain;
+mod history;
+
+use serde::Serialize;
+
+use super::table::{count, local, number, rfc3339, shown, table, text};
+use super::workspace::{Access, open};
+use super::{Context, Exit, named};
+use crate::config::{Register, Workspace};
+use crate::engine::Engine;
+use crate::store::EntityView;
+
+/// Arguments of `register`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    question: Question,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Question {
+    /// Count the rows of every register 基础库一览
+    List,
+    /// Show one entity 查询实体
+    Get(Entity),
+    /// Find entities by a part of one field 查找
+    Find {
+        /// Register 基础库: enterprise
+        register: String,
+        /// Field 字段: name
+        field: String,
+        /// Text that the field contains
+        text: String,
+        /// Show at most so many entities
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
+    },
+    /// Say where every value of an entity comes from, who else said otherwise, and who receives it 溯源
+    Explain {
+        #[command(flatten)]
+        entity: Entity,
+        /// Only this field 字段
+        #[arg(long, value_name = "FIELD")]
+        field: Option<String>,
+    },
+    /// Show the earlier states of an entity, newest first 历史
+    History(Entity),
+}
+
+#[derive(Debug, clap::Args)]
+struct Entity {
+    /// Register 基础库: enterprise
+    register: String,
+    /// Value of any key (统一社会信用代码, 公民身份号码, …), or #42 for the entity of this number
+    key: String,
+}
+
+/// Answers one question.
+pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let mut engine = open(context, Access::Read).await?.engine;
+    match args.question {
+        Question::List => list(&mut engine, context).await?,
+        Question::Get(entity) => get(&mut engine, &entity, context).await?,
+        Question::Find { register, field, text, limit } => {
+            let register = named::register(engine.workspace(), &register)?.clone();
+            named::field(&register, &field)?;
+            let found = engine.store().find(&register.name, &field, &text, limit).await?;
+            print_found(&register, &field, &found, context)?;
+            if found.len() as i64 == limit && !context.json {
+                context.note(&format!("the first {limit}; --limit shows more"))?;
+            }
+        }
+        Question::Explain { entity, field } => {
+            explain::run(&mut engine, (&entity.register, &entity.key), field.as_deref(), context).await?;
+        }
+        Question::History(entity) => history::run(&mut engine, (&entity.register, &entity.key), context).await?,
+    }
+    Ok(Exit::Done)
+}
+
+#[derive(Debug, Serialize)]
+struct Counted {
+    register: String,
+    title: String,
+    steward: String,
+    rows: u64,
+    fields: usize,
+    keys: Vec<String>,
+}
+
+async fn list(engine: &mut Engine, context: &Context) -> anyhow::Result<()> {
+    let mut all = Vec::new();
+    for register in engine.workspace().registers.clone().into_values() {
+        let rows = engine.store().count(&register.name).await?;
+        all.push(Counted {
+            rows,
+            fields: register.fields.len(),
+            keys: register.keys.into_iter().map(|key| key.value).collect(),
+            register: register.name,
+            title: register.title,
+            steward: register.steward,
+        });
+    }
+    if context.json {
+        return Ok(context.print_json(&all)?);
+    }
+    let columns = [
+        text("基础库 register"),
+        text("名称 title"),
+        text("责任部门 steward"),
+        number("行数 rows"),
+        number("字段 fields"),
+        text("标识 keys"),
+    ];
+    let rows = all.into_iter().map(|register| {
+        let Counted { register, title, steward, rows, fields, keys } = register;
+        [register, title, steward, count(rows), fields.to_string(), keys.join(", ")]
+    });
+    Ok(context.print(&table(&columns, rows))?)
+}
+
+async fn get(engine: &mut Engine, asked: &Entity, context: &Context) -> anyhow::Result<()> {
+    let register = named::register(engine.workspace(), &asked.register)?.clone();
+    let entity = named::entity(engine.store(), &register, &asked.key).await?;
+    if context.json {
+        return Ok(context.print_json(&Row::new(&register, &entity))?);
+    }
+    let mut out = heading(engine.workspace(), &register, &entity);
+    let columns = [text("字段 field"), text("名称 title"), text("值 value")];
+    let rows = entity.fields.into_iter().zip(&register.fields).map(|((name, value, _), field)| {
+        [name, field.title.clone(), value.unwrap_or_default()]
+    });
+    out.push_str(&table(&columns, rows));
+    Ok(context.print(&out)?)
+}
+
+/// One entity for programs.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    register: &'a str,
+    entity: i64,
+    version: i64,
+    since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merged_from: Option<i64>,
+    fields: serde_json::Map<String, serde_json::Value>,
+}
+
+impl<'a> Row<'a> {
+    fn new(register: &'a Register, entity: &EntityView) -> Self {
+        let fields = entity.fields.iter().map(|(name, value, _)| (name.clone(), value.clone().into()));
+        Self {
+            register: &register.name,
+            entity: entity.id,
+            version: entity.version,
+            since: rfc3339(entity.since),
+            merged_from: entity.merged_from,
+            fields: fields.collect(),
+        }
+    }
+}
+
+/// One line: which entity, which version, since when.
+fn heading(workspace: &Workspace, register: &Register, entity: &EntityView) -> String {
+    let since = local(workspace.installation.zone, entity.since);
+    let merged = entity.merged_from.map(|from| format!(" · #{from} was merged into it 已合并")).unwrap_or_default();
+    format!(
+        "{} {} · #{} · 版本 version {} · 自 since {since}{merged}\n",
+        shown(&register.title),
+        register.name,
+        entity.id,
+        entity.version
+    )
+}
+
+fn print_found(register: &Register, field: &str, found: &[EntityView], context: &Context) -> anyhow::Result<()> {
+    if context.json {
+        let rows: Vec<Row<'_>> = found.iter().map(|entity| Row::new(register, entity)).collect();
+        return Ok(context.print_json(&rows)?);
+    }
+    let mut names: Vec<&str> = register.keys.iter().map(|key| key.value.as_str()).collect();
+    if !names.contains(&field) {
+        names.push(field);
+    }
+    let title = |name: &str| register.field(name).map_or_else(String::new, |field| field.title.clone());
+    let mut columns = vec![number("实体 entity")];
+    columns.extend(names.iter().map(|name| text(&format!("{} {name}", title(name)))));
+    let rows = found.iter().map(|entity| {
+        let value = |name: &&str| {
+            let of_name = entity.fields.iter().find(|(field, ..)| field == name);
+            of_name.and_then(|(_, value, _)| value.clone()).unwrap_or_default()
+        };
+        std::iter::once(format!("#{}", entity.id)).chain(names.iter().map(value)).collect::<Vec<_>>()
+    });
+    Ok(context.print(&table(&columns, rows))?)
+}
