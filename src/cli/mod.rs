@@ -5,12 +5,25 @@
 //! `--json` puts machine-readable output on stdout and nothing else there.
 
 mod check;
+mod completions;
 mod config;
 mod context;
+mod doctor;
 mod explain;
+mod feed;
 mod init;
+mod named;
+mod problems;
+mod progress;
+mod quarantine;
 mod receive;
+mod register;
+mod run;
+mod scope;
+mod status;
+mod table;
 mod verify;
+mod workspace;
 
 use std::io;
 use std::path::PathBuf;
@@ -18,9 +31,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use context::{Context, Exit};
+pub use problems::Problems;
 
 use crate::clock::Clock;
-use crate::error::Problem;
 
 /// 汇流: departments' records flow in, are mapped onto shared registers, and flow out as signed batches.
 #[derive(Debug, Parser)]
@@ -44,14 +57,30 @@ const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done, b
 pub enum Command {
     /// Check every definition file offline and report all problems at once
     Check(check::Args),
+    /// Print a shell's completion script: `huiliu completions bash`
+    Completions(completions::Args),
     /// Describe the definition files: `huiliu config schema connector`
     Config(config::Args),
+    /// Re-derive what is stored from what it came from, and compare 自检
+    Doctor(doctor::Args),
     /// Explain an error code: `huiliu explain HL0106`
     Explain(explain::Args),
+    /// Feeds: what goes to whom, and sending it now 订阅
+    Feed(feed::Args),
     /// Write a new, commented workspace that passes `huiliu check`
     Init(init::Args),
+    /// Look at rows that were set aside, have them corrected, replay them 问题数据
+    Quarantine(quarantine::Args),
     /// Verify batches from a spool and load them, in order
     Receive(receive::Args),
+    /// Ask the shared databases: values, origin, history 基础库
+    Register(register::Args),
+    /// One pass now: take new files, then release the feeds of the registers they feed
+    Run(run::Args),
+    /// Say what every grant releases, masks and withholds, and why 共享范围
+    Scope(scope::Args),
+    /// Show where everything stands 状态
+    Status(status::Args),
     /// Check batches and say what each proves
     Verify(verify::Args),
 }
@@ -61,22 +90,30 @@ pub async fn run(cli: Cli) -> Exit {
     let context = Context { dir: cli.dir, json: cli.json, clock: Clock::System };
     let outcome = match cli.command {
         Command::Check(args) => check::run(args, &context),
+        Command::Completions(args) => completions::run(args, &context).await,
         Command::Config(args) => config::run(args, &context),
+        Command::Doctor(args) => Box::pin(doctor::run(args, &context)).await,
         Command::Explain(args) => explain::run(args, &context),
+        Command::Feed(args) => Box::pin(feed::run(args, &context)).await,
         Command::Init(args) => init::run(args, &context),
+        Command::Quarantine(args) => Box::pin(quarantine::run(args, &context)).await,
         Command::Receive(args) => receive::run(args, &context).await,
+        Command::Register(args) => Box::pin(register::run(args, &context)).await,
+        Command::Run(args) => Box::pin(run::run(args, &context)).await,
+        Command::Scope(args) => scope::run(args, &context).await,
+        Command::Status(args) => Box::pin(status::run(args, &context)).await,
         Command::Verify(args) => verify::run(args, &context).await,
     };
     outcome.unwrap_or_else(|error| failed(&error, &context))
 }
 
-/// Prints what stopped a command: a [`Problem`] in its own form, anything else as its chain of causes.
+/// Prints what stopped a command: [`Problems`] in their own form, anything else as its chain of causes.
 fn failed(error: &anyhow::Error, context: &Context) -> Exit {
     if broken_pipe(error) {
         return Exit::Done; // the reader of our output has had enough
     }
-    let printed = match error.downcast_ref::<Problem>() {
-        Some(problem) => context.report(std::slice::from_ref(problem)),
+    let printed = match problems::of(error) {
+        Some(problems) => context.report(&problems),
         None => context.note(&format!("error: {error:#}")),
     };
     match printed {

@@ -138,13 +138,6 @@ impl Engine {
         let Some(lane) = flow.lanes.iter().position(|lane| lane.register == group.register) else { return Ok(()) };
         let prepared = prepared(&flow, &group)?;
         let at = self.now();
-<<<<<<< HEAD
-        let start =
-            RunStart { pipeline: pipeline.name.clone(), kind: "replay", at, definitions: self.workspace.digest() };
-        let run = self.store.begin_run(start).await?;
-        let passage = Passage { run, file, at, keeps_undecodable: false, heals: false };
-        let (part, _) = take(&mut *self.store, &flow, (lane, passage), &prepared, &mut RoaringTreemap::new()).await?;
-=======
         let start = RunStart {
             pipeline: group.pipeline.name.clone(),
             kind: "replay",
@@ -155,7 +148,6 @@ impl Engine {
         let passage = Passage { run, file: group.file, at, keeps_undecodable: false, heals: false };
         let (mut part, _) =
             take(&mut *self.store, &flow, (lane, passage), &prepared, &mut RoaringTreemap::new()).await?;
->>>>>>> verbs
         if !part.counts.balanced() {
             return Err(EngineError::Unbalanced { register: part.register });
         }
