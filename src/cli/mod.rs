@@ -10,17 +10,20 @@ mod config;
 mod context;
 mod doctor;
 mod explain;
+mod feed;
 mod init;
 mod named;
 mod problems;
+mod progress;
 mod quarantine;
 mod receive;
 mod register;
+mod run;
 mod scope;
 mod status;
 mod table;
 mod verify;
-pub mod workspace;
+mod workspace;
 
 use std::io;
 use std::path::PathBuf;
@@ -62,6 +65,8 @@ pub enum Command {
     Doctor(doctor::Args),
     /// Explain an error code: `huiliu explain HL0106`
     Explain(explain::Args),
+    /// Feeds: what goes to whom, and sending it now 订阅
+    Feed(feed::Args),
     /// Write a new, commented workspace that passes `huiliu check`
     Init(init::Args),
     /// Look at rows that were set aside, have them corrected, replay them 问题数据
@@ -70,6 +75,8 @@ pub enum Command {
     Receive(receive::Args),
     /// Ask the shared databases: values, origin, history 基础库
     Register(register::Args),
+    /// One pass now: take new files, then release the feeds of the registers they feed
+    Run(run::Args),
     /// Say what every grant releases, masks and withholds, and why 共享范围
     Scope(scope::Args),
     /// Show where everything stands 状态
@@ -87,10 +94,12 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Config(args) => config::run(args, &context),
         Command::Doctor(args) => Box::pin(doctor::run(args, &context)).await,
         Command::Explain(args) => explain::run(args, &context),
+        Command::Feed(args) => Box::pin(feed::run(args, &context)).await,
         Command::Init(args) => init::run(args, &context),
         Command::Quarantine(args) => Box::pin(quarantine::run(args, &context)).await,
         Command::Receive(args) => receive::run(args, &context).await,
         Command::Register(args) => Box::pin(register::run(args, &context)).await,
+        Command::Run(args) => Box::pin(run::run(args, &context)).await,
         Command::Scope(args) => scope::run(args, &context).await,
         Command::Status(args) => Box::pin(status::run(args, &context)).await,
         Command::Verify(args) => verify::run(args, &context).await,

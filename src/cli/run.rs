@@ -5,10 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::progress::Bars;
+use super::table::{count, number, table, text};
 use super::workspace::{Access, open};
 use super::{Context, Exit};
 use crate::engine::{Engine, FeedReport, RunOptions, RunReport};
@@ -43,7 +43,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let options = RunOptions { accept: args.accept };
     let report = pass(&mut engine, &args.pipelines, &options, !args.no_release).await?;
     if context.json {
-        context.print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
+        context.print_json(&report)?;
     } else {
         context.print(&ledger_text(&report.runs))?;
         if !report.feeds.is_empty() {
@@ -112,61 +112,57 @@ pub fn exit_of(report: &PassReport) -> Exit {
 
 /// The ledger of a pass as a table.
 pub fn ledger_text(runs: &[RunReport]) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header([
-        "流程 pipeline", "基础库 register", "状态", "读入 read", "坏行 undecodable", "筛去 filtered", "问题 quarantined",
-        "映射 mapped", "新增 new", "变更 changed", "未变 unchanged", "落选 superseded", "撤销 retracted", "秒 s",
-    ]);
-    for run in runs {
-        for line in &run.registers {
-            let c = &line.counts;
-            let status = if line.balanced { run.status } else { "unbalanced" };
-            let seconds = format!("{:.1}", run.seconds);
-            let mut row = vec![run.pipeline.clone(), line.register.clone(), status.to_owned()];
-            row.extend(
-                [
-                    c.read, c.undecodable, c.filtered, c.quarantined, c.mapped, c.new, c.changed, c.unchanged,
-                    c.superseded, c.retracted,
-                ]
-                .map(|n| n.to_string()),
-            );
-            row.push(seconds);
-            table.add_row(row);
-        }
-    }
-    right_align(&mut table, 3);
-    format!("{table}\n")
+    let columns = [
+        text("流程 pipeline"),
+        text("基础库 register"),
+        text("状态 status"),
+        number("读入 read"),
+        number("坏行 undecodable"),
+        number("筛去 filtered"),
+        number("问题 quarantined"),
+        number("映射 mapped"),
+        number("新增 new"),
+        number("变更 changed"),
+        number("未变 unchanged"),
+        number("落选 superseded"),
+        number("撤销 retracted"),
+    ];
+    let rows = runs.iter().flat_map(|run| run.registers.iter().map(move |line| (run, line))).map(|(run, line)| {
+        let c = &line.counts;
+        let status = if line.balanced { run.status } else { "unbalanced" };
+        let numbers = [
+            c.read, c.undecodable, c.filtered, c.quarantined, c.mapped, c.new, c.changed, c.unchanged, c.superseded,
+            c.retracted,
+        ];
+        let words = [run.pipeline.clone(), line.register.clone(), status.to_owned()];
+        words.into_iter().chain(numbers.map(count)).collect::<Vec<_>>()
+    });
+    table(&columns, rows)
 }
 
 /// Feeds of a pass as a table.
 pub fn feeds_text(feeds: &[FeedReport]) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header([
-        "订阅 feed", "状态", "考虑 considered", "发送 released", "不予 withheld", "不涉 unaffected", "批 batches",
-        "更新 upserts", "撤回 withdrawals", "到达 durable", "秒 s",
-    ]);
-    for feed in feeds {
+    let columns = [
+        text("订阅 feed"),
+        text("状态 status"),
+        number("考虑 considered"),
+        number("发送 released"),
+        number("不予 withheld"),
+        number("不涉 unaffected"),
+        number("批 batches"),
+        number("更新 upserts"),
+        number("撤回 withdrawals"),
+        number("到达 durable"),
+    ];
+    let rows = feeds.iter().map(|feed| {
         let c = &feed.counts;
-        let mut row = vec![feed.feed.clone(), feed.status.to_owned()];
-        row.extend(
-            [c.considered, c.released, c.withheld, c.unaffected, feed.batches, feed.upserts, feed.withdrawals, feed.durable]
-                .map(|n| n.to_string()),
-        );
-        row.push(format!("{:.1}", feed.seconds));
-        table.add_row(row);
-    }
-    right_align(&mut table, 2);
-    format!("{table}\n")
-}
-
-fn right_align(table: &mut Table, from: usize) {
-    for (i, column) in table.column_iter_mut().enumerate() {
-        if i >= from {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+        let numbers = [
+            c.considered, c.released, c.withheld, c.unaffected, feed.batches, feed.upserts, feed.withdrawals,
+            feed.durable,
+        ];
+        [feed.feed.clone(), feed.status.to_owned()].into_iter().chain(numbers.map(count)).collect::<Vec<_>>()
+    });
+    table(&columns, rows)
 }
 
 fn print_reasons(context: &Context, report: &PassReport) -> io::Result<()> {

@@ -1,0 +1,95 @@
+//! `huiliu feed`: what goes to whom, and sending it now.
+
+use std::sync::Arc;
+
+use clap::Subcommand;
+
+use super::progress::Bars;
+use super::table::{count, number, table, text};
+use super::workspace::{Access, open};
+use super::run::{feeds_text, stop_on_interrupt};
+use super::{Context, Exit, named};
+
+/// Feeds (订阅): what goes to whom
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Every feed: batches, records held by the subscriber, what waits
+    List,
+    /// Release and deliver now what these feeds (or all) have waiting
+    Release {
+        /// Feeds; none means all
+        feeds: Vec<String>,
+    },
+}
+
+/// Runs the verb.
+pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    match args.verb {
+        Verb::List => list(context).await,
+        Verb::Release { feeds } => release(feeds, context).await,
+    }
+}
+
+async fn list(context: &Context) -> anyhow::Result<Exit> {
+    let mut opened = open(context, Access::Read).await?;
+    let feeds = opened.engine.store().feeds().await?;
+    if context.json {
+        context.print_json(&feeds)?;
+        return Ok(Exit::Done);
+    }
+    let columns = [
+        text("订阅 feed"),
+        number("批 batches"),
+        number("待送 undelivered"),
+        number("持有 holding"),
+        number("已发 released"),
+        number("不予 withheld"),
+        number("到达 durable"),
+    ];
+    let unsigned = |n: i64| count(n.unsigned_abs());
+    let rows = feeds.iter().map(|feed| {
+        [
+            feed.feed.clone(),
+            unsigned(feed.seq),
+            unsigned(feed.undelivered),
+            unsigned(feed.holding),
+            count(feed.counts.released),
+            count(feed.counts.withheld),
+            unsigned(feed.durable),
+        ]
+    });
+    context.print(&table(&columns, rows))?;
+    Ok(Exit::Done)
+}
+
+async fn release(feeds: Vec<String>, context: &Context) -> anyhow::Result<Exit> {
+    let opened = open(context, Access::Write).await?;
+    let mut engine = opened.engine.with_progress(Arc::new(Bars::new()));
+    stop_on_interrupt(&engine);
+    for feed in &feeds {
+        named::feed(engine.workspace(), feed)?;
+    }
+    let chosen = if feeds.is_empty() { engine.workspace().feeds.keys().cloned().collect() } else { feeds };
+    let mut reports = Vec::new();
+    for feed in chosen {
+        reports.push(engine.release(&feed).await?);
+    }
+    if context.json {
+        context.print_json(&reports)?;
+    } else {
+        context.print(&feeds_text(&reports))?;
+        for report in &reports {
+            if let Some(why) = &report.why {
+                context.note(&format!("{}: {} {why}", report.feed, report.status))?;
+            }
+        }
+    }
+    let waiting = reports.iter().any(|report| report.status == "waiting");
+    Ok(if waiting { Exit::Held } else { Exit::Done })
+}
