@@ -1,3 +1,5 @@
 //! The one integration binary.
 
+mod city;
 mod interop;
+mod support;

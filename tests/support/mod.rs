@@ -141,9 +141,14 @@ pub const CODES: [&str; 6] = [
 ];
 
 impl Small {
+    /// With no files.
+    pub fn empty() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
     /// With all files as they start.
     pub fn new() -> Self {
-        let small = Self { dir: tempfile::tempdir().unwrap() };
+        let small = Self::empty();
         for (path, text) in FILES {
             small.write(path, text);
         }
