@@ -117,7 +117,8 @@ fn busy(file: &mut File, path: &Path) -> Problem {
         Ok(_) => noted.trim().parse().ok(),
         Err(_) => None, // where locks forbid reading, too, the other process stays nameless
     };
-    let who = pid.map_or_else(|| "another huiliu process".to_owned(), |pid| format!("another huiliu process (pid {pid})"));
+    let who =
+        pid.map_or_else(|| "another huiliu process".to_owned(), |pid| format!("another huiliu process (pid {pid})"));
     Problem::error("HL0810", format!("{who} works on this workspace"))
         .detail(format!("it holds {}", path.display()))
         .hint("wait until it has ended; commands that only read work meanwhile")

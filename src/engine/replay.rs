@@ -17,7 +17,7 @@ use super::{Engine, EngineError};
 use crate::config::{Dataset, Pipeline};
 use crate::decode::{Decoded, Resume, RowPlace};
 use crate::mapping::Reason;
-use crate::store::{ChangeSet, Quarantined, QuarantineFilter, QuarantineView, RunEnd, RunStart, RunStatus};
+use crate::store::{ChangeSet, QuarantineFilter, QuarantineView, Quarantined, RunEnd, RunStart, RunStatus};
 
 /// Entries read at a time.
 const PAGE: i64 = 2000;

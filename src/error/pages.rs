@@ -39,6 +39,7 @@ pub const PAGES: &[Page] = pages![
     "HL0711" "HL0720" "HL0721" "HL0722" "HL0723" "HL0724" "HL0725" "HL0726"
     "HL0727" "HL0728" "HL0730" "HL0731" "HL0740" "HL0741" "HL0742" "HL0743"
     "HL0744" "HL0745" "HL0746" "HL0747" "HL0801" "HL0802" "HL0803" "HL0804"
+    "HL0810" "HL0811" "HL0812" "HL0813" "HL0815" "HL0816" "HL0817" "HL0818"
 ];
 
 /// The page of a code, however it was typed: `HL0106`, `hl0106`, `0106`, `106`.

@@ -181,7 +181,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 const PAGE: i64 = 2000;
 
 /// Calls `each` with every entry that matches, page by page.
-async fn each_page(
+pub(super) async fn each_page(
     store: &mut dyn Store,
     filter: &QuarantineFilter,
     mut each: impl FnMut(Vec<QuarantineView>),

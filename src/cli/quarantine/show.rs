@@ -1,8 +1,9 @@
 //! `huiliu quarantine show`: one row with everything known about it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
+use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::super::table::{shown, table, text};
@@ -107,24 +108,48 @@ pub(super) fn mapping_key(entry: &QuarantineView) -> Option<(String, String, Str
     Some((system.to_owned(), dataset.to_owned(), entry.register.clone()?))
 }
 
-/// Contract columns that the reasons are about: named themselves, or read by the field that failed.
-pub(super) fn suspects(workspace: &Workspace, entry: &QuarantineView, context: &Context) -> BTreeSet<String> {
-    let mut suspects: BTreeSet<String> = entry.reasons.iter().map(|reason| reason.column.clone()).collect();
-    let Some((system, dataset, register)) = mapping_key(entry) else { return suspects };
-    let today = context.clock.today(workspace.installation.zone);
-    let compiled = MappingSource::find(workspace, &DatasetRef { system, dataset }, &register, today)
-        .and_then(|source| CompiledMapping::compile(&source).ok());
-    if let Some(mapping) = compiled {
-        let failed: Vec<_> = mapping.lineage().iter().filter(|line| suspects.contains(&line.field)).collect();
-        let read: Vec<String> = failed.into_iter().flat_map(|line| line.columns.iter().cloned()).collect();
-        suspects.extend(read);
+/// Which contract columns a reason is about.
+pub(super) struct Suspects<'a> {
+    workspace: &'a Workspace,
+    today: NaiveDate,
+    /// By mapping: register field → contract columns that it reads.
+    read: HashMap<(String, String, String), HashMap<String, Vec<String>>>,
+}
+
+impl<'a> Suspects<'a> {
+    /// For entries of this workspace.
+    pub(super) fn new(workspace: &'a Workspace, context: &Context) -> Self {
+        Self { workspace, today: context.clock.today(workspace.installation.zone), read: HashMap::new() }
     }
-    suspects
+
+    /// Columns that the reasons name themselves, and those that a field reads whose conversion failed.
+    pub(super) fn of(&mut self, entry: &QuarantineView) -> BTreeSet<String> {
+        let mut suspects: BTreeSet<String> = entry.reasons.iter().map(|reason| reason.column.clone()).collect();
+        let Some(key) = mapping_key(entry) else { return suspects };
+        let (workspace, today) = (self.workspace, self.today);
+        let read = self.read.entry(key).or_insert_with_key(|key| columns_by_field(workspace, key, today));
+        let columns: Vec<String> = suspects.iter().filter_map(|field| read.get(field)).flatten().cloned().collect();
+        suspects.extend(columns);
+        suspects
+    }
+}
+
+/// Empty for a mapping that is gone or does not compile now.
+fn columns_by_field(
+    workspace: &Workspace,
+    (system, dataset, register): &(String, String, String),
+    today: NaiveDate,
+) -> HashMap<String, Vec<String>> {
+    let from = DatasetRef { system: system.clone(), dataset: dataset.clone() };
+    let compiled = MappingSource::find(workspace, &from, register, today)
+        .and_then(|source| CompiledMapping::compile(&source).ok());
+    let lineage = compiled.map(|mapping| mapping.lineage().to_vec()).unwrap_or_default();
+    lineage.into_iter().map(|line| (line.field, line.columns)).collect()
 }
 
 fn cells(workspace: &Workspace, entry: &QuarantineView, context: &Context) -> Option<Vec<Cell>> {
     let stored: serde_json::Map<String, serde_json::Value> = serde_json::from_str(entry.cells.as_deref()?).ok()?;
-    let suspects = suspects(workspace, entry, context);
+    let suspects = Suspects::new(workspace, context).of(entry);
     let cells = stored.into_iter().map(|(column, cell)| Cell {
         suspect: suspects.contains(&column),
         text: cell.as_str().map(str::to_owned),
@@ -137,26 +162,29 @@ fn cells(workspace: &Workspace, entry: &QuarantineView, context: &Context) -> Op
 fn raw(bytes: &[u8]) -> Raw {
     let shown = bytes.get(..SHOWN_BYTES).unwrap_or(bytes);
     let readable = |text: &str| !text.chars().any(|c| c.is_control() && !matches!(c, '\t' | '\r' | '\n'));
-    let (shown_as, text) = match readable_text(shown) {
+    let (shown_as, text) = match readable_text(shown, shown.len() < bytes.len()) {
         Some((name, text)) if readable(&text) => (name, text),
         _ => ("hex", hex_lines(shown)),
     };
     Raw { bytes: bytes.len(), shown_as, text }
 }
 
-/// Valid but for a character cut at the end.
-fn readable_text(bytes: &[u8]) -> Option<(&'static str, String)> {
-    for cut in 0..4.min(bytes.len() + 1) {
-        let whole = bytes.get(..bytes.len() - cut)?;
-        if let Ok(text) = std::str::from_utf8(whole) {
-            return Some(("utf-8", text.to_owned()));
+/// Text of a known encoding; where more bytes follow, the last character may be cut.
+fn readable_text(bytes: &[u8], cut: bool) -> Option<(&'static str, String)> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => return Some(("utf-8", text.to_owned())),
+        Err(error) if cut && error.error_len().is_none() => {
+            let whole = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            return Some(("utf-8", String::from_utf8_lossy(whole).into_owned()));
         }
-        let (text, failed) = encoding_rs::GB18030.decode_without_bom_handling(whole);
-        if !failed {
-            return Some(("gb18030", text.into_owned()));
-        }
+        Err(_) => {}
     }
-    None
+    let tries = if cut { 4.min(bytes.len()) } else { 1 };
+    (0..tries).find_map(|n| {
+        let whole = bytes.get(..bytes.len() - n)?;
+        let (text, failed) = encoding_rs::GB18030.decode_without_bom_handling(whole);
+        (!failed).then(|| ("gb18030", text.into_owned()))
+    })
 }
 
 fn hex_lines(bytes: &[u8]) -> String {
@@ -175,10 +203,17 @@ fn text_of(all: &Shown<'_>) -> String {
     let mut line = |text: String| writeln!(out, "{text}").expect("writing to a string cannot fail");
     let register = entry.register.as_deref().unwrap_or("—");
     line(format!("问题数据 #{} · {} → {register} · {}", entry.id, entry.dataset, entry.status));
-    line(format!("文件 file: {} · 行 row {} (line {}, byte {})", shown(&entry.file), entry.row, entry.line, entry.byte));
+    line(format!(
+        "文件 file: {} · 行 row {} (line {}, byte {})",
+        shown(&entry.file),
+        entry.row,
+        entry.line,
+        entry.byte
+    ));
     line(format!("批次 runs: first {}, last {}", entry.first_run, entry.last_run));
     if !entry.mapping.is_empty() {
-        let now = mapping_now.as_ref().map(|_| " (the mapping has changed since 映射已变: replay it)").unwrap_or_default();
+        let now =
+            mapping_now.as_ref().map(|_| " (the mapping has changed since 映射已变: replay it)").unwrap_or_default();
         line(format!("映射 mapping version: {}{now}", entry.mapping));
     }
     line("\n原因 reasons".to_owned());
@@ -211,11 +246,19 @@ mod tests {
     #[test]
     fn raw_bytes_are_shown_as_what_they_are() {
         let check = |bytes: &[u8], shown_as: &str, text: &str| {
-            assert_eq!(raw(bytes), Raw { bytes: bytes.len(), shown_as: match shown_as {
-                "utf-8" => "utf-8",
-                "gb18030" => "gb18030",
-                _ => "hex",
-            }, text: text.into() }, "{bytes:?}");
+            assert_eq!(
+                raw(bytes),
+                Raw {
+                    bytes: bytes.len(),
+                    shown_as: match shown_as {
+                        "utf-8" => "utf-8",
+                        "gb18030" => "gb18030",
+                        _ => "hex",
+                    },
+                    text: text.into()
+                },
+                "{bytes:?}"
+            );
         };
         check("青岛,1\r\n".as_bytes(), "utf-8", "青岛,1\r\n");
         check(&[0xc7, 0xe0, 0xb5, 0xba, b',', b'1'], "gb18030", "青岛,1");

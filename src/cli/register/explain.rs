@@ -190,12 +190,15 @@ struct Granted<'a> {
     decisions: Vec<(String, FieldDecision)>,
 }
 
-fn feeds<'a>(workspace: &'a Workspace, register: &Register, context: &Context) -> Result<Vec<Granted<'a>>, EngineError> {
+fn feeds<'a>(
+    workspace: &'a Workspace,
+    register: &Register,
+    context: &Context,
+) -> Result<Vec<Granted<'a>>, EngineError> {
     let today = context.clock.today(workspace.installation.zone);
     let own = workspace.feeds.values().filter(|feed| feed.register.value == register.name);
     own.map(|feed| {
-        let release =
-            Release::compile(feed, register, &workspace.codes, today).map_err(EngineError::Definitions)?;
+        let release = Release::compile(feed, register, &workspace.codes, today).map_err(EngineError::Definitions)?;
         Ok(Granted {
             feed,
             refused: in_force(feed, today).err().map(|why| why.to_string()),

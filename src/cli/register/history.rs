@@ -44,7 +44,8 @@ pub(super) async fn run(engine: &mut Engine, asked: (&str, &str), context: &Cont
         let whole = serde_json::json!({ "register": register.name, "entity": entity.id, "versions": versions });
         return Ok(context.print_json(&whole)?);
     }
-    let out = heading(engine.workspace(), &register, &entity) + &text_of(&versions, engine.workspace().installation.zone);
+    let out =
+        heading(engine.workspace(), &register, &entity) + &text_of(&versions, engine.workspace().installation.zone);
     Ok(context.print(&out)?)
 }
 
@@ -80,13 +81,7 @@ fn changes(before: &[(String, Option<String>)], after: &[(String, Option<String>
 }
 
 fn text_of(versions: &[Version], zone: Tz) -> String {
-    let columns = [
-        number("版本 version"),
-        text("自 since"),
-        text("字段 field"),
-        text("原值 was"),
-        text("现值 is"),
-    ];
+    let columns = [number("版本 version"), text("自 since"), text("字段 field"), text("原值 was"), text("现值 is")];
     let nothing = || "∅".to_owned();
     let rows = versions.iter().flat_map(|version| {
         let head = [version.version.to_string(), local(zone, version.from)];
@@ -119,12 +114,20 @@ mod tests {
             merged_from: None,
         };
         let past = |version, since, fields| HistoryView { version, since, until: since + 10, ended_by: 9, fields };
-        let past =
-            [past(2, 20, pairs([Some("海蓝"), Some("1")])), past(1, 10, pairs([Some("海兰"), Some("1")]))];
+        let past = [past(2, 20, pairs([Some("海蓝"), Some("1")])), past(1, 10, pairs([Some("海兰"), Some("1")]))];
         let all = versions(&now, &past);
         let seen: Vec<(i64, Vec<&str>)> =
             all.iter().map(|v| (v.version, v.changes.iter().map(|c| c.field.as_str()).collect())).collect();
         assert_eq!(seen, [(3, vec!["status"]), (2, vec!["name"]), (1, vec!["name", "status"])]);
-        insta::assert_snapshot!(text_of(&all, Tz::Asia__Shanghai), @"");
+        insta::assert_snapshot!(text_of(&all, Tz::Asia__Shanghai), @r#"
+        ──────────────────────────────────────────────────────────────────────
+         版本 version   自 since              字段 field   原值 was   现值 is
+        ══════════════════════════════════════════════════════════════════════
+                    3   1970-01-01 08:00:00   status       1          ∅
+                    2   1970-01-01 08:00:00   name         海兰       海蓝
+                    1   1970-01-01 08:00:00   name         ∅          海兰
+                                              status       ∅          1
+        ──────────────────────────────────────────────────────────────────────
+        "#);
     }
 }

@@ -131,9 +131,11 @@ async fn get(engine: &mut Engine, asked: &Entity, context: &Context) -> anyhow::
     }
     let mut out = heading(engine.workspace(), &register, &entity);
     let columns = [text("字段 field"), text("名称 title"), text("值 value")];
-    let rows = entity.fields.into_iter().zip(&register.fields).map(|((name, value, _), field)| {
-        [name, field.title.clone(), value.unwrap_or_default()]
-    });
+    let rows = entity
+        .fields
+        .into_iter()
+        .zip(&register.fields)
+        .map(|((name, value, _), field)| [name, field.title.clone(), value.unwrap_or_default()]);
     out.push_str(&table(&columns, rows));
     Ok(context.print(&out)?)
 }

@@ -1,0 +1,118 @@
+//! `huiliu doctor`: is what is stored what it was derived from, and is what was sent what was sealed?
+
+mod spool;
+
+use serde::Serialize;
+
+use super::table::{count, number, table, text};
+use super::workspace::{Access, open};
+use super::{Context, Exit};
+use crate::engine::{DoctorReport, Engine, Finding, spool_dir};
+
+/// Arguments of `doctor`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// What was examined and found.
+#[derive(Debug, Serialize)]
+struct Examined {
+    #[serde(flatten)]
+    store: DoctorReport,
+    /// Batches compared with their files; `None` where there is no spool.
+    spooled: Option<u64>,
+}
+
+/// Examines the workspace; fails when anything disagrees.
+pub async fn run(_args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let mut engine = open(context, Access::Read).await?.engine;
+    let mut store = engine.doctor().await?;
+    let spooled = compare_spool(&mut engine, &mut store).await?;
+    let sound = store.disagreements == 0;
+    let examined = Examined { store, spooled };
+    if context.json {
+        context.print_json(&examined)?;
+    } else {
+        context.print(&text_of(&examined))?;
+    }
+    Ok(if sound { Exit::Done } else { Exit::Failed })
+}
+
+async fn compare_spool(engine: &mut Engine, report: &mut DoctorReport) -> anyhow::Result<Option<u64>> {
+    let dir = spool_dir(engine.workspace());
+    if !dir.is_dir() {
+        return Ok(None);
+    }
+    let mut compared = 0;
+    let feeds: Vec<String> = engine.store().feeds().await?.into_iter().map(|feed| feed.feed).collect();
+    for feed in feeds {
+        let links = engine.store().batch_links(&feed).await?;
+        let waiting = engine.store().undelivered(&feed).await?.into_iter().map(|row| row.seq).collect();
+        let (own, name) = (dir.join(&feed), feed.clone());
+        let found = tokio::task::spawn_blocking(move || spool::compare(&own, &name, &links, &waiting)).await??;
+        compared += found.compared;
+        report.disagreements += found.disagreements;
+        report.findings.extend(found.findings);
+    }
+    Ok(Some(compared))
+}
+
+fn text_of(examined: &Examined) -> String {
+    let Examined { store, spooled } = examined;
+    let columns = [text("检查 examined"), number("数量 count")];
+    let mut rows = vec![
+        ("实体 entities, re-derived from claims", store.entities),
+        ("来源断言 claims", store.claims),
+        ("数据批 batches, chain walked", store.batches),
+        ("对账 ledger lines", store.ledger_lines),
+        ("审计 audit entries, chain walked", store.audit_entries),
+    ];
+    if let Some(spooled) = spooled {
+        rows.push(("出口文件 batches compared with the spool", *spooled));
+    }
+    let mut out = table(&columns, rows.into_iter().map(|(what, n)| [what.to_owned(), count(n)]));
+    if store.disagreements == 0 {
+        return out + "一致 everything agrees\n";
+    }
+    out += &format!("不一致 {} disagreements\n", count(store.disagreements));
+    let columns = [text("类别 kind"), text("对象 subject"), number("编号 number"), text("问题 what")];
+    let rows = store.findings.iter().map(|finding| {
+        let Finding { kind, subject, number, what } = finding;
+        [(*kind).to_owned(), subject.clone(), number.to_string(), what.clone()]
+    });
+    out += &table(&columns, rows);
+    if store.disagreements > store.findings.len() as u64 {
+        out += "  … at most 20 of a kind are shown\n";
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_named_and_soundness_is_said() {
+        let sound = Examined { store: DoctorReport { entities: 13_642, ..DoctorReport::default() }, spooled: Some(3) };
+        assert!(text_of(&sound).ends_with("一致 everything agrees\n"));
+        let finding =
+            Finding { kind: "spool", subject: "housing.enterprise".into(), number: 3, what: "no body".into() };
+        let store = DoctorReport { findings: vec![finding], disagreements: 1, ..DoctorReport::default() };
+        insta::assert_snapshot!(text_of(&Examined { store, spooled: None }), @r#"
+        ────────────────────────────────────────────────────
+         检查 examined                           数量 count
+        ════════════════════════════════════════════════════
+         实体 entities, re-derived from claims            0
+         来源断言 claims                                  0
+         数据批 batches, chain walked                     0
+         对账 ledger lines                                0
+         审计 audit entries, chain walked                 0
+        ────────────────────────────────────────────────────
+        不一致 1 disagreements
+        ──────────────────────────────────────────────────────────
+         类别 kind   对象 subject         编号 number   问题 what
+        ══════════════════════════════════════════════════════════
+         spool       housing.enterprise             3   no body
+        ──────────────────────────────────────────────────────────
+        "#);
+    }
+}

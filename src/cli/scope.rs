@@ -1,0 +1,188 @@
+//! `huiliu scope`: what each grant (授权) releases, masks and withholds, and why.
+//!
+//! Decides nothing: the answer is that of the release itself, beside the catalogue entry it follows from.
+
+use serde::Serialize;
+
+use super::table::{shown, table, text};
+use super::workspace::definitions;
+use super::{Context, Exit, named};
+use crate::config::{Feed, Field, Register, ShareClass, Workspace};
+use crate::engine::EngineError;
+use crate::share::{FieldDecision, Release, in_force};
+
+/// Arguments of `scope`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    question: Question,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Question {
+    /// Say for every field: released, masked how, or withheld and why 共享范围
+    Explain {
+        /// Only this feed 订阅: housing.enterprise
+        #[arg(long, value_name = "NAME")]
+        feed: Option<String>,
+    },
+}
+
+/// One grant.
+#[derive(Debug, Serialize)]
+struct Scope {
+    feed: String,
+    subscriber: String,
+    register: String,
+    purpose: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    basis: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approved: Option<String>,
+    from: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    /// Why nothing is released now, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+    /// Row filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<String>,
+    fields: Vec<Decided>,
+}
+
+/// One field of the register under one grant.
+#[derive(Debug, Serialize)]
+struct Decided {
+    field: String,
+    title: String,
+    /// `released`, `masked`, `withheld`.
+    decision: &'static str,
+    /// How it is masked, or why it is withheld.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    how: Option<String>,
+    share: ShareClass,
+    level: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    basis: Option<String>,
+}
+
+/// Prints the scope of one feed or of all.
+pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let Question::Explain { feed } = args.question;
+    let (workspace, _) = definitions(context)?;
+    let feeds: Vec<&Feed> = match &feed {
+        Some(name) => vec![named::feed(&workspace, name)?],
+        None => workspace.feeds.values().collect(),
+    };
+    let mut scopes = Vec::with_capacity(feeds.len());
+    for feed in feeds {
+        scopes.push(scope(&workspace, feed, context)?);
+    }
+    if context.json {
+        context.print_json(&scopes)?;
+    } else if scopes.is_empty() {
+        context.note("there are no feeds 没有订阅")?;
+    } else {
+        let all: Vec<String> = scopes.iter().map(text_of).collect();
+        context.print(&all.join("\n"))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn scope(workspace: &Workspace, feed: &Feed, context: &Context) -> anyhow::Result<Scope> {
+    let register = named::register(workspace, &feed.register.value)?;
+    let today = context.clock.today(workspace.installation.zone);
+    let release = Release::compile(feed, register, &workspace.codes, today).map_err(EngineError::Definitions)?;
+    let decided =
+        release.decisions().iter().filter_map(|(name, decision)| Some(decided(register.field(name)?, decision)));
+    Ok(Scope {
+        feed: feed.name.clone(),
+        subscriber: feed.title.clone().unwrap_or_else(|| feed.subscriber.clone()),
+        register: register_words(register),
+        purpose: feed.purpose.clone(),
+        basis: feed.basis.clone(),
+        approved: feed.approved.as_ref().map(|approved| {
+            let number = approved.number.as_deref().unwrap_or("—");
+            format!("{} {} {number}", approved.by, approved.on)
+        }),
+        from: feed.valid.from.to_string(),
+        until: feed.valid.until.map(|day| day.to_string()),
+        refused: in_force(feed, today).err().map(|why| why.to_string()),
+        rows: feed.rows.as_ref().map(|rows| rows.value.clone()),
+        fields: decided.collect(),
+    })
+}
+
+fn register_words(register: &Register) -> String {
+    format!("{} {}", register.title, register.name)
+}
+
+fn decided(field: &Field, decision: &FieldDecision) -> Decided {
+    let (decision, how) = match decision {
+        FieldDecision::Released => ("released", None),
+        FieldDecision::Masked(how) => ("masked", Some(how.to_string())),
+        FieldDecision::Withheld(why) => ("withheld", Some(why.to_string())),
+    };
+    Decided {
+        field: field.name.clone(),
+        title: field.title.clone(),
+        decision,
+        how,
+        share: field.share,
+        level: field.level,
+        condition: field.condition.clone(),
+        basis: field.basis.clone(),
+    }
+}
+
+fn text_of(scope: &Scope) -> String {
+    let line = |words: &str, value: &str| format!("  {words}: {}\n", shown(value));
+    let mut out = format!("{} · {} ← {}\n", scope.feed, shown(&scope.subscriber), shown(&scope.register));
+    out += &line("使用目的 purpose", &scope.purpose);
+    out += &line("法律依据 basis", scope.basis.as_deref().unwrap_or("—"));
+    out += &line("审批 approved", scope.approved.as_deref().unwrap_or("—"));
+    out += &line("有效期 valid", &format!("{} – {}", scope.from, scope.until.as_deref().unwrap_or("until revoked")));
+    if let Some(why) = &scope.refused {
+        out += &line("现在不提供任何数据 releases nothing now", why);
+    }
+    out += &line("行 rows", scope.rows.as_deref().unwrap_or("every row 全部"));
+    let columns = [
+        text("字段 field"),
+        text("名称 title"),
+        text("决定 decision"),
+        text("方式或原因 how or why"),
+        text("共享类型 class"),
+        text("级别 level"),
+        text("条件与依据 condition, basis"),
+    ];
+    let rows = scope.fields.iter().map(|field| {
+        let decision = match field.decision {
+            "released" => "✓ 提供 released",
+            "masked" => "◐ 脱敏 masked",
+            _ => "✗ 不予 withheld",
+        };
+        let because: Vec<&str> = [&field.condition, &field.basis].into_iter().flatten().map(String::as_str).collect();
+        [
+            field.field.clone(),
+            field.title.clone(),
+            decision.to_owned(),
+            field.how.clone().unwrap_or_default(),
+            class(field.share).to_owned(),
+            field.level.to_string(),
+            because.join("; "),
+        ]
+    });
+    out + &table(&columns, rows)
+}
+
+/// 共享类型 (国发〔2016〕51号).
+fn class(share: ShareClass) -> &'static str {
+    match share {
+        ShareClass::Unconditional => "无条件共享 unconditional",
+        ShareClass::Conditional => "有条件共享 conditional",
+        ShareClass::Withheld => "不予共享 withheld",
+    }
+}

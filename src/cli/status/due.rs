@@ -1,0 +1,112 @@
+//! When a pipeline is to run, and whether its promised freshness (时限) is kept.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Duration, Utc};
+use chrono_tz::Tz;
+use cron::Schedule;
+
+use crate::config::Pipeline;
+use crate::store::RunView;
+
+/// Schedule and promise of one pipeline.
+pub(super) struct Due {
+    schedule: Option<Schedule>,
+    within: Option<Duration>,
+    zone: Tz,
+}
+
+impl Due {
+    /// As the pipeline says; `huiliu check` has read the schedule before.
+    pub(super) fn new(pipeline: &Pipeline, zone: Tz) -> Self {
+        Self {
+            schedule: pipeline.schedule.as_ref().and_then(|cron| Schedule::from_str(&cron.value).ok()),
+            within: pipeline.within.and_then(|within| Duration::from_std(within).ok()),
+            zone,
+        }
+    }
+
+    /// The next time the schedule names.
+    pub(super) fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let next = self.schedule.as_ref()?.after(&now.with_timezone(&self.zone)).next()?;
+        Some(next.to_utc())
+    }
+
+    /// Whether a run that was due, and had its promised time, has not succeeded.
+    ///
+    /// With a schedule: the last scheduled time that lies at least `within` back must have a success after it. Without
+    /// one: the last success must not lie further back than `within`. A pipeline that never ran is not late: nobody
+    /// has promised anything yet.
+    pub(super) fn late(&self, now: DateTime<Utc>, runs: &[RunView]) -> bool {
+        let (Some(within), Some(oldest)) = (self.within, runs.last()) else { return false };
+        let promised = now - within;
+        let since = match &self.schedule {
+            None => promised,
+            Some(schedule) => match schedule.after(&promised.with_timezone(&self.zone)).next_back() {
+                Some(due) => due.to_utc(),
+                None => return false,
+            },
+        };
+        let since = since.timestamp_micros();
+        let succeeded = runs.iter().any(|run| run.status == "succeeded" && run.kind == "run" && run.started >= since);
+        !succeeded && oldest.started < promised.timestamp_micros()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(cron: Option<&str>) -> Due {
+        let schedule = cron.map(|cron| Schedule::from_str(cron).unwrap());
+        Due { schedule, within: Some(Duration::hours(4)), zone: Tz::Asia__Shanghai }
+    }
+
+    fn at(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+    }
+
+    fn run(status: &str, started: &str) -> RunView {
+        RunView {
+            id: 1,
+            pipeline: "p".into(),
+            kind: "run".into(),
+            status: status.into(),
+            why: None,
+            started: at(started).timestamp_micros(),
+            ended: None,
+            read: 1,
+            mapped: 1,
+        }
+    }
+
+    #[test]
+    fn schedules_are_read_in_the_installations_zone() {
+        let next = due(Some("0 30 2 * * *")).next(at("2026-11-21T10:00:00+08:00")).unwrap();
+        assert_eq!(next, at("2026-11-22T02:30:00+08:00"));
+        assert_eq!(due(None).next(at("2026-11-21T10:00:00+08:00")), None);
+    }
+
+    #[test]
+    fn a_pipeline_is_late_when_a_due_run_did_not_succeed_in_time() {
+        let check = |now: &str, runs: &[(&str, &str)], expect: bool| {
+            let runs: Vec<RunView> = runs.iter().map(|(status, started)| run(status, started)).collect();
+            assert_eq!(due(Some("0 30 2 * * *")).late(at(now), &runs), expect, "{now} {runs:?}");
+        };
+        let tonight = ("succeeded", "2026-11-21T02:31:00+08:00");
+        let last_night = ("succeeded", "2026-11-20T02:31:00+08:00");
+        check("2026-11-21T10:00:00+08:00", &[tonight, last_night], false);
+        check("2026-11-21T10:00:00+08:00", &[last_night], true);
+        check("2026-11-21T05:00:00+08:00", &[last_night], false); // it has until half past six
+        check("2026-11-21T10:00:00+08:00", &[("held", "2026-11-21T02:31:00+08:00"), last_night], true);
+        check("2026-11-21T10:00:00+08:00", &[], false);
+        check("2026-11-21T10:00:00+08:00", &[("failed", "2026-11-21T09:00:00+08:00")], false);
+    }
+
+    #[test]
+    fn without_a_schedule_the_last_success_counts() {
+        let late = |started: &str| due(None).late(at("2026-11-21T10:00:00+08:00"), &[run("succeeded", started)]);
+        assert!(late("2026-11-21T05:00:00+08:00"));
+        assert!(!late("2026-11-21T07:00:00+08:00"));
+    }
+}

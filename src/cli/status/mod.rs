@@ -1,0 +1,190 @@
+//! `huiliu status`: where everything stands — registers, pipelines, feeds, quarantine.
+
+mod due;
+mod text;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use self::due::Due;
+use super::table::rfc3339;
+use super::workspace::{Access, open};
+use super::{Context, Exit};
+use crate::config::Pipeline;
+use crate::engine::Engine;
+use crate::store::{FeedView, RunView};
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Everything at a glance.
+#[derive(Debug, Serialize)]
+struct Status {
+    at: String,
+    registers: Vec<RegisterStatus>,
+    pipelines: Vec<PipelineStatus>,
+    feeds: Vec<FeedStatus>,
+    quarantine: Vec<QuarantineStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct RegisterStatus {
+    register: String,
+    title: String,
+    rows: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct PipelineStatus {
+    pipeline: String,
+    title: Option<String>,
+    from: String,
+    /// Last run, of any outcome.
+    last: Option<LastRun>,
+    /// Next time the schedule names.
+    next: Option<String>,
+    /// Whether the promised freshness is broken.
+    late: bool,
+    #[serde(skip)]
+    next_micros: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+struct LastRun {
+    run: i64,
+    kind: String,
+    status: String,
+    why: Option<String>,
+    started: String,
+    ended: Option<String>,
+    rows: i64,
+    /// Undecodable and quarantined rows.
+    set_aside: u64,
+    #[serde(skip)]
+    started_micros: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct FeedStatus {
+    feed: String,
+    subscriber: String,
+    register: String,
+    /// Changes of the register that the feed has not looked at; `None` before the first release.
+    behind: Option<i64>,
+    /// Last sealed batch; 0 is none.
+    last_batch: i64,
+    /// Sealed batches that no outlet has made durable yet.
+    undelivered: i64,
+    /// Records that the subscriber holds.
+    holding: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct QuarantineStatus {
+    dataset: String,
+    department: String,
+    open: u64,
+}
+
+/// Prints the status.
+pub async fn run(_args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let mut engine = open(context, Access::Read).await?.engine;
+    let status = gather(&mut engine, context).await?;
+    if context.json {
+        context.print_json(&status)?;
+    } else {
+        context.print(&text::text(&status, engine.workspace().installation.zone))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn gather(engine: &mut Engine, context: &Context) -> anyhow::Result<Status> {
+    let workspace = engine.workspace().clone();
+    let mut registers = Vec::new();
+    for register in workspace.registers.values() {
+        let rows = engine.store().count(&register.name).await?;
+        registers.push(RegisterStatus { register: register.name.clone(), title: register.title.clone(), rows });
+    }
+    let mut pipelines = Vec::new();
+    for pipeline in workspace.pipelines.values() {
+        pipelines.push(pipeline_status(engine, pipeline, context).await?);
+    }
+    let known = engine.store().feeds().await?;
+    let mut feeds = Vec::new();
+    for feed in workspace.feeds.values() {
+        let horizon = engine.store().horizon(&feed.register.value).await?;
+        let view = known.iter().find(|view| view.feed == feed.name);
+        let number = |pick: fn(&FeedView) -> i64| view.map_or(0, pick);
+        feeds.push(FeedStatus {
+            feed: feed.name.clone(),
+            subscriber: feed.title.clone().unwrap_or_else(|| feed.subscriber.clone()),
+            register: feed.register.value.clone(),
+            behind: view.map(|view| (horizon - view.cursor).max(0)),
+            last_batch: number(|view| view.seq),
+            undelivered: number(|view| view.undelivered),
+            holding: number(|view| view.holding),
+        });
+    }
+    let quarantine = quarantine(engine).await?;
+    Ok(Status { at: rfc3339(context.clock.now().timestamp_micros()), registers, pipelines, feeds, quarantine })
+}
+
+async fn pipeline_status(
+    engine: &mut Engine,
+    pipeline: &Pipeline,
+    context: &Context,
+) -> anyhow::Result<PipelineStatus> {
+    let zone = engine.workspace().installation.zone;
+    let runs = engine.store().runs(Some(&pipeline.name), 50).await?;
+    let due = Due::new(pipeline, zone);
+    let now = context.clock.now();
+    let next = due.next(now).map(|at| at.timestamp_micros());
+    Ok(PipelineStatus {
+        pipeline: pipeline.name.clone(),
+        title: pipeline.title.clone(),
+        from: pipeline.from.value.to_string(),
+        late: due.late(now, &runs),
+        last: match runs.into_iter().next() {
+            Some(run) => Some(last_run(engine, run).await?),
+            None => None,
+        },
+        next: next.map(rfc3339),
+        next_micros: next,
+    })
+}
+
+async fn last_run(engine: &mut Engine, run: RunView) -> anyhow::Result<LastRun> {
+    let ledger = engine.store().ledger(Some(run.id)).await?;
+    let set_aside = ledger.iter().map(|line| line.counts.undecodable + line.counts.quarantined).sum();
+    Ok(LastRun {
+        run: run.id,
+        kind: run.kind,
+        status: run.status,
+        why: run.why,
+        started: rfc3339(run.started),
+        ended: run.ended.map(rfc3339),
+        rows: run.read,
+        set_aside,
+        started_micros: run.started,
+    })
+}
+
+async fn quarantine(engine: &mut Engine) -> anyhow::Result<Vec<QuarantineStatus>> {
+    let mut open: BTreeMap<String, u64> = BTreeMap::new();
+    let filter =
+        crate::store::QuarantineFilter { status: Some("open".into()), ..crate::store::QuarantineFilter::default() };
+    super::quarantine::each_page(engine.store(), &filter, |page| {
+        page.into_iter().for_each(|entry| *open.entry(entry.dataset).or_default() += 1);
+    })
+    .await?;
+    let department = |dataset: &str| {
+        let system = dataset.split('.').next().unwrap_or_default();
+        engine.workspace().connectors.get(system).map_or_else(String::new, |connector| connector.department.clone())
+    };
+    Ok(open
+        .into_iter()
+        .map(|(dataset, open)| QuarantineStatus { department: department(&dataset), dataset, open })
+        .collect())
+}

@@ -1,0 +1,166 @@
+//! The status for people: one table a subject.
+
+use chrono_tz::Tz;
+
+use super::super::table::{count, local, number, table, text as left};
+use super::{FeedStatus, PipelineStatus, QuarantineStatus, RegisterStatus, Status};
+
+/// All tables; subjects that have nothing are left out.
+pub(super) fn text(status: &Status, zone: Tz) -> String {
+    let mut parts = vec![registers(&status.registers), pipelines(&status.pipelines, zone)];
+    if !status.feeds.is_empty() {
+        parts.push(feeds(&status.feeds));
+    }
+    if status.quarantine.is_empty() {
+        parts.push("没有待处理的问题数据 nothing is set aside\n".to_owned());
+    } else {
+        parts.push(quarantine(&status.quarantine));
+    }
+    parts.join("\n")
+}
+
+fn registers(registers: &[RegisterStatus]) -> String {
+    let columns = [left("基础库 register"), left("名称 title"), number("行数 rows")];
+    table(&columns, registers.iter().map(|r| [r.register.clone(), r.title.clone(), count(r.rows)]))
+}
+
+fn pipelines(pipelines: &[PipelineStatus], zone: Tz) -> String {
+    let columns = [
+        left("流程 pipeline"),
+        left("名称 title"),
+        left("上次 last run"),
+        left("结果 status"),
+        number("读入 rows"),
+        number("问题 set aside"),
+        left("下次 next"),
+        left("时限 freshness"),
+    ];
+    let rows = pipelines.iter().map(|p| {
+        let last = p.last.as_ref();
+        [
+            p.pipeline.clone(),
+            p.title.clone().unwrap_or_default(),
+            last.map_or_else(|| "从未 never".to_owned(), |run| local(zone, run.started_micros)),
+            last.map(|run| run.status.clone()).unwrap_or_default(),
+            last.map(|run| count(run.rows.unsigned_abs())).unwrap_or_default(),
+            last.map(|run| count(run.set_aside)).unwrap_or_default(),
+            p.next_micros.map_or_else(|| "—".to_owned(), |at| local(zone, at)),
+            if p.late { "逾期 LATE" } else { "" }.to_owned(),
+        ]
+    });
+    let mut out = table(&columns, rows);
+    for p in pipelines {
+        if let Some(why) = p.last.as_ref().and_then(|run| run.why.as_ref()) {
+            out += &format!("  {}: {}\n", p.pipeline, super::super::table::shown(why));
+        }
+    }
+    out
+}
+
+fn feeds(feeds: &[FeedStatus]) -> String {
+    let columns = [
+        left("订阅 feed"),
+        left("部门 subscriber"),
+        number("待发变更 behind"),
+        number("末批 last batch"),
+        number("未送达 undelivered"),
+        number("持有 holding"),
+    ];
+    let number = |n: i64| count(n.unsigned_abs());
+    let rows = feeds.iter().map(|f| {
+        [
+            f.feed.clone(),
+            f.subscriber.clone(),
+            f.behind.map_or_else(|| "从未 never".to_owned(), number),
+            number(f.last_batch),
+            number(f.undelivered),
+            number(f.holding),
+        ]
+    });
+    table(&columns, rows)
+}
+
+fn quarantine(waiting: &[QuarantineStatus]) -> String {
+    let columns = [left("问题数据 quarantine"), left("部门 department"), number("待处理 open")];
+    table(&columns, waiting.iter().map(|q| [q.dataset.clone(), q.department.clone(), count(q.open)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::LastRun;
+    use super::*;
+
+    #[test]
+    fn a_glance_shows_what_stands_and_what_is_late() {
+        let last = LastRun {
+            run: 4,
+            kind: "run".into(),
+            status: "held".into(),
+            why: Some("HL0503 check \"drop_guard\" is false".into()),
+            started: String::new(),
+            ended: None,
+            rows: 13_642,
+            set_aside: 5,
+            started_micros: 1_772_294_400_000_000,
+        };
+        let pipeline = |name: &str, last, late| PipelineStatus {
+            pipeline: name.into(),
+            title: Some("市场主体登记".into()),
+            from: "market-regulation.enterprise".into(),
+            last,
+            next: None,
+            late,
+            next_micros: Some(1_772_303_400_000_000),
+        };
+        let status = Status {
+            at: String::new(),
+            registers: vec![RegisterStatus {
+                register: "enterprise".into(),
+                title: "法人基础信息库".into(),
+                rows: 13_637,
+            }],
+            pipelines: vec![pipeline("enterprise-registration", Some(last), true), pipeline("permits", None, false)],
+            feeds: vec![FeedStatus {
+                feed: "housing.enterprise".into(),
+                subscriber: "住房和城乡建设局".into(),
+                register: "enterprise".into(),
+                behind: Some(12),
+                last_batch: 3,
+                undelivered: 0,
+                holding: 9_800,
+            }],
+            quarantine: vec![QuarantineStatus {
+                dataset: "market-regulation.enterprise".into(),
+                department: "市场监督管理局".into(),
+                open: 5,
+            }],
+        };
+        insta::assert_snapshot!(text(&status, Tz::Asia__Shanghai), @r#"
+        ──────────────────────────────────────────────
+         基础库 register   名称 title       行数 rows
+        ══════════════════════════════════════════════
+         enterprise        法人基础信息库      13 637
+        ──────────────────────────────────────────────
+
+        ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+         流程 pipeline             名称 title     上次 last run         结果 status   读入 rows   问题 set aside   下次 next             时限 freshness
+        ════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════════
+         enterprise-registration   市场主体登记   2026-03-01 00:00:00   held             13 642                5   2026-03-01 02:30:00   逾期 LATE
+         permits                   市场主体登记   从未 never                                                       2026-03-01 02:30:00
+        ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+          enterprise-registration: HL0503 check "drop_guard" is false
+
+        ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+         订阅 feed            部门 subscriber    待发变更 behind   末批 last batch   未送达 undelivered   持有 holding
+        ═══════════════════════════════════════════════════════════════════════════════════════════════════════════════
+         housing.enterprise   住房和城乡建设局                12                 3                    0          9 800
+        ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+        ──────────────────────────────────────────────────────────────
+         问题数据 quarantine            部门 department   待处理 open
+        ══════════════════════════════════════════════════════════════
+         market-regulation.enterprise   市场监督管理局              5
+        ──────────────────────────────────────────────────────────────
+        "#);
+    }
+}
