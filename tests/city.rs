@@ -11,6 +11,7 @@ use chrono::NaiveDate;
 use huiliu::config::{Case, Dataset, DatasetRef, Given, Workspace, read_cases};
 use huiliu::decode::{self, Limits, Memory, Wanted};
 use huiliu::demo::{self, Fate};
+use huiliu::engine::RunOptions;
 use huiliu::mapping::{CompiledMapping, Mapped, MappingSource};
 use huiliu::record::Value;
 
@@ -178,4 +179,39 @@ fn text(column: &ArrayRef, row: usize) -> Option<String> {
         other => panic!("no field of the examples is {other}"),
     };
     Some(value.to_text())
+}
+
+#[tokio::test]
+async fn two_nights_run_to_the_end_and_the_doctor_agrees() {
+    let small = crate::support::Small::empty();
+    for (path, text) in demo::definitions() {
+        small.write(path, text);
+    }
+    for night in [0, 1] {
+        demo::write_outbox(&small.path().join("outbox"), 7, 1, night).unwrap();
+        let mut engine = small.engine().await;
+        let pipelines: Vec<_> = engine.workspace().pipelines.keys().cloned().collect();
+        for pipeline in pipelines {
+            let report = engine.run(&pipeline, &RunOptions::default()).await.unwrap();
+            assert_eq!(report.status, "succeeded", "{report:#?}");
+            assert!(report.registers.iter().all(|register| register.balanced), "{report:#?}");
+            for r in &report.registers { eprintln!("{pipeline} {} {:?} {:?} {:?}", r.register, r.counts, r.quarantined_by, r.notes_by); }
+        }
+        let feeds: Vec<_> = engine.workspace().feeds.keys().cloned().collect();
+        for feed in feeds {
+            let report = engine.release(&feed).await.unwrap();
+            eprintln!("{report:?}");
+            assert_eq!(report.status, "released", "{report:#?}");
+            assert!(report.upserts > 0 && report.durable == report.upserts + report.withdrawals, "{report:#?}");
+            assert!(night == 0 || report.upserts < 200, "{report:#?}");
+        }
+        let doctor = engine.doctor().await.unwrap();
+        assert_eq!(doctor.disagreements, 0, "{:?}", doctor.findings);
+        for r in ["enterprise", "person", "license"] { eprintln!("{r} {}", engine.store().count(r).await.unwrap()); }
+    }
+}
+#[test]
+fn zz() {
+    let w = workspace();
+    for p in w.pipelines.values() { for c in &p.checks { eprintln!("{:?}", huiliu::mapping::check_holds(c, &Default::default())); } }
 }

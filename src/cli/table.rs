@@ -98,7 +98,14 @@ mod tests {
     #[test]
     fn columns_align_under_chinese_titles() {
         let rows = [["法人库".to_owned(), "13642".to_owned()], ["person".to_owned(), "7".to_owned()]];
-        insta::assert_snapshot!(table(&[text("登记库 register"), number("行数 rows")], rows), @"");
+        insta::assert_snapshot!(table(&[text("登记库 register"), number("行数 rows")], rows), @r#"
+        ─────────────────────────────
+         登记库 register   行数 rows
+        ═════════════════════════════
+         法人库                13642
+         person                    7
+        ─────────────────────────────
+        "#);
     }
 
     #[test]

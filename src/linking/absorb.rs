@@ -252,6 +252,7 @@ mod tests {
             })
             .collect();
         let resolution = resolve(&candidates, known, 100);
+        let incoming = incoming.to_vec();
         let chunk = Chunk { incoming, resolution: &resolution, departures, before, key_fields: &[0], first_new: 100 };
         absorb(chunk, &survivorship())
     }

@@ -5,6 +5,8 @@
 //! mapped, filtered or refused; identifiers are literal; no input makes it panic.
 
 mod apply;
+mod cases;
+mod check;
 mod checks;
 mod compile;
 mod contract;
@@ -18,6 +20,8 @@ use std::borrow::Cow;
 
 use arrow::record_batch::RecordBatch;
 
+pub use cases::{CaseOutcome, Difference, Got, Stage, bless, run_cases};
+pub use check::check_workspace;
 pub use checks::{CompiledCheck, Facts, check_holds};
 pub use compile::{CompiledMapping, Lineage, MappingSource};
 pub use rules::Rules;

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, AsArray, StringArray};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use chrono::NaiveDate;
+use proptest::prelude::*;
 
 use super::{CompiledMapping, Mapped, MappingSource};
 use crate::config::{self, At, CodeTable, Column, Dataset, MappingFile, Register};
@@ -91,6 +92,44 @@ impl World {
             codes: &self.codes,
             today: NaiveDate::from_ymd_opt(2026, 3, 1).expect("a date"),
         })
+    }
+}
+
+/// A workspace with the small dataset, and one register like enterprise per mapping, whose `uscc` has this rule.
+pub(super) fn workspace(mappings: &[&str], rule: &str) -> config::Workspace {
+    let World { dataset, mut register, codes, .. } = world("");
+    register.fields[0].rule = Some(At { value: rule.into(), place: Place::new("r.yaml", 9, 11) });
+    let connector = config::Connector {
+        system: "market".into(),
+        department: "局".into(),
+        contact: None,
+        source: config::SourceKind::Files { root: At { value: ".".into(), place: Place::new("c.yaml", 1, 1) } },
+        datasets: BTreeMap::from([("enterprise".into(), dataset)]),
+    };
+    let names: Vec<String> = (0..mappings.len()).map(|n| format!("enterprise{n}")).collect();
+    let key = |name: &String| ("market".to_owned(), "enterprise".to_owned(), name.clone());
+    let file = |name: &String, sql: &str| MappingFile {
+        file: format!("mappings/market/enterprise.{name}.sql"),
+        sql: sql.into(),
+        cases: None,
+    };
+    config::Workspace {
+        dir: ".".into(),
+        installation: config::Installation {
+            issuer: "办".into(),
+            zone: chrono_tz::Asia::Shanghai,
+            state_dir: ".".into(),
+            store: String::new(),
+            spool: ".".into(),
+            signing: None,
+        },
+        connectors: BTreeMap::from([("market".into(), connector)]),
+        registers: names.iter().map(|n| (n.clone(), Register { name: n.clone(), ..register.clone() })).collect(),
+        pipelines: BTreeMap::new(),
+        feeds: BTreeMap::new(),
+        mappings: names.iter().zip(mappings).map(|(n, sql)| (key(n), file(n, sql))).collect(),
+        codes,
+        files: BTreeMap::new(),
     }
 }
 
@@ -247,7 +286,7 @@ fn every_problem_of_a_mapping_is_reported_with_its_place() {
     let with = |extra: &str| format!("select uscc(代码) as uscc, 企业名称 as name,\n  {extra} from source");
     check(&with("人数 as people"), &[]);
     check(&with("人口 as people"), &[("HL0214", 2, 3)]);
-    check(&with("cn_dat(成立日期) as established_on, id号码 as type_code"), &[("HL0204", 2, 3), ("HL0214", 2, 34)]);
+    check(&with("cn_dat(成立日期) as established_on, id号码 as type_code"), &[("HL0204", 2, 3), ("HL0214", 2, 35)]);
     check(&with("人数"), &[("HL0205", 2, 3)]);
     check(&with("人数 as peopel"), &[("HL0206", 2, 9)]);
     check(&with("人数 as people, 人数 as people"), &[("HL0207", 2, 23)]);
@@ -260,7 +299,7 @@ fn every_problem_of_a_mapping_is_reported_with_its_place() {
     check(&with("人数 + 企业名称 like 3 as people"), &[("HL0212", 2, 3)]);
     check(&with("or_null(状态) as type_code"), &[("HL0215", 2, 3)]);
     check(&with("sum(人数) as people"), &[("HL0202", 2, 3)]);
-    check(&with("(select 1) as people"), &[("HL0202", 2, 11)]);
+    check(&with("(select 1) as people"), &[("HL0202", 2, 4)]);
     check(&with("try_cast(状态 as bigint) as people"), &[("HL0202", 2, 12)]);
     check("select uscc(代码) as uscc from source", &[("HL0218", 1, 1)]);
     check("select 企业名称 as name from source", &[("HL0219", 1, 1)]);
@@ -280,7 +319,12 @@ fn a_rule_that_does_not_compile_is_reported_in_the_register() {
     let mut world = world("select uscc(代码) as uscc, 企业名称 as name from source");
     world.register.fields[0].rule = Some(At { value: "usc_valid(uscc)".into(), place: Place::new("r.yaml", 12, 11) });
     let problems = world.compile().expect_err("the rule is wrong");
-    insta::assert_snapshot!(crate::error::render(&problems), @"");
+    insta::assert_snapshot!(crate::error::render(&problems), @r#"
+    error[HL0204]: function "usc_valid" of the rule of "enterprise.uscc" does not exist
+      --> r.yaml:12:11
+      Detail: domain functions are uscc, org_code, registration_no, citizen_id, person_name, org_name, clean_text, phone, cert_id, cn_period, cn_currency, cn_date, cn_timestamp, cn_amount, region, code, uscc_valid, org_code_valid, cert_id_valid, null_token
+      Hint: did you mean uscc_valid?
+    "#);
 }
 
 #[test]
@@ -289,4 +333,76 @@ fn lineage_names_line_expression_and_columns() {
     let lines: Vec<_> =
         mapping.lineage().iter().map(|l| format!("{} {} {} {:?}", l.field, l.line, l.expression, l.columns)).collect();
     assert_eq!(lines, [r#"uscc 2 uscc(代码) ["代码"]"#, r#"name 3 concat(企业名称, 状态) ["企业名称", "状态"]"#]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Chunk borders change nothing: not what is mapped, not what is refused and why, not what is noted.
+    #[test]
+    fn splitting_a_chunk_anywhere_gives_the_same_output(
+        cells in prop::collection::vec((0..5_usize, 0..4_usize, 0..6_usize, 0..5_usize, 0..4_usize), 1..40),
+        cuts in prop::collection::vec(0..40_usize, 0..5),
+    ) {
+        let mapping = compiled(
+            "select uscc(代码) as uscc, panic_on_x(企业名称) as name, or_null(cn_date(成立日期)) as established_on,\n\
+             case when 状态 = 'a' then cast(注册资本 as decimal(24, 4)) else cn_amount(注册资本, '万元') end as capital,\n\
+             100 / 人数 as people, coalesce(or_default(code('enterprise_type', 状态), '0'), clean_text(ID号码)) as type_code\n\
+             from source where 状态 <> 'f' and (人数 is null or cn_date(成立日期) <> '2001-01-01')",
+        );
+        let pick = |options: &'static [Option<&'static str>], at: usize| options[at];
+        let column = |f: &dyn Fn(&(usize, usize, usize, usize, usize)) -> Option<&'static str>| -> Vec<Option<&'static str>> {
+            cells.iter().map(f).collect()
+        };
+        let rows = chunk(&[
+            ("代码", &column(&|c| pick(&[Some(GOOD), Some("91350100m000100y43"), Some("bad"), None, Some("")], c.0))),
+            ("企业名称", &column(&|c| pick(&[Some("甲"), Some("x"), None, Some("（丁）")], c.1))),
+            ("成立日期", &column(&|c| pick(&[Some("2001-01-01"), Some("bad"), None, Some("2015年7月3日"), Some("长期"), Some("")], c.2))),
+            ("注册资本", &column(&|c| pick(&[Some("1"), Some("500万"), Some("x"), None, Some("-3")], c.3))),
+            ("人数", &column(&|c| pick(&[Some("0"), Some("3"), Some("many"), None], c.4))),
+            ("状态", &column(&|c| pick(&[Some("a"), Some("f"), None, Some("有限责任公司"), Some("b")], (c.0 + c.3) % 5))),
+            ("ID号码", &column(&|c| pick(&[Some("ＡＢ"), Some("y"), None, Some(" ")], c.1))),
+        ]);
+        let whole = told(&mapping.apply(&rows), 0);
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(cells.len())).chain([0, cells.len()]).collect();
+        cuts.sort_unstable();
+        let parts = cuts.windows(2).map(|w| (w[0], told(&mapping.apply(&rows.slice(w[0], w[1] - w[0])), w[0])));
+        let mut together = Told::default();
+        for (_, part) in parts {
+            together.filtered += part.filtered;
+            together.lines.extend(part.lines);
+        }
+        together.lines.sort();
+        prop_assert_eq!(&together, &whole);
+        let seen: std::collections::BTreeSet<usize> = whole.rows(&["mapped", "refused"]);
+        prop_assert_eq!(seen.len() as u64 + whole.filtered, cells.len() as u64, "every row comes out exactly once");
+    }
+}
+
+/// Everything a chunk came to, comparable across splits.
+#[derive(Debug, Default, PartialEq)]
+struct Told {
+    filtered: u64,
+    lines: Vec<(usize, String)>,
+}
+
+impl Told {
+    fn rows(&self, kinds: &[&str]) -> std::collections::BTreeSet<usize> {
+        self.lines.iter().filter(|(_, l)| kinds.iter().any(|k| l.starts_with(k))).map(|(row, _)| *row).collect()
+    }
+}
+
+fn told(mapped: &Mapped, first: usize) -> Told {
+    let mut lines = Vec::new();
+    for (at, row) in mapped.rows.iter().enumerate() {
+        lines.push((first + *row as usize, format!("mapped {:?}", mapped.claims.slice(at, 1).columns())));
+    }
+    for (row, reasons) in &mapped.refused {
+        lines.push((first + *row as usize, format!("refused {reasons:?}")));
+    }
+    for note in &mapped.notes {
+        lines.push((first + note.row, format!("noted {} {}", note.column, note.code)));
+    }
+    lines.sort();
+    Told { filtered: mapped.filtered, lines }
 }

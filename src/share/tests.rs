@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Int64Array, StringArray};
+use arrow::array::{ArrayRef, AsArray, Date32Array, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use chrono::NaiveDate;
 use proptest::prelude::*;
@@ -181,7 +181,11 @@ fn a_mask_cannot_carry_another_field_out() {
 #[test]
 fn a_bad_row_filter_is_reported_where_it_stands() {
     let problems = compile(&feed(&["uscc"], Some("uscc = 'x' and region = '3702'"), &[])).expect_err("no such field");
-    insta::assert_snapshot!(crate::error::render(&problems), @"");
+    insta::assert_snapshot!(crate::error::render(&problems), @r#"
+    error[HL0214]: column "region" of the row filter of feed "housing.enterprise" is not in register "enterprise"
+      --> pipelines/feeds/housing.enterprise.yaml:10:22
+      Detail: register "enterprise" has uscc, representative, region_code, established_on, people, secret
+    "#);
 }
 
 #[test]

@@ -97,6 +97,22 @@ mod tests {
         let finding =
             Finding { kind: "spool", subject: "housing.enterprise".into(), number: 3, what: "no body".into() };
         let store = DoctorReport { findings: vec![finding], disagreements: 1, ..DoctorReport::default() };
-        insta::assert_snapshot!(text_of(&Examined { store, spooled: None }), @"");
+        insta::assert_snapshot!(text_of(&Examined { store, spooled: None }), @r#"
+        ────────────────────────────────────────────────────
+         检查 examined                           数量 count
+        ════════════════════════════════════════════════════
+         实体 entities, re-derived from claims            0
+         来源断言 claims                                  0
+         数据批 batches, chain walked                     0
+         对账 ledger lines                                0
+         审计 audit entries, chain walked                 0
+        ────────────────────────────────────────────────────
+        不一致 1 disagreements
+        ──────────────────────────────────────────────────────────
+         类别 kind   对象 subject         编号 number   问题 what
+        ══════════════════════════════════════════════════════════
+         spool       housing.enterprise             3   no body
+        ──────────────────────────────────────────────────────────
+        "#);
     }
 }

@@ -119,6 +119,15 @@ mod tests {
         let seen: Vec<(i64, Vec<&str>)> =
             all.iter().map(|v| (v.version, v.changes.iter().map(|c| c.field.as_str()).collect())).collect();
         assert_eq!(seen, [(3, vec!["status"]), (2, vec!["name"]), (1, vec!["name", "status"])]);
-        insta::assert_snapshot!(text_of(&all, Tz::Asia__Shanghai), @"");
+        insta::assert_snapshot!(text_of(&all, Tz::Asia__Shanghai), @r#"
+        ──────────────────────────────────────────────────────────────────────
+         版本 version   自 since              字段 field   原值 was   现值 is
+        ══════════════════════════════════════════════════════════════════════
+                    3   1970-01-01 08:00:00   status       1          ∅
+                    2   1970-01-01 08:00:00   name         海兰       海蓝
+                    1   1970-01-01 08:00:00   name         ∅          海兰
+                                              status       ∅          1
+        ──────────────────────────────────────────────────────────────────────
+        "#);
     }
 }

@@ -110,6 +110,12 @@ impl Resolver<'_, '_> {
                     self.column(name);
                     *expr = Expr::Identifier(name.clone());
                 }
+                // `last.rows` reads better than `last_rows`, and means it.
+                [table, name] if self.scope.kind(&format!("{}_{}", table.value, name.value)).is_some() => {
+                    let joined = Ident { value: format!("{}_{}", table.value, name.value), ..name.clone() };
+                    self.column(&joined);
+                    *expr = Expr::Identifier(joined);
+                }
                 _ => {
                     let problem =
                         Problem::error("HL0202", format!("a name of several parts in {}", self.scope.subject));
@@ -150,11 +156,14 @@ impl Resolver<'_, '_> {
         let problem = Problem::error("HL0214", message)
             .at(self.scope.origin.place(name.span.start))
             .detail(format!("{columns_of} has {}", listed(names())));
-        let problem = match name.value.contains('（') {
-            true => problem.hint("the brackets are full-width; SQL needs ( and )"),
-            false => problem,
-        };
-        self.problems.push(problem.did_you_mean(&name.value, names()));
+        let same_but_case = names().find(|known| known.to_lowercase() == name.value.to_lowercase());
+        self.problems.push(match same_but_case {
+            Some(known) => problem.hint(format!("did you mean {known}? upper and lower case differ")),
+            None if name.value.contains('（') => {
+                problem.hint("the brackets are full-width; SQL needs ( and )").did_you_mean(&name.value, names())
+            }
+            None => problem.did_you_mean(&name.value, names()),
+        });
     }
 
     /// Whether anything has been found wrong so far.
@@ -197,11 +206,11 @@ fn contains_call(expr: &Expr) -> bool {
     matches!(expr, Expr::Function(_)) || syntax::operands(&mut expr).into_iter().flatten().any(|e| contains_call(e))
 }
 
-/// At most twenty names, separated for reading.
+/// At most thirty names, separated for reading.
 pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut names: Vec<&str> = names.collect();
-    let more = names.len().saturating_sub(20);
-    names.truncate(20);
+    let more = names.len().saturating_sub(30);
+    names.truncate(30);
     let shown = names.join(", ");
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }

@@ -37,7 +37,7 @@ fn paragraph(field: &Explained, zone: Tz, out: &mut String) {
         }
     }
     for lost in &field.losers {
-        line(out, &format!("  ✗ {} = {}", origin(&lost.said, zone), value(Some(&lost.said.value))));
+        line(out, &format!("  ✗ {} ← {}", value(Some(&lost.said.value)), origin(&lost.said, zone)));
         line(out, &format!("    {}", lost.why));
     }
     let mut by_decision: BTreeMap<String, Vec<&str>> = BTreeMap::new();
@@ -157,6 +157,20 @@ mod tests {
                 carried("audit.enterprise", None),
             ],
         };
-        insta::assert_snapshot!(text(&explanation, Tz::Asia__Shanghai), @"");
+        insta::assert_snapshot!(text(&explanation, Tz::Asia__Shanghai), @r#"
+        企业名称 name = 海蓝
+          ✓ market-regulation.enterprise 市场监督管理局 · 2026-03-01 00:00:00 · QYDJ_20261121.csv row 12, run 3
+            mappings/market-regulation/enterprise.enterprise.sql:4  org_name(企业名称)  version 0123456789abcdef
+          ✗ 海\u{1b}兰 ← tax.taxpayer 税务局 · 2026-03-01 00:00:00 · QYDJ_20261121.csv row 12, run 3
+            较旧 older
+          → 提供 released: housing.enterprise, audit.enterprise
+          → 脱敏 masked (name): civil-affairs.enterprise
+
+        无来源 nobody claims: 电话
+
+        持有 who holds it
+          housing.enterprise 住建局: version 2 since batch 5
+          audit.enterprise 住建局: nothing of this entity 未持有
+        "#);
     }
 }
