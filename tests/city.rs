@@ -210,8 +210,3 @@ async fn two_nights_run_to_the_end_and_the_doctor_agrees() {
         for r in ["enterprise", "person", "license"] { eprintln!("{r} {}", engine.store().count(r).await.unwrap()); }
     }
 }
-#[test]
-fn zz() {
-    let w = workspace();
-    for p in w.pipelines.values() { for c in &p.checks { eprintln!("{:?}", huiliu::mapping::check_holds(c, &Default::default())); } }
-}
