@@ -37,7 +37,7 @@ pub struct Item {
 }
 
 /// What a source has now.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Complete items, by name.
     pub items: Vec<Item>,
