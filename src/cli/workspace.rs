@@ -30,7 +30,7 @@ pub struct Opened {
     /// Warnings about the definitions, which stop nothing.
     pub warnings: Vec<Problem>,
     /// Held until the command ends.
-    _lock: Option<Lock>,
+    pub(super) _lock: Option<Lock>,
 }
 
 /// Loads and checks the definitions, takes the lock if something will be changed, and opens the store.
