@@ -89,7 +89,7 @@ fn cannot_open(path: &Path, why: &str) -> Problem {
 
 /// `<state_dir>/lock`, held. The operating system lets go of it when the process ends, however it ends.
 #[derive(Debug)]
-struct Lock {
+pub(super) struct Lock {
     _file: File,
 }
 

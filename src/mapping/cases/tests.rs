@@ -94,7 +94,7 @@ fn raw_bytes_go_through_the_decoder() {
 fn blessing_rewrites_what_differs_and_keeps_the_rest() {
     let text = format!(
         "# examples\n{GIVEN}  expect:          # to be seen\n    - {{ name: 乙, capital: 1 }}\n  exact: false\n\n\
-         # the next one\n- case: b\n  given: [ {{ 代码: bad, 企业名称: '1' }} ]\n  expect: [ {{ name: '1' }} ]\n\n\
+         # the next one\n- case: b\n  given: [ {{ 代码: bad, 企业名称: 乙 }} ]\n  expect: [ {{ name: 丁 }} ]\n\n\
          - case: c\n  given: [ {{ 企业名称: 丙, 状态: 注销 }} ]\n  expect: []\n"
     );
     let (_, cases, outcomes) = run(&text);
@@ -111,7 +111,7 @@ fn blessing_rewrites_what_differs_and_keeps_the_rest() {
 
     # the next one
     - case: b
-      given: [ { 代码: bad, 企业名称: '1' } ]
+      given: [ { 代码: bad, 企业名称: 乙 } ]
       expect: []
       quarantine:
         - { row: 1, column: uscc, code: uscc_length }
