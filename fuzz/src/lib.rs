@@ -12,10 +12,11 @@ pub mod error;
 pub mod record;
 
 /// The types of a dataset's format, without what reads them from YAML.
+#[path = "../../src/config"]
 pub mod config {
-    #[path = "../../../src/config/connector.rs"]
+    #[path = "connector.rs"]
     mod connector;
-    #[path = "../../../src/config/units.rs"]
+    #[path = "units.rs"]
     mod units;
 
     pub use connector::{Encoding, Format};
@@ -32,8 +33,8 @@ pub mod config {
 }
 
 /// Conversions of single values.
+#[path = "../../src/mapping"]
 pub mod mapping {
-    #[path = "../../../src/mapping/values/mod.rs"]
     pub mod values;
 }
 
