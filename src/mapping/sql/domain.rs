@@ -3,6 +3,7 @@
 //! The conversions themselves live in [`crate::mapping::values`]; here stands only how SQL calls them.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -60,7 +61,7 @@ pub(crate) enum Run {
     /// Text and the unit of the column to 元, scaled by 10⁴.
     Amount(fn(&str, Option<Unit>) -> Outcome<i128>, Option<Unit>),
     /// Code, name or alias to code.
-    Code(Option<Arc<CodeTable>>),
+    Code(Option<Arc<Lookup>>),
     /// A question about a value that may be null.
     Truth(fn(Option<&str>) -> Option<bool>),
 }
@@ -83,18 +84,31 @@ impl Run {
     }
 }
 
-/// Looks a value up in a code table: by code, then by name or alias. What says "nothing there" (blank, N/A, 无) and is
-/// not in the table is null.
-pub(crate) fn code<'a>(table: &'a CodeTable, text: &'a str) -> Outcome<Cow<'a, str>> {
-    let text = text.trim();
-    let known = match table.codes.get_key_value(text) {
-        Some((code, _)) => Some(code),
-        None => table.names.get(text),
-    };
-    match known {
-        Some(code) => Ok(Converted { value: Some(Cow::Borrowed(code.as_str())), notes: vec![] }),
-        None if values::null_token(text) => Ok(Converted { value: None, notes: vec![] }),
-        None => Err(Refusal { code: "code_unknown" }),
+/// A code table turned round for looking up: every code, name and alias → its code. A text that is both a code and a
+/// name means the code.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    codes: HashMap<String, String>,
+}
+
+impl Lookup {
+    /// The lookup of a table.
+    pub(crate) fn of(table: &CodeTable) -> Self {
+        let names = table.names.iter().map(|(name, code)| (name.clone(), code.clone()));
+        let codes = table.codes.keys().map(|code| (code.clone(), code.clone()));
+        Self { codes: names.chain(codes).collect() }
+    }
+
+    /// The code that a cell means; blanks around it do not count, a blank cell means nothing.
+    pub(crate) fn code(&self, text: &str) -> Outcome<Cow<'_, str>> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(Converted { value: None, notes: vec![] });
+        }
+        match self.codes.get(text) {
+            Some(code) => Ok(Converted { value: Some(Cow::Borrowed(code)), notes: vec![] }),
+            None => Err(Refusal { code: "code_unknown" }),
+        }
     }
 }
 
