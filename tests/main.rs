@@ -3,3 +3,4 @@
 mod city;
 mod interop;
 mod support;
+mod verbs;
