@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod config;
 mod context;
+mod demo;
 mod doctor;
 mod explain;
 mod feed;
@@ -62,6 +63,8 @@ pub enum Command {
     Completions(completions::Args),
     /// Describe the definition files: `huiliu config schema connector`
     Config(config::Args),
+    /// Show a small fictional city, end to end; run it again for the next night 演示
+    Demo(demo::Args),
     /// Re-derive what is stored from what it came from, and compare 自检
     Doctor(doctor::Args),
     /// Explain an error code: `huiliu explain HL0106`
@@ -93,6 +96,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Check(args) => check::run(args, &context),
         Command::Completions(args) => completions::run(args, &context).await,
         Command::Config(args) => config::run(args, &context),
+        Command::Demo(args) => Box::pin(demo::run(args, &context)).await,
         Command::Doctor(args) => Box::pin(doctor::run(args, &context)).await,
         Command::Explain(args) => explain::run(args, &context),
         Command::Feed(args) => Box::pin(feed::run(args, &context)).await,

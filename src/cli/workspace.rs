@@ -30,7 +30,7 @@ pub struct Opened {
     /// Warnings about the definitions, which stop nothing.
     pub warnings: Vec<Problem>,
     /// Held until the command ends.
-    _lock: Option<Lock>,
+    pub(super) _lock: Option<Lock>,
 }
 
 /// Loads and checks the definitions, takes the lock if something will be changed, and opens the store.
@@ -89,7 +89,7 @@ fn cannot_open(path: &Path, why: &str) -> Problem {
 
 /// `<state_dir>/lock`, held. The operating system lets go of it when the process ends, however it ends.
 #[derive(Debug)]
-struct Lock {
+pub(super) struct Lock {
     _file: File,
 }
 

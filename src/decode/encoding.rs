@@ -279,10 +279,10 @@ mod tests {
         check(&gbk("青岛"), Encoding::Utf8, "utf-8 (declared)");
         check(&gbk("青岛"), Encoding::Gb18030, "gb18030 (declared)");
         check(b"\xEF\xBB\xBFa", Encoding::Utf8, "utf-8 (bom)");
-        let message = "a.csv: the file begins with a utf-8 byte order mark, its definition says otherwise";
+        let message = "HL0313 a.csv: the file begins with a utf-8 byte order mark, its definition says otherwise";
         check(b"\xEF\xBB\xBFa", Encoding::Gb18030, message);
-        check(b"\xFF\xFEa\0", Encoding::Auto, "a.csv: the file is UTF-16; it must be UTF-8 or GB 18030");
-        check(b"PK\x03\x04...", Encoding::Auto, "a.csv: this is a workbook or an archive, not text");
+        check(b"\xFF\xFEa\0", Encoding::Auto, "HL0313 a.csv: the file is UTF-16; it must be UTF-8 or GB 18030");
+        check(b"PK\x03\x04...", Encoding::Auto, "HL0310 a.csv: this is a workbook or an archive, not text");
     }
 
     #[test]

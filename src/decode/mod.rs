@@ -229,7 +229,7 @@ pub trait Decode: Send {
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// Reading failed; trying again may help.
-    #[error("cannot read {file}: {source}")]
+    #[error("HL0303 cannot read {file}: {source}")]
     Io {
         /// File.
         file: String,
@@ -237,7 +237,7 @@ pub enum DecodeError {
         source: io::Error,
     },
     /// The file is not what its format says, or asks for too much.
-    #[error("{file}: {message}")]
+    #[error("{code} {file}: {message}")]
     Broken {
         /// `HL03xx`.
         code: &'static str,
@@ -249,11 +249,11 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// The stable code, if the error has one.
-    pub fn code(&self) -> Option<&'static str> {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
         match self {
-            Self::Io { .. } => None,
-            Self::Broken { code, .. } => Some(code),
+            Self::Io { .. } => "HL0303",
+            Self::Broken { code, .. } => code,
         }
     }
 

@@ -146,8 +146,9 @@ impl Engine {
         };
         let run = self.store.begin_run(start).await?;
         let passage = Passage { run, file: group.file, at, keeps_undecodable: false, heals: false };
+        let next_ids = self.store.next_ids().await?;
         let (mut part, _) =
-            take(&mut *self.store, &flow, (lane, passage), &prepared, &mut RoaringTreemap::new()).await?;
+            take(&mut *self.store, &flow, (lane, passage, next_ids), &prepared, &mut RoaringTreemap::new()).await?;
         if !part.counts.balanced() {
             return Err(EngineError::Unbalanced { register: part.register });
         }

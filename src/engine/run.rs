@@ -219,8 +219,11 @@ impl Engine {
             self.check_stop()?;
             let rows = prepared.decoded.rows.num_rows() as u64;
             let (mut parts, mut needed) = (Vec::new(), 0);
+            let mut next_ids = self.store.next_ids().await?;
             for (i, passage) in passages.iter().enumerate() {
-                let (part, todo) = take(&mut *self.store, flow, (i, *passage), &prepared, &mut seen[i]).await?;
+                let at = (i, *passage, next_ids);
+                let (part, todo) = take(&mut *self.store, flow, at, &prepared, &mut seen[i]).await?;
+                next_ids = part.next_ids;
                 if !part.counts.balanced() {
                     return Err(EngineError::Unbalanced { register: part.register });
                 }

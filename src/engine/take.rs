@@ -43,17 +43,18 @@ struct Row {
     digest: i64,
 }
 
-/// Works out everything a chunk changes in one register. `seen` collects the claims this file has shown.
+/// Works out everything a chunk changes in one register. `seen` collects the claims this file has shown; ids of new
+/// claims and entities count on from `next_ids`, which are the previous lane's when a chunk goes into several registers.
 pub(super) async fn take(
     store: &mut dyn Store,
     flow: &Flow,
-    (lane_index, passage): (usize, Passage),
+    (lane_index, passage, next_ids): (usize, Passage, (ClaimId, EntityId)),
     prepared: &Prepared,
     seen: &mut RoaringTreemap,
 ) -> Result<(RegisterPart, usize), EngineError> {
     let lane = &flow.lanes[lane_index];
     let recalled = store.recall(lane.stream, &prepared.named.keys).await?;
-    let mut part = empty_part(flow, lane, store.next_ids().await?);
+    let mut part = empty_part(flow, lane, next_ids);
     let rows = match_claims(prepared, &recalled, lane, seen);
     let todo: Vec<u32> = (0..rows.len())
         .filter(|&i| rows[i].claim.is_none_or(|claim| claim.digest != rows[i].digest))

@@ -56,11 +56,6 @@ impl Contract {
         self.columns.iter().position(|c| c.name == name)
     }
 
-    /// Columns and types, in order.
-    pub(crate) fn types(&self) -> impl Iterator<Item = (&str, FieldType)> {
-        self.columns.iter().map(|c| (c.name.as_str(), c.kind))
-    }
-
     /// Converts a chunk. A contracted column that the chunk lacks is null throughout.
     pub(crate) fn convert(&self, rows: &RecordBatch) -> Typed {
         let mut mistyped = Vec::new();

@@ -5,6 +5,7 @@
 //! if nobody ran `huiliu check`; a row leaves only if the row filter is true; a mask that cannot be computed withholds
 //! the row.
 
+mod check;
 mod decision;
 mod in_force;
 pub mod masks;
@@ -12,6 +13,7 @@ mod release;
 #[cfg(test)]
 mod tests;
 
+pub use check::check_workspace;
 pub use decision::{FieldDecision, Withheld};
 pub use in_force::{NotInForce, in_force};
 pub use release::{Release, Released};

@@ -4,20 +4,22 @@
 //! before, retries — those are the engine's. Guarantees: what is listed is complete (nobody is still writing it), and
 //! its content digest is that of the bytes that [`Source::open`] will give.
 
+mod error;
 mod files;
 mod input;
 mod pattern;
 
+pub use error::SourceError;
 pub use files::FilesSource;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
 use crate::config::{Connector, Dataset, SourceKind};
 use crate::decode::Input;
-use crate::error::Disposition;
 
 /// One thing that can be taken as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +30,14 @@ pub struct Item {
     pub path: String,
     /// Bytes.
     pub bytes: u64,
+    /// When it was last written, if the source knows.
+    pub modified: Option<SystemTime>,
     /// SHA-256 of the content, lower-case hex: the same content under another name is the same item.
     pub digest: String,
 }
 
 /// What a source has now.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Complete items, by name.
     pub items: Vec<Item>,
@@ -50,7 +54,7 @@ pub struct Listing {
 pub trait Source: Send + Sync {
     /// What there is to take.
     async fn list(&mut self) -> Result<Listing, SourceError>;
-    /// The bytes of an item.
+    /// The bytes of an item; [`SourceError::Changed`] when they are no longer those that were listed.
     async fn open(&self, item: &Item) -> Result<Arc<dyn Input>, SourceError>;
     /// The item is taken: acknowledge it, where the source wants to know.
     async fn settle(&mut self, item: &Item) -> Result<(), SourceError>;
@@ -60,42 +64,5 @@ pub trait Source: Send + Sync {
 pub fn open(dir: &Path, connector: &Connector, dataset: &Dataset) -> Result<Box<dyn Source>, SourceError> {
     match &connector.source {
         SourceKind::Files { root } => Ok(Box::new(FilesSource::new(dir, &root.value, &dataset.path)?)),
-    }
-}
-
-/// Why a source cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The place is not there: a wrong path or an unmounted share.
-    #[error("HL0301 there is no directory {root}")]
-    NoRoot {
-        /// As configured.
-        root: String,
-    },
-    /// The address is not one this version reaches.
-    #[error("HL0302 cannot reach {root}: {why}")]
-    Address {
-        /// As configured.
-        root: String,
-        /// Why.
-        why: String,
-    },
-    /// Listing or reading failed.
-    #[error("HL0303 cannot read {path}: {why}")]
-    Unreadable {
-        /// Path below the root.
-        path: String,
-        /// The outside's reason.
-        why: String,
-    },
-}
-
-impl SourceError {
-    /// What the engine does about it.
-    pub const fn disposition(&self) -> Disposition {
-        match self {
-            Self::NoRoot { .. } | Self::Unreadable { .. } => Disposition::Retry,
-            Self::Address { .. } => Disposition::Halt,
-        }
     }
 }

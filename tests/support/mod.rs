@@ -23,6 +23,25 @@ pub fn shared() -> Option<PathBuf> {
         .find(|path| path.join("data/README.md").is_file())
 }
 
+/// The project's own definitions in a directory of their own.
+pub fn project() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, text) in huiliu::demo::definitions() {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+/// An engine over a workspace directory, with a frozen clock.
+pub async fn engine_over(dir: &Path) -> Engine {
+    let workspace = Workspace::load(dir).unwrap_or_else(|problems| panic!("{}", huiliu::error::render(&problems)));
+    fs::create_dir_all(dir.join(".huiliu")).unwrap();
+    let store = SqliteStore::open(&dir.join(".huiliu/huiliu.db")).await.unwrap();
+    Engine::new(workspace, Box::new(store), Clock::Frozen(now())).await.unwrap()
+}
+
 /// A workspace in a directory of its own.
 pub struct Small {
     dir: TempDir,

@@ -21,6 +21,11 @@ use crate::engine::{Engine, ReplayReport};
 use crate::error::Problem;
 use crate::store::{QuarantineFilter, QuarantineView, Store, StoreError};
 
+/// A reason code in the department's words; empty for a code that is not ours.
+pub(super) fn chinese_meaning(code: &str) -> &'static str {
+    reasons::meaning(code).map_or("", |meaning| meaning.chinese)
+}
+
 /// Arguments of `quarantine`.
 #[derive(Debug, clap::Args)]
 pub struct Args {

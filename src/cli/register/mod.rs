@@ -59,6 +59,16 @@ struct Entity {
     key: String,
 }
 
+/// Prints where the values of one entity (or one of its fields) come from.
+pub(super) async fn explain(
+    engine: &mut Engine,
+    asked: (&str, &str),
+    field: Option<&str>,
+    context: &Context,
+) -> anyhow::Result<()> {
+    explain::run(engine, asked, field, context).await
+}
+
 /// Answers one question.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let mut engine = open(context, Access::Read).await?.engine;

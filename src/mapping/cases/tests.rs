@@ -94,13 +94,32 @@ fn raw_bytes_go_through_the_decoder() {
 fn blessing_rewrites_what_differs_and_keeps_the_rest() {
     let text = format!(
         "# examples\n{GIVEN}  expect:          # to be seen\n    - {{ name: 乙, capital: 1 }}\n  exact: false\n\n\
-         # the next one\n- case: b\n  given: [ {{ 代码: bad, 企业名称: '1' }} ]\n  expect: [ {{ name: '1' }} ]\n\n\
+         # the next one\n- case: b\n  given: [ {{ 代码: bad, 企业名称: 乙 }} ]\n  expect: [ {{ name: 丁 }} ]\n\n\
          - case: c\n  given: [ {{ 企业名称: 丙, 状态: 注销 }} ]\n  expect: []\n"
     );
     let (_, cases, outcomes) = run(&text);
     assert_eq!(outcomes.iter().map(CaseOutcome::holds).collect::<Vec<_>>(), [false, false, true]);
     let blessed = bless(&text, &cases, &outcomes).expect("written as blocks");
-    insta::assert_snapshot!(blessed, @"");
+    insta::assert_snapshot!(blessed, @r##"
+    # examples
+    - case: a
+      given:
+        - { 代码: 91350100m000100y43, 企业名称: 甲（集团）, 注册资本: 500, 成立日期: 2026-03-01 }
+      exact: false
+      expect:
+        - { name: 甲(集团), capital: 5000000 }
+
+    # the next one
+    - case: b
+      given: [ { 代码: bad, 企业名称: 乙 } ]
+      expect: []
+      quarantine:
+        - { row: 1, column: uscc, code: uscc_length }
+
+    - case: c
+      given: [ { 企业名称: 丙, 状态: 注销 } ]
+      expect: []
+    "##);
     let (_, _, again) = run(&blessed);
     assert!(again.iter().all(CaseOutcome::holds), "{again:?}");
 }

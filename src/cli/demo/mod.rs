@@ -1,0 +1,154 @@
+//! `huiliu demo`: a small fictional city, end to end, on the embedded store. Each further run is a night later.
+//!
+//! Decides what is shown, and in which order; everything it shows comes from the same calls that the other verbs make.
+
+mod summary;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use super::progress::Bars;
+use super::run::{PassReport, exit_of, pass, stop_on_interrupt};
+use super::workspace::{Access, Opened, open};
+use super::{Context, Exit};
+use crate::crypto::Trust;
+use crate::crypto::dev_ca::DevCaFiles;
+use crate::demo::{Outbox, definitions, write_outbox};
+use crate::engine::{Engine, RunOptions, spool_dir, state_dir};
+use crate::error::Problem;
+use crate::receive::{Inbox, Received, Target, receive_feed};
+
+/// Where the demo lives unless `--dir` says otherwise.
+const HOME: &str = ".huiliu/demo";
+/// The feed that the demo also receives.
+const RECEIVED: &str = "housing.enterprise";
+
+/// Arguments of `demo`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// So many times the city: 1 is about 2,000 enterprises and 3,000 persons
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub scale: u32,
+    /// Another city
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+}
+
+/// What the demo remembers between runs.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Nights {
+    seed: u64,
+    scale: u32,
+    /// The next night to come.
+    next: u32,
+}
+
+/// Everything one night showed.
+#[derive(Debug, Serialize)]
+struct Night {
+    night: u32,
+    workspace: PathBuf,
+    files: usize,
+    rows: u64,
+    bytes: u64,
+    /// What the generator put in on purpose: `dataset: kind → rows`.
+    flaws: Vec<(String, u64)>,
+    #[serde(flatten)]
+    pass: PassReport,
+    received: Received,
+}
+
+/// Runs one night.
+pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let home = if context.dir == Path::new(".") { PathBuf::from(HOME) } else { context.dir.clone() };
+    let context = &Context { dir: home.clone(), ..context.clone() };
+    let nights = settle_in(&home, &args)?;
+    let outbox = write_outbox(&home.join("outbox"), nights.seed, nights.scale, nights.next)
+        .with_context(|| format!("cannot write the outbox below {}", home.display()))?;
+    summary::opening(context, &nights, &outbox)?;
+
+    let Opened { engine, warnings, _lock: lock } = open(context, Access::Write).await?;
+    if !context.json {
+        context.report(&warnings)?;
+    }
+    let mut engine = engine.with_progress(Arc::new(Bars::new()));
+    stop_on_interrupt(&engine);
+    let report = pass(&mut engine, &[], &RunOptions::default(), true).await?;
+    remember(&home, Nights { next: nights.next + 1, ..nights })?;
+    let received = receive(&engine, &home, context).await?;
+    let exit = exit_of(&report);
+    let night = Night {
+        night: nights.next,
+        workspace: home,
+        files: outbox.files.len(),
+        rows: outbox.files.iter().map(|file| file.rows).sum(),
+        bytes: outbox.files.iter().map(|file| file.bytes).sum(),
+        flaws: outbox.defects.iter().map(|(d, rows)| (format!("{}: {}", d.dataset, d.kind), *rows)).collect(),
+        pass: report,
+        received,
+    };
+    if context.json {
+        context.print_json(&night)?;
+    } else {
+        summary::show(&mut engine, &night, context).await?;
+    }
+    drop(lock);
+    // Quarantined rows are what the demo is meant to show; only a failure is one.
+    Ok(match exit {
+        Exit::Held if night.pass.runs.iter().all(|run| run.status == "succeeded") => Exit::Done,
+        exit => exit,
+    })
+}
+
+/// The project's own definitions, written on the first night; later nights keep what a person changed.
+fn settle_in(home: &Path, args: &Args) -> anyhow::Result<Nights> {
+    let remembered = home.join("demo.json");
+    if let Ok(text) = fs::read_to_string(&remembered) {
+        return serde_json::from_str(&text).with_context(|| format!("{} does not read", remembered.display()));
+    }
+    if home.join("connectors").exists() {
+        return Err(Problem::error("HL0820", format!("{} is a workspace of somebody else's", home.display()))
+            .detail("the demo writes definitions and files of a fictional city")
+            .hint("name an empty directory: huiliu demo --dir DIR")
+            .into());
+    }
+    for (path, text) in definitions() {
+        let path = home.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+        }
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let nights = Nights { seed: args.seed, scale: args.scale, next: 0 };
+    remember(home, nights)?;
+    Ok(nights)
+}
+
+fn remember(home: &Path, nights: Nights) -> anyhow::Result<()> {
+    let path = home.join("demo.json");
+    fs::write(&path, serde_json::to_vec(&nights)?).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The subscriber's side: verifies every batch of one feed and loads it into a database of its own.
+async fn receive(engine: &Engine, home: &Path, context: &Context) -> anyhow::Result<Received> {
+    let root = DevCaFiles::below(&state_dir(engine.workspace())).root;
+    let pem = fs::read(&root).with_context(|| format!("cannot read {}", root.display()))?;
+    let trust = Arc::new(Trust::from_pem(&pem).map_err(|error| Problem::from(&error))?);
+    let inbox = Inbox::parse(&format!("spool:{}", spool_dir(engine.workspace()).display()));
+    let inbox = inbox.map_err(|error| Problem::from(&error))?;
+    let target = Target::parse(&format!("sqlite:{}", home.join("housing.db").display()));
+    let target = target.map_err(|error| Problem::from(&error))?;
+    let mut sink = target.open(None).await.map_err(|error| Problem::from(&error))?;
+    Ok(receive_feed(&inbox, RECEIVED, &trust, sink.as_mut(), context.clock.now()).await)
+}
+
+/// What the generator says before anything runs.
+fn written(outbox: &Outbox) -> (usize, u64, u64) {
+    let rows = outbox.files.iter().map(|file| file.rows).sum();
+    let bytes = outbox.files.iter().map(|file| file.bytes).sum();
+    (outbox.files.len(), rows, bytes)
+}
