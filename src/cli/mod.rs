@@ -4,6 +4,7 @@
 //! know: how anything is done. Guarantees: every problem is printed in the one form of [`crate::error::Problem`], and
 //! `--json` puts machine-readable output on stdout and nothing else there.
 
+mod audit;
 mod check;
 mod completions;
 mod config;
