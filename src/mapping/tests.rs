@@ -351,7 +351,8 @@ proptest! {
              from source where 状态 <> 'f' and (人数 is null or cn_date(成立日期) <> '2001-01-01')",
         );
         let pick = |options: &'static [Option<&'static str>], at: usize| options[at];
-        let column = |f: &dyn Fn(&(usize, usize, usize, usize, usize)) -> Option<&'static str>| -> Vec<Option<&'static str>> {
+        type Cell<'a> = &'a dyn Fn(&(usize, usize, usize, usize, usize)) -> Option<&'static str>;
+        let column = |f: Cell<'_>| -> Vec<Option<&'static str>> {
             cells.iter().map(f).collect()
         };
         let rows = chunk(&[
