@@ -335,6 +335,15 @@ fn lineage_names_line_expression_and_columns() {
     assert_eq!(lines, [r#"uscc 2 uscc(代码) ["代码"]"#, r#"name 3 concat(企业名称, 状态) ["企业名称", "状态"]"#]);
 }
 
+#[test]
+fn the_deepest_expression_that_is_parsed_can_also_be_planned_and_run() {
+    let chain = vec!["状态 = 'a'"; 33].join(" or ");
+    let nested = format!("{}企业名称{}", "concat('a', ".repeat(40), ")".repeat(40));
+    let mapping = compiled(&format!("select uscc(代码) as uscc, {nested} as name from source where {chain}"));
+    let rows = chunk(&[("代码", &[Some(GOOD)]), ("企业名称", &[Some("甲")]), ("状态", &[Some("a")])]);
+    assert_eq!(mapping.apply(&rows).rows, [0]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 

@@ -20,6 +20,7 @@ use datafusion_sql::sqlparser::ast::Expr as SqlExpr;
 
 use super::lazy::make_lazy;
 use super::resolve::{Calls, Resolved, Scope};
+use super::room::with_room;
 use super::sites::ROW;
 use super::{standard, syntax};
 use crate::error::Problem;
@@ -52,7 +53,21 @@ pub(crate) fn schema<'a>(columns: impl IntoIterator<Item = (&'a str, FieldType)>
 }
 
 /// Plans one resolved expression for batches of this schema.
+///
+/// # Errors
+/// What does not fit, at the smallest part that fails by itself.
 pub(crate) fn plan(
+    scope: &Scope<'_>,
+    calls: &Calls,
+    schema: &SchemaRef,
+    resolved: &Resolved,
+    wanted: Wanted<'_>,
+) -> std::result::Result<Planned, Problem> {
+    let planned = with_room(|| plan_here(scope, calls, schema, resolved, wanted));
+    planned.unwrap_or_else(|| Err(unplannable(scope, resolved, "the planner broke down; please report this")))
+}
+
+fn plan_here(
     scope: &Scope<'_>,
     calls: &Calls,
     schema: &SchemaRef,
