@@ -8,3 +8,4 @@ mod real;
 mod runs;
 mod support;
 mod tidy;
+mod verbs;

@@ -168,7 +168,8 @@ impl Engine {
             part.quarantined.clear();
         }
         let detail = format!("{} run {run}: {} passed, {} refused", group.pipeline.name, passed.len(), kept.len());
-        self.store.commit(ChangeSet { run, file: None, at, resume: None, parts: vec![part] }).await?;
+        let file = (group.file > 0).then_some(group.file);
+        self.store.commit(ChangeSet { run, file, at, resume: None, parts: vec![part] }).await?;
         self.store.set_quarantine(&passed, word, &format!("run {run}")).await?;
         self.store.end_run(run, RunEnd { status: RunStatus::Succeeded, why: None, at: self.now() }).await?;
         let action = if word == "corrected" { "quarantine.correct" } else { "quarantine.replay" };

@@ -104,17 +104,18 @@ mod tests {
         }
     }
 
-    /// Collects string literals of the form `"HLnnnn"` from all source files except this one.
+    /// Collects the codes that string literals begin with, `"HLnnnn"` or `"HLnnnn …"`, from all source files but this.
     fn codes_below(dir: &Path, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(dir).expect("a source directory").map(|entry| entry.expect("an entry").path()) {
             if entry.is_dir() {
                 codes_below(&entry, found);
             } else if entry.extension().is_some_and(|ext| ext == "rs") && !entry.ends_with("error/pages.rs") {
                 let text = fs::read_to_string(&entry).expect("source is text");
-                let literals = text.split('"').filter(|part| part.len() == 6 && part.starts_with("HL"));
-                found.extend(
-                    literals.filter(|part| part.bytes().skip(2).all(|b| b.is_ascii_digit())).map(str::to_owned),
-                );
+                let words = text.split('"').filter_map(|part| part.split(' ').next());
+                let is_code = |word: &&str| {
+                    word.len() == 6 && word.starts_with("HL") && word.bytes().skip(2).all(|b| b.is_ascii_digit())
+                };
+                found.extend(words.filter(is_code).map(str::to_owned));
             }
         }
     }

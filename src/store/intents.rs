@@ -255,11 +255,11 @@ impl ChunkCounts {
 pub struct ChangeSet {
     /// Run.
     pub run: i64,
-    /// File; `None` for replays.
+    /// File, also of rows that are replayed: a held file must not miss at its end what was replayed meanwhile.
     pub file: Option<i64>,
     /// Microseconds.
     pub at: i64,
-    /// The file's position after this chunk.
+    /// The file's position after this chunk; `None` leaves it where it is.
     pub resume: Option<Resume>,
     /// One per register.
     pub parts: Vec<RegisterPart>,

@@ -11,19 +11,25 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringArray};
 use arrow::record_batch::RecordBatch;
 
-use super::super::{Context, Exit, Problems};
+use super::super::{Context, Exit, Problems, audit};
 use super::export::{cells, one_dataset};
+use super::reasons;
 use super::sheet::write_new;
 use super::show::mapping_key;
-use super::{reasons, who};
 use crate::config::DatasetRef;
 use crate::engine::Engine;
 use crate::error::Problem;
 use crate::mapping::{CompiledMapping, MappingSource, Reason};
 use crate::store::{QuarantineFilter, QuarantineView};
 
-/// Made-up values that are wrong in ways masks cannot imitate.
+/// Examples published in the standards, and made-up values that are wrong in ways masks cannot imitate.
 const SPECIMENS: &[&str] = &[
+    "11010519491231002X", // GB 11643-1999 §6: valid
+    "91350100M000100Y43", // GB 32100-2015: valid
+    "D2143569X",          // GB 11714-1997: valid
+    "2015-07-03",
+    "100",
+    "长期",
     "37020219900101123X",
     "370202199001011230",
     "370202199002301234",
@@ -32,8 +38,6 @@ const SPECIMENS: &[&str] = &[
     "123456782",
     "370200200000011",
     "2015-02-30",
-    "长期",
-    "100",
 ];
 
 /// Column and code of every reason.
@@ -85,8 +89,7 @@ pub(super) async fn run(
     if written > 0 {
         write_new(file, out.as_bytes())?;
     }
-    let detail = format!("{written} masked cases of {from} by {}", who());
-    engine.store().audit(context.clock.now().timestamp_micros(), "quarantine.export", &detail).await?;
+    audit::note(engine, "quarantine.export", &format!("{written} masked cases of {from}"), context).await?;
     if context.json {
         context.print_json(&serde_json::json!({ "file": file, "cases": written, "skipped": skipped }))?;
     } else {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::super::{Context, Exit};
+use super::super::{Context, Exit, audit};
 use super::sheet::{Kind, Sheet, SheetRow, write_new};
 use super::show::Suspects;
-use super::{each_page, reasons, who};
+use super::{each_page, reasons};
 use crate::config::Workspace;
 use crate::engine::Engine;
 use crate::error::Problem;
@@ -32,9 +32,8 @@ pub(super) async fn run(
     let undecodable = entries.iter().filter(|entry| entry.cells.is_none()).count();
     let sheet = sheet(engine.workspace(), &entries, context);
     write_new(file, &sheet.to_bytes(kind)?)?;
-    let at = context.clock.now().timestamp_micros();
-    let detail = format!("{} rows of {dataset} by {}", sheet.rows.len(), who());
-    engine.store().audit(at, "quarantine.export", &detail).await?;
+    let detail = format!("{} rows of {dataset}", sheet.rows.len());
+    audit::note(engine, "quarantine.export", &detail, context).await?;
     if context.json {
         let told = serde_json::json!({ "file": file, "dataset": dataset, "rows": sheet.rows.len(), "undecodable": undecodable });
         context.print_json(&told)?;

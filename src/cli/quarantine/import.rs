@@ -9,10 +9,10 @@ use std::path::Path;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::super::{Context, Exit, Problems};
+use super::super::{Context, Exit, Problems, audit};
 use super::export::cells;
 use super::sheet::{Returned, read};
-use super::{each_page, replay_text, who};
+use super::{each_page, replay_text};
 use crate::config::Workspace;
 use crate::engine::{Corrections, Engine, ReplayReport};
 use crate::error::Problem;
@@ -44,8 +44,8 @@ pub(super) async fn run(engine: &mut Engine, file: &Path, context: &Context) -> 
     }
     let changed = difference.corrections.len();
     let replay = Box::pin(engine.replay_corrected(difference.corrections)).await?;
-    let at = context.clock.now().timestamp_micros();
-    engine.store().audit(at, "quarantine.import", &audit_detail(file, changed, &corrected)?).await?;
+    let detail = audit_detail(file, changed, &corrected)?;
+    audit::note(engine, "quarantine.import", &detail, context).await?;
     let imported = Imported {
         rows: returned.rows.len(),
         unchanged: difference.unchanged,
@@ -58,12 +58,12 @@ pub(super) async fn run(engine: &mut Engine, file: &Path, context: &Context) -> 
     Ok(if waiting > 0 || imported.unchanged > 0 { Exit::Held } else { Exit::Done })
 }
 
-/// Who brought which file (by digest) with how many corrections in which columns; never a cell.
+/// Which file (by digest) brought how many corrections in which columns.
 fn audit_detail(file: &Path, changed: usize, corrected: &BTreeMap<String, u64>) -> anyhow::Result<String> {
     let digest = Sha256::digest(std::fs::read(file)?);
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let columns: Vec<String> = corrected.iter().map(|(column, n)| format!("{column} {n}")).collect();
-    Ok(format!("{changed} rows by {} from a file with SHA-256 {digest}: {}", who(), columns.join(", ")))
+    Ok(format!("{changed} rows of a file with SHA-256 {digest}: {}", columns.join(", ")))
 }
 
 async fn open_entries(engine: &mut Engine, ids: &[i64]) -> anyhow::Result<HashMap<i64, QuarantineView>> {

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::workspace::{Access, open};
-use super::{Context, Exit, named};
+use super::{Context, Exit, audit, named};
 use crate::config::Workspace;
 use crate::engine::{Engine, ReplayReport};
 use crate::error::Problem;
@@ -211,20 +211,14 @@ async fn dismiss(engine: &mut Engine, ids: &[i64], why: &str, context: &Context)
     }
     let dismissed = engine.store().set_quarantine(&open, "dismissed", why).await?;
     let numbers: Vec<String> = open.iter().map(i64::to_string).collect();
-    let detail = format!("{} by {}: {why}", numbers.join(", "), who());
-    engine.store().audit(context.clock.now().timestamp_micros(), "quarantine.dismiss", &detail).await?;
+    let detail = format!("{}: {why}", numbers.join(", "));
+    audit::note(engine, "quarantine.dismiss", &detail, context).await?;
     if context.json {
         context.print_json(&serde_json::json!({ "dismissed": dismissed }))?;
     } else {
         context.note(&format!("{dismissed} dismissed 不予处理"))?;
     }
     Ok(Exit::Done)
-}
-
-/// The account that runs this command, for the audit log.
-fn who() -> String {
-    let named = ["SUDO_USER", "USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
-    named.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".into())
 }
 
 fn print_replay(report: &ReplayReport, context: &Context) -> anyhow::Result<Exit> {

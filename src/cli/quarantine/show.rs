@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::super::table::{shown, table, text};
-use super::super::{Context, Exit};
+use super::super::{Context, Exit, audit};
 use super::reasons;
 use crate::config::{DatasetRef, Workspace};
 use crate::engine::Engine;
@@ -71,6 +71,7 @@ pub(super) async fn run(engine: &mut Engine, id: i64, context: &Context) -> anyh
         let problem = Problem::error("HL0815", format!("there is no quarantine entry {id}"));
         return Err(problem.hint("`huiliu quarantine list` shows those that are open").into());
     };
+    audit::note(engine, "quarantine.show", &format!("entry {id}"), context).await?;
     let shown = look_at(engine.workspace(), entry, context);
     if context.json {
         context.print_json(&shown)?;
@@ -214,7 +215,8 @@ fn text_of(all: &Shown<'_>) -> String {
     if !entry.mapping.is_empty() {
         let now =
             mapping_now.as_ref().map(|_| " (the mapping has changed since 映射已变: replay it)").unwrap_or_default();
-        line(format!("映射 mapping version: {}{now}", entry.mapping));
+        let version: String = entry.mapping.chars().take(16).collect();
+        line(format!("映射 mapping version: {version}{now}"));
     }
     line("\n原因 reasons".to_owned());
     for told in reasons_explained {

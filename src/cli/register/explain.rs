@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::super::table::rfc3339;
-use super::super::{Context, named};
+use super::super::{Context, audit, named};
 use crate::config::{DatasetRef, Feed, Field, Register, Workspace};
 use crate::engine::{Engine, EngineError};
 use crate::linking::{StreamId, Survivorship};
@@ -127,6 +127,7 @@ pub(super) async fn run(
         named::field(&register, field)?;
     }
     let entity = named::entity(engine.store(), &register, key).await?;
+    audit::note(engine, "register.explain", &format!("{} #{}", register.name, entity.id), context).await?;
     let mut explanation = explain(engine, &register, &entity, context).await?;
     if let Some(field) = only {
         explanation.fields.retain(|explained| explained.field == field);

@@ -4,7 +4,7 @@ use chrono_tz::Tz;
 use serde::Serialize;
 
 use super::super::table::{local, number, rfc3339, table, text};
-use super::super::{Context, named};
+use super::super::{Context, audit, named};
 use super::heading;
 use crate::engine::Engine;
 use crate::store::{EntityView, HistoryView};
@@ -38,6 +38,7 @@ struct Change {
 pub(super) async fn run(engine: &mut Engine, asked: (&str, &str), context: &Context) -> anyhow::Result<()> {
     let register = named::register(engine.workspace(), asked.0)?.clone();
     let entity = named::entity(engine.store(), &register, asked.1).await?;
+    audit::note(engine, "register.history", &format!("{} #{}", register.name, entity.id), context).await?;
     let past = engine.store().history(&register.name, entity.id).await?;
     let versions = versions(&entity, &past);
     if context.json {

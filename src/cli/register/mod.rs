@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::table::{count, local, number, rfc3339, shown, table, text};
 use super::workspace::{Access, open};
-use super::{Context, Exit, named};
+use super::{Context, Exit, audit, named};
 use crate::config::{Register, Workspace};
 use crate::engine::Engine;
 use crate::store::EntityView;
@@ -79,6 +79,8 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             let register = named::register(engine.workspace(), &register)?.clone();
             named::field(&register, &field)?;
             let found = engine.store().find(&register.name, &field, &text, limit).await?;
+            let detail = format!("{} by {field}, {} found", register.name, found.len());
+            audit::note(&mut engine, "register.find", &detail, context).await?;
             print_found(&register, &field, &found, context)?;
             if found.len() as i64 == limit && !context.json {
                 context.note(&format!("the first {limit}; --limit shows more"))?;
@@ -136,6 +138,7 @@ async fn list(engine: &mut Engine, context: &Context) -> anyhow::Result<()> {
 async fn get(engine: &mut Engine, asked: &Entity, context: &Context) -> anyhow::Result<()> {
     let register = named::register(engine.workspace(), &asked.register)?.clone();
     let entity = named::entity(engine.store(), &register, &asked.key).await?;
+    audit::note(engine, "register.get", &format!("{} #{}", register.name, entity.id), context).await?;
     if context.json {
         return Ok(context.print_json(&Row::new(&register, &entity))?);
     }

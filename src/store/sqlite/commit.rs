@@ -70,7 +70,7 @@ async fn advance(conn: &mut SqliteConnection, file: i64, resume: Option<crate::d
     let resume = resume
         .map(|resume| serde_json::to_string(&resume).map_err(|error| StoreError::Damaged(error.to_string())))
         .transpose()?;
-    sqlx::query_scalar("update file set resume = ?, chunks = chunks + 1 where id = ? returning chunks")
+    sqlx::query_scalar("update file set resume = coalesce(?, resume), chunks = chunks + 1 where id = ? returning chunks")
         .bind(resume)
         .bind(file)
         .fetch_one(conn)
@@ -294,11 +294,14 @@ impl Writing<'_> {
         let seen: roaring::RoaringTreemap = self.part.seen.iter().filter_map(|&id| u64::try_from(id).ok()).collect();
         let mut bytes = Vec::new();
         seen.serialize_into(&mut bytes).map_err(|error| StoreError::Damaged(error.to_string()))?;
-        sqlx::query("insert or replace into seen (file, stream, chunk, ids) values (?, ?, ?, ?)")
-            .bind(self.file)
+        // A file that is taken has no use for it: what it did not show was retracted when it ended.
+        let sql = "insert or replace into seen (file, stream, chunk, ids) \
+                   select id, ?, ?, ? from file where id = ? and status <> 'taken'";
+        sqlx::query(sql)
             .bind(self.part.stream)
             .bind(self.chunk)
             .bind(bytes)
+            .bind(self.file)
             .execute(conn)
             .await
             .map_err(unavailable)?;

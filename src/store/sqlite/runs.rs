@@ -166,7 +166,7 @@ impl SqliteStore {
 
     pub(super) async fn change_quarantine(&mut self, ids: &[i64], status: &str, why: &str) -> Result<u64> {
         let done = sqlx::query(
-            "update quarantine set status = ?, why = ? where id in (select value from json_each(?)) and status <> ?1",
+            "update quarantine set status = ?1, why = ?2 where id in (select value from json_each(?3)) and status <> ?1",
         )
         .bind(status)
         .bind(why)

@@ -21,6 +21,11 @@ pub(super) fn text(explanation: &Explanation, zone: Tz) -> String {
         let names: Vec<String> = silent.iter().map(|field| shown(&field.title)).collect();
         line(&mut out, &format!("\n无来源 nobody claims: {}", names.join("、")));
     }
+    let mappings = explanation.fields.iter().filter_map(|field| field.winner.as_ref()?.mapping.as_ref());
+    if mappings.into_iter().any(|mapping| mapping.changed_since) {
+        let note = "\n* 此后定义有变 definitions have changed since the claim was made: line and version are today's";
+        line(&mut out, note);
+    }
     if !explanation.feeds.is_empty() {
         line(&mut out, "\n持有 who holds it");
         explanation.feeds.iter().for_each(|feed| line(&mut out, &format!("  {}", holding(feed))));
@@ -57,7 +62,7 @@ fn origin(said: &Said, zone: Tz) -> String {
 
 fn site(mapping: &Mapped) -> String {
     let Mapped { file, line, expression, version, changed_since, .. } = mapping;
-    let later = if *changed_since { " (definitions changed since 定义已变)" } else { "" };
+    let later = if *changed_since { " *" } else { "" };
     format!("{file}:{line}  {}  version {version}{later}", shown(expression))
 }
 
