@@ -7,13 +7,15 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::config::ConfigOptions;
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchema, DFSchemaRef, Result, TableReference, plan_err};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion_expr::simplify::SimplifyContext;
-use datafusion_expr::{AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion_expr::{AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, Operator, ScalarUDF, TableSource, WindowUDF};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
+use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion_sql::sqlparser::ast::Expr as SqlExpr;
@@ -168,6 +170,18 @@ fn plain_name(kind: &DataType) -> String {
     }
 }
 
+/// Arithmetic that fails where integers overflow; DataFusion would wrap around silently.
+fn checked(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+    expr.transform_up(|node| match node.downcast_ref::<BinaryExpr>() {
+        Some(binary) if matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply) => {
+            let checked = binary.clone().with_fail_on_overflow(true);
+            Ok(Transformed::yes(Arc::new(checked) as Arc<dyn PhysicalExpr>))
+        }
+        _ => Ok(Transformed::no(node)),
+    })
+    .map(|t| t.data)
+}
+
 struct Planner<'a> {
     names: Names<'a>,
     schema: DFSchemaRef,
@@ -195,7 +209,8 @@ impl<'a> Planner<'a> {
         let simple = self.simplifier().simplify(exact)?;
         let simple = self.simplifier().coerce(simple, &self.schema)?;
         let context = PhysicalPlanningContext::default();
-        make_lazy(create_physical_expr(&simple, &self.schema, &ExecutionProps::new(), &context)?)
+        let physical = create_physical_expr(&simple, &self.schema, &ExecutionProps::new(), &context)?;
+        make_lazy(checked(physical)?)
     }
 
     fn simplifier(&self) -> ExprSimplifier {
