@@ -66,12 +66,14 @@ async fn a_register_file_that_would_lose_data_is_refused_with_the_sql() {
     small.run("qy").await;
     let path = "mappings/registers/enterprise.yaml";
     let register = fs::read_to_string(small.path().join(path)).unwrap();
-    let wider = format!(
-        "{register}  remark: {{ title: 备注, type: text, share: unconditional, level: 1, from: [gs] }}\n"
-    );
+    let wider =
+        format!("{register}  remark: {{ title: 备注, type: text, share: unconditional, level: 1, from: [gs] }}\n");
     small.write(path, &wider);
     assert_eq!(small.engine().await.store().count("enterprise").await.unwrap(), 1, "additive changes migrate");
-    small.write(path, wider.replace("capital: { title: 注册资本, type: decimal", "capital: { title: 注册资本, type: text"));
+    small.write(
+        path,
+        wider.replace("capital: { title: 注册资本, type: decimal", "capital: { title: 注册资本, type: text"),
+    );
     let refused = small.try_engine().await.err().unwrap().to_string();
     assert!(refused.contains("HL0402") && refused.contains("alter table"), "{refused}");
 }
@@ -145,10 +147,7 @@ async fn a_killed_run_goes_on_and_ends_like_an_undisturbed_one() {
     let report = killed.engine().await.run("qy", &RunOptions::default()).await.unwrap();
     assert_eq!(report.status, "succeeded", "{report:?}");
     let db = |small: &Small| small.path().join(".huiliu/huiliu.db");
-    assert_eq!(
-        crate::runs::registers(&db(&undisturbed)).await,
-        crate::runs::registers(&db(&killed)).await
-    );
+    assert_eq!(crate::runs::registers(&db(&undisturbed)).await, crate::runs::registers(&db(&killed)).await);
     assert_eq!(killed.engine().await.doctor().await.unwrap().disagreements, 0);
 }
 

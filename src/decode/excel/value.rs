@@ -110,7 +110,7 @@ mod tests {
         check(Data::Error(CellErrorType::NA), "");
         check(date(44043.0, false), "2020-07-31");
         check(date(42581.0, true), "2020-07-31");
-        check(date(44043.354_166_666_664, false), "2020-07-31T08:30:00");
+        check(date(44_043.0 + 8.5 / 24.0, false), "2020-07-31T08:30:00");
         check(date(8.5 / 24.0, false), "08:30:00");
         check(date(-5.0, false), "-5");
         check(date(3e6, false), "3000000");

@@ -12,8 +12,7 @@ use self::page::{Step, encode};
 use super::rows::hex;
 use super::{Engine, EngineError, FeedReport};
 use crate::batch::{
-    BodyBuilder, Changes, Decision, FeedField, FeedSchema, Heading, HexDigest, Kind, Part, RowCounts,
-    SealedBatch, seal,
+    BodyBuilder, Changes, Decision, FeedField, FeedSchema, Heading, HexDigest, Kind, Part, RowCounts, SealedBatch, seal,
 };
 use crate::config::Feed;
 use crate::crypto::Signer;

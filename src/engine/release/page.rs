@@ -93,4 +93,3 @@ impl Encoded {
         sent.chain(withdrawn).chain(withheld).chain(unaffected).collect()
     }
 }
-
