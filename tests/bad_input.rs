@@ -81,15 +81,17 @@ async fn quarantined_rows_pass_once_the_mapping_is_mended() {
     let small = Small::new();
     let mut bad = GOOD;
     bad[3] = "一大笔钱";
-    small.extract("QY_1.csv", &[bad]);
-    assert_eq!(line(&small.run("qy").await), "succeeded 1/0/1/0/0/0/0/0");
+    let mut good = GOOD;
+    good[0] = CODES[1];
+    small.extract("QY_1.csv", &[bad, good]);
+    assert_eq!(line(&small.run("qy").await), "succeeded 2/0/1/1/0/0/0/0");
     let path = "mappings/gs/qy.enterprise.sql";
     let sql = fs::read_to_string(small.path().join(path)).unwrap();
     small.write(path, sql.replace("cn_amount(资本, '万元')", "or_null(cn_amount(资本, '万元'))"));
     let mut engine = small.engine().await;
     let replayed = engine.replay(Default::default()).await.unwrap();
     assert_eq!((replayed.tried, replayed.passed, replayed.refused), (1, 1, 0));
-    assert_eq!(engine.store().count("enterprise").await.unwrap(), 1);
+    assert_eq!(engine.store().count("enterprise").await.unwrap(), 2);
     assert_eq!(engine.replay(Default::default()).await.unwrap().tried, 0, "the quarantine is empty");
 }
 

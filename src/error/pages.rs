@@ -31,17 +31,20 @@ pub const PAGES: &[Page] = pages![
     "HL0109" "HL0110" "HL0111" "HL0112" "HL0113" "HL0114" "HL0115" "HL0116"
     "HL0117" "HL0118" "HL0119" "HL0120" "HL0121" "HL0122" "HL0123" "HL0130"
     "HL0131" "HL0132" "HL0133" "HL0134" "HL0135" "HL0136" "HL0137" "HL0138"
-    "HL0139" "HL0140" "HL0141" "HL0301" "HL0302" "HL0303" "HL0304" "HL0305"
-    "HL0310" "HL0311" "HL0312" "HL0313" "HL0314" "HL0315" "HL0316" "HL0317"
-    "HL0318" "HL0319" "HL0320" "HL0321" "HL0401" "HL0402" "HL0501" "HL0502"
-    "HL0503" "HL0504" "HL0505" "HL0506" "HL0510" "HL0511" "HL0512" "HL0599"
-    "HL0610" "HL0650" "HL0651" "HL0652" "HL0653" "HL0654" "HL0655" "HL0656"
-    "HL0657" "HL0658" "HL0659" "HL0701" "HL0702" "HL0703" "HL0704" "HL0705"
-    "HL0706" "HL0707" "HL0708" "HL0709" "HL0710" "HL0711" "HL0720" "HL0721"
-    "HL0722" "HL0723" "HL0724" "HL0725" "HL0726" "HL0727" "HL0728" "HL0730"
-    "HL0731" "HL0740" "HL0741" "HL0742" "HL0743" "HL0744" "HL0745" "HL0746"
-    "HL0747" "HL0801" "HL0802" "HL0803" "HL0804" "HL0810" "HL0811" "HL0812"
-    "HL0813" "HL0815" "HL0816" "HL0817" "HL0818" "HL0820"
+    "HL0139" "HL0140" "HL0141" "HL0201" "HL0202" "HL0204" "HL0205" "HL0206"
+    "HL0207" "HL0208" "HL0209" "HL0210" "HL0211" "HL0212" "HL0213" "HL0214"
+    "HL0215" "HL0216" "HL0217" "HL0218" "HL0219" "HL0220" "HL0301" "HL0302"
+    "HL0303" "HL0304" "HL0305" "HL0310" "HL0311" "HL0312" "HL0313" "HL0314"
+    "HL0315" "HL0316" "HL0317" "HL0318" "HL0319" "HL0320" "HL0321" "HL0401"
+    "HL0402" "HL0501" "HL0502" "HL0503" "HL0504" "HL0505" "HL0506" "HL0510"
+    "HL0511" "HL0512" "HL0599" "HL0610" "HL0620" "HL0650" "HL0651" "HL0652"
+    "HL0653" "HL0654" "HL0655" "HL0656" "HL0657" "HL0658" "HL0659" "HL0701"
+    "HL0702" "HL0703" "HL0704" "HL0705" "HL0706" "HL0707" "HL0708" "HL0709"
+    "HL0710" "HL0711" "HL0720" "HL0721" "HL0722" "HL0723" "HL0724" "HL0725"
+    "HL0726" "HL0727" "HL0728" "HL0730" "HL0731" "HL0740" "HL0741" "HL0742"
+    "HL0743" "HL0744" "HL0745" "HL0746" "HL0747" "HL0801" "HL0802" "HL0803"
+    "HL0804" "HL0810" "HL0811" "HL0812" "HL0813" "HL0815" "HL0816" "HL0817"
+    "HL0818" "HL0820"
 ];
 
 /// The page of a code, however it was typed: `HL0106`, `hl0106`, `0106`, `106`.
@@ -101,17 +104,18 @@ mod tests {
         }
     }
 
-    /// Collects string literals of the form `"HLnnnn"` from all source files except this one.
+    /// Collects the codes that string literals begin with, `"HLnnnn"` or `"HLnnnn …"`, from all source files but this.
     fn codes_below(dir: &Path, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(dir).expect("a source directory").map(|entry| entry.expect("an entry").path()) {
             if entry.is_dir() {
                 codes_below(&entry, found);
             } else if entry.extension().is_some_and(|ext| ext == "rs") && !entry.ends_with("error/pages.rs") {
                 let text = fs::read_to_string(&entry).expect("source is text");
-                let literals = text.split('"').filter(|part| part.len() == 6 && part.starts_with("HL"));
-                found.extend(
-                    literals.filter(|part| part.bytes().skip(2).all(|b| b.is_ascii_digit())).map(str::to_owned),
-                );
+                let words = text.split('"').filter_map(|part| part.split(' ').next());
+                let is_code = |word: &&str| {
+                    word.len() == 6 && word.starts_with("HL") && word.bytes().skip(2).all(|b| b.is_ascii_digit())
+                };
+                found.extend(words.filter(is_code).map(str::to_owned));
             }
         }
     }

@@ -86,6 +86,10 @@ mod tests {
         assert_eq!(check(&[few, all], "uscc_valid(uscc)"), [""; 0]);
         let wrong = check(&[few], "uscc_valid(usc)");
         assert_eq!(wrong.len(), 1, "the rule is wrong for the mapping and for the register: {wrong:?}");
-        assert_eq!(check(&["delete from source", few], "uscc_valid(uscc)").len(), 1, "nothing is said about unused columns");
+        assert_eq!(
+            check(&["delete from source", few], "uscc_valid(uscc)").len(),
+            1,
+            "nothing is said about unused columns"
+        );
     }
 }

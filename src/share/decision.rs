@@ -53,16 +53,23 @@ pub(super) fn decide(feed: &Feed, field: &Field) -> FieldDecision {
     if !feed.fields.iter().any(|granted| granted.value == field.name) {
         return FieldDecision::Withheld(Withheld::NotGranted);
     }
-    match field.share {
-        ShareClass::Withheld => return FieldDecision::Withheld(Withheld::NotShared),
-        ShareClass::Conditional if feed.basis.as_ref().is_none_or(|basis| basis.trim().is_empty()) => {
-            return FieldDecision::Withheld(Withheld::NoBasis);
-        }
-        ShareClass::Conditional | ShareClass::Unconditional => {}
+    if let Some(why) = catalogue(feed, field) {
+        return FieldDecision::Withheld(why);
     }
     match feed.mask.get(&field.name) {
         None => FieldDecision::Released,
         Some(mask) => FieldDecision::Masked(mask_name(&mask.value).to_owned()),
+    }
+}
+
+/// Why the catalogue keeps a field from this feed, whatever the grant names.
+pub(super) fn catalogue(feed: &Feed, field: &Field) -> Option<Withheld> {
+    match field.share {
+        ShareClass::Withheld => Some(Withheld::NotShared),
+        ShareClass::Conditional if feed.basis.as_ref().is_none_or(|basis| basis.trim().is_empty()) => {
+            Some(Withheld::NoBasis)
+        }
+        ShareClass::Conditional | ShareClass::Unconditional => None,
     }
 }
 

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field as ArrowField, Schema};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use chrono::NaiveDate;
 
-use super::decision::{FieldDecision, decide};
+use super::decision::{FieldDecision, Withheld, catalogue, decide};
 use super::masks;
 use crate::config::{CodeTable, Feed, Field, MaskRule, Register};
 use crate::error::{Place, Problem};
@@ -233,26 +233,37 @@ impl<'a> Compile<'a> {
             Some((MaskRule::Sql(sql), place)) => {
                 let subject = format!("the mask of \"{}\" in feed \"{}\"", field.name, self.feed.name);
                 let expression = sql::single(&self.scope(subject, place), sql, Wanted::Any)?;
-                self.reads_only_what_leaves(field, &expression, place)?;
+                self.reads_only_what_may_leave(field, &expression, place)?;
                 (expression.planned.kind, Look::Sql(expression))
             }
         };
         Ok(Column { field: field.name.clone(), kind, look })
     }
 
-    /// A mask must not carry out what the grant keeps in: it reads its own field and fields that leave unmasked.
-    fn reads_only_what_leaves(&self, own: &Field, mask: &Single, place: &Place) -> Result<(), Vec<Problem>> {
-        let leaves = |name: &str| {
-            let field = self.register.field(name);
-            name == own.name || field.is_some_and(|field| decide(self.feed, field) == FieldDecision::Released)
+    /// A mask must not carry out what the grant keeps in. Its result is made of its own field and of fields that leave
+    /// unmasked; to choose between results (`case when …`) it may also look at fields that the catalogue shares.
+    fn reads_only_what_may_leave(&self, own: &Field, mask: &Single, place: &Place) -> Result<(), Vec<Problem>> {
+        let decision = |name: &str| self.register.field(name).map(|field| decide(self.feed, field));
+        let may_read = |name: &str| match decision(name) {
+            _ if name == own.name => true,
+            Some(FieldDecision::Released) => true,
+            Some(FieldDecision::Masked(_) | FieldDecision::Withheld(Withheld::NotGranted)) => {
+                !mask.carries.contains(name) && self.shareable(name)
+            }
+            Some(FieldDecision::Withheld(Withheld::NotShared | Withheld::NoBasis)) | None => false,
         };
-        let leaks = mask.reads.iter().filter(|name| !leaves(name)).map(|name| {
+        let leaks = mask.reads.iter().filter(|name| !may_read(name)).map(|name| {
             let message = format!("the mask of \"{}\" reads \"{name}\", which does not leave as it is", own.name);
             let problem = Problem::error("HL0620", message).at(place.clone());
             problem.detail(format!("feed \"{}\" would carry it out under another name", self.feed.name))
         });
         let leaks: Vec<Problem> = leaks.collect();
         if leaks.is_empty() { Ok(()) } else { Err(leaks) }
+    }
+
+    /// Whether the catalogue would let this feed have the field if the grant named it.
+    fn shareable(&self, name: &str) -> bool {
+        self.register.field(name).is_some_and(|field| catalogue(self.feed, field).is_none())
     }
 
     fn unknown_field(&self, granted: &crate::config::At<String>) -> Problem {

@@ -173,6 +173,12 @@ fn a_mask_cannot_carry_another_field_out() {
     check("secret", &["HL0620"]);
     check("concat(uscc, region_code)", &["HL0620"]);
     check("cast(people as varchar)", &["HL0620"]);
+    check("case when region_code = '37' then representative else left(representative, 1) end", &[]);
+    check("case when established_on is null then null else uscc end", &[]);
+    check("case when uscc = 'x' then cast(established_on as varchar) end", &["HL0620"]);
+    check("case region_code when '37' then region_code else uscc end", &["HL0620"]);
+    check("case when secret = 's' then 'a' else 'b' end", &["HL0620"]);
+    check("case when people > 3 then 'a' else 'b' end", &["HL0620"]);
     check("nobody", &["HL0214"]);
     check("cn_date(representative)", &["HL0216"]);
     check("or_null(cn_date(representative))", &[]);

@@ -92,27 +92,29 @@ impl FilesSource {
 
     /// The service. It is asked for again at every listing: a directory may come and go.
     fn operator(&self) -> Result<Operator, SourceError> {
-        // The service would make a missing root; a source must not.
-        match std::fs::metadata(&self.root.path) {
+        // The service would make a missing root, and lists a missing directory as empty; a source must do neither.
+        let no_root = || SourceError::NoRoot { root: self.shown() };
+        match std::fs::metadata(self.root.path.join(&self.directory)) {
             Ok(m) if m.is_dir() => {}
-            Ok(_) => return Err(SourceError::NoRoot { root: self.root.shown.clone() }),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(SourceError::NoRoot { root: self.root.shown.clone() });
-            }
+            Ok(_) => return Err(no_root()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(no_root()),
             Err(e) => return Err(SourceError::reading(&self.root.shown, e)),
         }
         let service = Fs::default().root(&self.root.path.to_string_lossy());
         Operator::new(service).map_err(|e| SourceError::of_service(&self.root.shown, &e))
     }
 
+    /// The directory of the files, as configured.
+    fn shown(&self) -> String {
+        match self.directory.trim_end_matches('/') {
+            "" => self.root.shown.clone(),
+            below => format!("{}/{below}", self.root.shown.trim_end_matches('/')),
+        }
+    }
+
     /// First look: matching files, by name.
     async fn look(&self, operator: &Operator) -> Result<Vec<Seen>, SourceError> {
-        let failed = |e: opendal::Error| match e.kind() {
-            opendal::ErrorKind::NotFound => {
-                SourceError::NoRoot { root: format!("{}/{}", self.root.shown, self.directory.trim_end_matches('/')) }
-            }
-            _ => SourceError::of_service(&self.root.shown, &e),
-        };
+        let failed = |e: opendal::Error| SourceError::of_service(&self.shown(), &e);
         let directory = if self.directory.is_empty() { "/" } else { &self.directory };
         let mut entries = operator.lister(directory).await.map_err(failed)?;
         let mut seen = Vec::new();
@@ -141,6 +143,7 @@ impl FilesSource {
     }
 
     /// Waits until every file has been left alone for the quiet time, once for all of them.
+    #[expect(clippy::disallowed_methods, reason = "another machine's writing ends without an event to wait for")]
     async fn wait(&self, seen: &[Seen]) {
         let now = SystemTime::now();
         let youngest = seen.iter().filter_map(|s| s.look.age(now)).min().unwrap_or(self.quiet);

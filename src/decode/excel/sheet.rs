@@ -109,6 +109,8 @@ pub(super) struct Emitter {
     block: Block,
     /// Sheet row being collected, and where it began.
     row: Option<u64>,
+    /// The highest sheet row so far; no sheet goes back.
+    last: u64,
     row_text: usize,
     row_cells: usize,
     too_long: bool,
@@ -126,6 +128,7 @@ impl Emitter {
             to,
             block: Block::default(),
             row: None,
+            last: 0,
             row_text: 0,
             row_cells: 0,
             too_long: false,
@@ -141,7 +144,11 @@ impl Emitter {
         }
         if self.row != Some(row) {
             self.end_row()?;
+            if row <= self.last {
+                return Err(failed("HL0317", format!("the sheet is damaged: row {row} comes after row {}", self.last)));
+            }
             self.row = Some(row);
+            self.last = row;
         }
         self.cells_left = self
             .cells_left

@@ -8,7 +8,7 @@ use datafusion_sql::sqlparser::ast::{
 };
 
 use super::conversion::Conversion;
-use super::domain::{self, Argument, Function, Run};
+use super::domain::{self, Argument, Function, Lookup, Run};
 use super::fallback::Fallback;
 use super::resolve::{Resolver, day_literal, listed, row_argument};
 use super::sites::{Mode, Site};
@@ -112,7 +112,7 @@ fn bind(
 fn table(resolver: &mut Resolver<'_, '_>, function: &Function, given: &Expr) -> Option<Run> {
     let wanted = literal(resolver, function, given)?;
     if let Some(table) = resolver.scope.codes.get(&wanted) {
-        return Some(Run::Code(Some(Arc::new(table.clone()))));
+        return Some(Run::Code(Some(Arc::new(Lookup::of(table)))));
     }
     let names = || resolver.scope.codes.keys().map(String::as_str);
     let problem = Problem::error("HL0210", format!("code table \"{wanted}\" does not exist"))

@@ -12,6 +12,7 @@ use super::parse::expression;
 use super::plan::{Planned, Wanted, plan, schema};
 use super::resolve::{Calls, Scope, resolve};
 use super::sites::{Log, ROW, row_ids};
+use super::syntax::carried;
 use crate::error::Problem;
 
 /// A compiled expression with the columns it reads.
@@ -21,6 +22,8 @@ pub(crate) struct Single {
     pub(crate) planned: Planned,
     /// Columns it reads.
     pub(crate) reads: BTreeSet<String>,
+    /// Those of them whose values can appear in the result.
+    pub(crate) carries: BTreeSet<String>,
     /// Exactly those columns, and the hidden one.
     pub(crate) schema: SchemaRef,
     /// Where its conversions report.
@@ -50,6 +53,8 @@ pub(crate) fn condition(scope: &Scope<'_>, sql: &str) -> Result<Single, Vec<Prob
 /// Compiles one expression.
 pub(crate) fn single(scope: &Scope<'_>, sql: &str, wanted: Wanted<'_>) -> Result<Single, Vec<Problem>> {
     let parsed = expression(sql, &scope.origin).map_err(|p| vec![p])?;
+    let mut carries = BTreeSet::new();
+    carried(&parsed, &mut carries);
     let (mut calls, mut problems) = (Calls::default(), Vec::new());
     let resolved = resolve(scope, &mut calls, "", parsed, &mut problems);
     if !problems.is_empty() {
@@ -57,7 +62,7 @@ pub(crate) fn single(scope: &Scope<'_>, sql: &str, wanted: Wanted<'_>) -> Result
     }
     let schema = schema(scope.columns.iter().filter(|(name, _)| resolved.columns.contains(*name)).copied());
     let planned = plan(scope, &calls, &schema, &resolved, wanted).map_err(|p| vec![p])?;
-    Ok(Single { planned, reads: resolved.columns, schema, log: calls.log })
+    Ok(Single { planned, reads: resolved.columns, carries, schema, log: calls.log })
 }
 
 /// The columns of `schema`, taken from `rows` by name, and the hidden column for `chunk`; `None` when one is missing or

@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, UInt64Type};
 use datafusion_common::{Result, internal_datafusion_err, plan_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
-use super::domain::{self, Run};
+use super::domain::Run;
 use super::sites::{Act, Event, Log, SiteId, chunk_of, row_of};
 use crate::mapping::values::Outcome;
 use crate::record::{DECIMAL_PRECISION, DECIMAL_SCALE};
@@ -142,7 +142,7 @@ fn run(run: &Run, texts: &[ArrayRef], report: &mut Report<'_>) -> Result<ArrayRe
     Ok(match run {
         Run::Text(convert) => build_text(first, |i, cell| report.value(i, convert(cell))),
         Run::OnDay(convert, day) => build_text(first, |i, cell| report.value(i, convert(cell, *day))),
-        Run::Code(Some(table)) => build_text(first, |i, cell| report.value(i, domain::code(table, cell))),
+        Run::Code(Some(table)) => build_text(first, |i, cell| report.value(i, table.code(cell))),
         Run::Code(None) => return Err(internal_datafusion_err!("a code lookup without its table")),
         Run::Pair(convert) => match texts.get(1) {
             None => build_text(first, |i, cell| report.value(i, convert(cell, None))),

@@ -3,6 +3,7 @@
 //! The conversions themselves live in [`crate::mapping::values`]; here stands only how SQL calls them.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -60,7 +61,7 @@ pub(crate) enum Run {
     /// Text and the unit of the column to 元, scaled by 10⁴.
     Amount(fn(&str, Option<Unit>) -> Outcome<i128>, Option<Unit>),
     /// Code, name or alias to code.
-    Code(Option<Arc<CodeTable>>),
+    Code(Option<Arc<Lookup>>),
     /// A question about a value that may be null.
     Truth(fn(Option<&str>) -> Option<bool>),
 }
@@ -83,18 +84,30 @@ impl Run {
     }
 }
 
-/// Looks a value up in a code table: by code, then by name or alias. What says "nothing there" (blank, N/A, 无) and is
-/// not in the table is null.
-pub(crate) fn code<'a>(table: &'a CodeTable, text: &'a str) -> Outcome<Cow<'a, str>> {
-    let text = text.trim();
-    let known = match table.codes.get_key_value(text) {
-        Some((code, _)) => Some(code),
-        None => table.names.get(text),
-    };
-    match known {
-        Some(code) => Ok(Converted { value: Some(Cow::Borrowed(code.as_str())), notes: vec![] }),
-        None if values::null_token(text) => Ok(Converted { value: None, notes: vec![] }),
-        None => Err(Refusal { code: "code_unknown" }),
+/// A code table turned round for looking up: every code, name and alias → its code. A text that is both a code and a
+/// name means the code.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    codes: HashMap<String, String>,
+}
+
+impl Lookup {
+    /// The lookup of a table.
+    pub(crate) fn of(table: &CodeTable) -> Self {
+        let names = table.names.iter().map(|(name, code)| (name.clone(), code.clone()));
+        let codes = table.codes.keys().map(|code| (code.clone(), code.clone()));
+        Self { codes: names.chain(codes).collect() }
+    }
+
+    /// The code that a cell means; blanks around it do not count. What says "nothing there" (blank, N/A, 无) and is not
+    /// in the table is null.
+    pub(crate) fn code(&self, text: &str) -> Outcome<Cow<'_, str>> {
+        let text = text.trim();
+        match self.codes.get(text) {
+            Some(code) => Ok(Converted { value: Some(Cow::Borrowed(code)), notes: vec![] }),
+            None if values::null_token(text) => Ok(Converted { value: None, notes: vec![] }),
+            None => Err(Refusal { code: "code_unknown" }),
+        }
     }
 }
 
@@ -186,4 +199,34 @@ fn period(text: &str) -> Outcome<Cow<'_, str>> {
 fn timestamp(text: &str) -> Outcome<i64> {
     let Converted { value, notes } = values::cn_timestamp(text)?;
     Ok(Converted { value: value.map(|at| at.timestamp_micros()), notes })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_code_is_found_by_code_name_or_alias_and_nothing_is_null() {
+        let pairs = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+        };
+        let table = CodeTable {
+            file: String::new(),
+            codes: pairs(&[("0", "其他"), ("1", "在营"), ("2", "注销")]),
+            names: pairs(&[("在营", "1"), ("开业", "1"), ("注销", "2"), ("2", "1")]),
+        };
+        let lookup = Lookup::of(&table);
+        let check = |text: &str, expected: Result<Option<&str>, &str>| {
+            let found = lookup.code(text).map(|c| c.value).map_err(|r| r.code);
+            assert_eq!(found.as_ref().map(|c| c.as_deref()).map_err(|c| *c), expected, "{text:?}");
+        };
+        check(" 开业 ", Ok(Some("1")));
+        check("2", Ok(Some("2"))); // a code before a name
+        check("0", Ok(Some("0"))); // in the table, so it is a value
+        check("N/A", Ok(None));
+        check("", Ok(None));
+        check("吊销", Err("code_unknown"));
+    }
 }

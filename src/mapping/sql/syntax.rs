@@ -2,6 +2,8 @@
 //!
 //! A positive list: what is not named here is refused with its place, so that nothing new in the parser slips in.
 
+use std::collections::BTreeSet;
+
 use datafusion_sql::sqlparser::ast::{CastKind, Expr};
 
 /// The direct operands of an expression; `None` when this kind of expression is not accepted.
@@ -55,6 +57,25 @@ pub(crate) fn operands(expr: &mut Expr) -> Option<Vec<&mut Expr>> {
         }
         _ => return None,
     })
+}
+
+/// The columns whose values can appear in the result: all but those that only choose between branches of a `case`.
+pub(crate) fn carried(expr: &Expr, into: &mut BTreeSet<String>) {
+    match expr {
+        Expr::Identifier(name) => {
+            into.insert(name.value.clone());
+        }
+        Expr::CompoundIdentifier(parts) => into.extend(parts.last().map(|name| name.value.clone())),
+        Expr::Function(call) => super::calls::arguments(call).iter().for_each(|e| carried(e, into)),
+        Expr::Case { conditions, else_result, .. } => {
+            let results = conditions.iter().map(|branch| &branch.result).chain(else_result.as_deref());
+            results.for_each(|e| carried(e, into));
+        }
+        other => {
+            let mut copy = other.clone();
+            operands(&mut copy).into_iter().flatten().for_each(|e| carried(e, into));
+        }
+    }
 }
 
 /// What to call an expression that is not accepted, and what to do instead.
