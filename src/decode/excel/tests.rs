@@ -1,5 +1,7 @@
 //! Workbooks: sheets, headers, typed cells, hostile files, and the real ones.
 
+#![expect(clippy::string_slice, reason = "fixtures are cut where they are ASCII")]
+
 use std::io::{Cursor, Write};
 
 use rust_xlsxwriter::{ExcelDateTime, Format as Style, Workbook};

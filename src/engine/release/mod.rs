@@ -217,19 +217,31 @@ impl Engine {
         let register = pass.feed.register.value.clone();
         let window = (pass.window.after, pass.window.through);
         let mut from = 0;
-        while window.0 < window.1 {
+        // The last page is the one that has no entity left.
+        while let Some(page) = self.changed_page(&register, window, from).await? {
             self.check_stop()?;
-            let page = self.store.changed_between(&register, window, from, PAGE).await?;
-            let Some(last) = page.last else { break };
             let looked_at: Vec<EntityId> = page.ids.iter().chain(&page.gone).copied().collect();
             let held = self.store.held(&pass.feed.name, &looked_at).await?;
+            from = page.last.unwrap_or(EntityId::MAX);
             if !self.send(pass, page, held).await? {
                 return Ok(());
             }
-            from = last;
         }
         pass.state.cursor = window.1;
         self.seal_batch(pass, true).await
+    }
+
+    async fn changed_page(
+        &mut self,
+        register: &str,
+        window: (i64, i64),
+        from: EntityId,
+    ) -> Result<Option<Snapshot>, EngineError> {
+        if window.0 >= window.1 {
+            return Ok(None);
+        }
+        let page = self.store.changed_between(register, window, from, PAGE).await?;
+        Ok(page.last.is_some().then_some(page))
     }
 
     /// Puts what must go out into batches. False when the quota of the day is used up.
