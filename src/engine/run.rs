@@ -350,7 +350,7 @@ impl Engine {
             last: pass.last,
         };
         for check in &flow.pipeline.checks {
-            if !crate::mapping::check_holds(check, &facts).map_err(|p| EngineError::Definitions(vec![p]))? {
+            if !crate::mapping::check_holds(check, &facts).map_err(EngineError::Definitions)? {
                 return Ok(Some(Held(format!("HL0503 check \"{}\" is false: {}", check.name, check.predicate.value))));
             }
         }

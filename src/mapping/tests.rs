@@ -373,10 +373,7 @@ proptest! {
              from source where 状态 <> 'f' and (人数 is null or cn_date(成立日期) <> '2001-01-01')",
         );
         let pick = |options: &'static [Option<&'static str>], at: usize| options[at];
-        type Cell<'a> = &'a dyn Fn(&(usize, usize, usize, usize, usize)) -> Option<&'static str>;
-        let column = |f: Cell<'_>| -> Vec<Option<&'static str>> {
-            cells.iter().map(f).collect()
-        };
+        let column = |f: &dyn Fn(&Picks) -> Option<&'static str>| cells.iter().map(f).collect::<Vec<_>>();
         let rows = chunk(&[
             ("代码", &column(&|c| pick(&[Some(GOOD), Some("91350100m000100y43"), Some("bad"), None, Some("")], c.0))),
             ("企业名称", &column(&|c| pick(&[Some("甲"), Some("x"), None, Some("（丁）")], c.1))),
@@ -401,6 +398,9 @@ proptest! {
         prop_assert_eq!(seen.len() as u64 + whole.filtered, cells.len() as u64, "every row comes out exactly once");
     }
 }
+
+/// Which of some cells a row has.
+type Picks = (usize, usize, usize, usize, usize);
 
 /// Everything a chunk came to, comparable across splits.
 #[derive(Debug, Default, PartialEq)]

@@ -65,24 +65,28 @@ impl Dialect for MappingDialect {
 }
 
 /// Parses one statement; a final semicolon is fine.
-pub(crate) fn statement(sql: &str, origin: &Origin) -> Result<Statement, Problem> {
+pub(crate) fn statement(sql: &str, origin: &Origin) -> Result<Statement, Box<Problem>> {
     let parse = || {
         let mut parser = parser(sql)?;
         let statement = parser.parse_statement()?;
         while parser.consume_token(&Token::SemiColon) {}
         end_of_text(&mut parser).map(|()| statement)
     };
-    with_room(parse).unwrap_or(Err(ParserError::RecursionLimitExceeded)).map_err(|e| syntax_problem(&e, origin))
+    with_room(parse)
+        .unwrap_or(Err(ParserError::RecursionLimitExceeded))
+        .map_err(|e| Box::new(syntax_problem(&e, origin)))
 }
 
 /// Parses one expression.
-pub(crate) fn expression(sql: &str, origin: &Origin) -> Result<Expr, Problem> {
+pub(crate) fn expression(sql: &str, origin: &Origin) -> Result<Expr, Box<Problem>> {
     let parse = || {
         let mut parser = parser(sql)?;
         let expr = parser.parse_expr()?;
         end_of_text(&mut parser).map(|()| expr)
     };
-    with_room(parse).unwrap_or(Err(ParserError::RecursionLimitExceeded)).map_err(|e| syntax_problem(&e, origin))
+    with_room(parse)
+        .unwrap_or(Err(ParserError::RecursionLimitExceeded))
+        .map_err(|e| Box::new(syntax_problem(&e, origin)))
 }
 
 fn parser(sql: &str) -> Result<Parser<'static>, ParserError> {

@@ -64,9 +64,9 @@ pub(crate) fn plan(
     schema: &SchemaRef,
     resolved: &Resolved,
     wanted: Wanted<'_>,
-) -> std::result::Result<Planned, Problem> {
+) -> std::result::Result<Planned, Box<Problem>> {
     let planned = with_room(|| plan_here(scope, calls, schema, resolved, wanted));
-    planned.unwrap_or_else(|| Err(unplannable(scope, resolved, "the planner broke down; please report this")))
+    planned.unwrap_or_else(|| Err(Box::new(unplannable(scope, resolved, "the planner broke down; please report this"))))
 }
 
 fn plan_here(
@@ -75,7 +75,7 @@ fn plan_here(
     schema: &SchemaRef,
     resolved: &Resolved,
     wanted: Wanted<'_>,
-) -> std::result::Result<Planned, Problem> {
+) -> std::result::Result<Planned, Box<Problem>> {
     let planner = Planner::new(calls, schema).map_err(|e| unplannable(scope, resolved, &e.strip_backtrace()))?;
     let logical = planner.logical(&resolved.expr).map_err(|e| {
         let culprit = planner.culprit(&resolved.expr);
