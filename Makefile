@@ -17,8 +17,8 @@ lint: ## formatting and lints, warnings are errors
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
-doc: ## the library's documentation, broken links are errors
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+doc: ## the library's documentation
+	cargo doc --locked --no-deps --document-private-items
 
 bench: ## measured throughput and memory of a release build, one line each
 	benches/run

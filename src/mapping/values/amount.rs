@@ -1,6 +1,6 @@
 //! Amounts of money 金额, such as registered capital 注册资金.
 //!
-//! Decides: number, unit and currency of one text; the grammar is [currency] number [magnitude] [元] [currency] with
+//! Decides: number, unit and currency of one text; the grammar is `[currency] number [magnitude] [元] [currency]` with
 //! brackets and blanks anywhere, capital numerals included. Must not know: exchange rates. Guarantees: exact decimals,
 //! never binary fractions; a missing unit is never assumed.
 
