@@ -1,12 +1,21 @@
 //! Parse, call, exit.
 
+use std::io::{self, IsTerminal as _};
+use std::panic;
 use std::process::ExitCode;
 
 use clap::Parser;
 use huiliu::cli::{self, Cli, Exit};
+use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    // A library's panic message can quote what it was reading: say where, never what.
+    panic::set_hook(Box::new(|panicked| match panicked.location() {
+        Some(place) => eprintln!("internal fault at {}:{}", place.file(), place.line()),
+        None => eprintln!("internal fault"),
+    }));
     let cli = Cli::parse();
+    log();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(cli::run(cli)).into(),
         Err(error) => {
@@ -14,4 +23,11 @@ fn main() -> ExitCode {
             Exit::Failed.into()
         }
     }
+}
+
+/// Log lines on stderr: warnings on a terminal, which has progress bars, more elsewhere; `HUILIU_LOG` says otherwise.
+fn log() {
+    let usual = if io::stderr().is_terminal() { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_env("HUILIU_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
 }

@@ -66,12 +66,14 @@ async fn a_register_file_that_would_lose_data_is_refused_with_the_sql() {
     small.run("qy").await;
     let path = "mappings/registers/enterprise.yaml";
     let register = fs::read_to_string(small.path().join(path)).unwrap();
-    let wider = format!(
-        "{register}  remark: {{ title: 备注, type: text, share: unconditional, level: 1, from: [gs] }}\n"
-    );
+    let wider =
+        format!("{register}  remark: {{ title: 备注, type: text, share: unconditional, level: 1, from: [gs] }}\n");
     small.write(path, &wider);
     assert_eq!(small.engine().await.store().count("enterprise").await.unwrap(), 1, "additive changes migrate");
-    small.write(path, wider.replace("capital: { title: 注册资本, type: decimal", "capital: { title: 注册资本, type: text"));
+    small.write(
+        path,
+        wider.replace("capital: { title: 注册资本, type: decimal", "capital: { title: 注册资本, type: text"),
+    );
     let refused = small.try_engine().await.err().unwrap().to_string();
     assert!(refused.contains("HL0402") && refused.contains("alter table"), "{refused}");
 }
@@ -81,15 +83,17 @@ async fn quarantined_rows_pass_once_the_mapping_is_mended() {
     let small = Small::new();
     let mut bad = GOOD;
     bad[3] = "一大笔钱";
-    small.extract("QY_1.csv", &[bad]);
-    assert_eq!(line(&small.run("qy").await), "succeeded 1/0/1/0/0/0/0/0");
+    let mut good = GOOD;
+    good[0] = CODES[1];
+    small.extract("QY_1.csv", &[bad, good]);
+    assert_eq!(line(&small.run("qy").await), "succeeded 2/0/1/1/0/0/0/0");
     let path = "mappings/gs/qy.enterprise.sql";
     let sql = fs::read_to_string(small.path().join(path)).unwrap();
     small.write(path, sql.replace("cn_amount(资本, '万元')", "or_null(cn_amount(资本, '万元'))"));
     let mut engine = small.engine().await;
     let replayed = engine.replay(Default::default()).await.unwrap();
     assert_eq!((replayed.tried, replayed.passed, replayed.refused), (1, 1, 0));
-    assert_eq!(engine.store().count("enterprise").await.unwrap(), 1);
+    assert_eq!(engine.store().count("enterprise").await.unwrap(), 2);
     assert_eq!(engine.replay(Default::default()).await.unwrap().tried, 0, "the quarantine is empty");
 }
 
@@ -143,10 +147,7 @@ async fn a_killed_run_goes_on_and_ends_like_an_undisturbed_one() {
     let report = killed.engine().await.run("qy", &RunOptions::default()).await.unwrap();
     assert_eq!(report.status, "succeeded", "{report:?}");
     let db = |small: &Small| small.path().join(".huiliu/huiliu.db");
-    assert_eq!(
-        crate::runs::registers(&db(&undisturbed)).await,
-        crate::runs::registers(&db(&killed)).await
-    );
+    assert_eq!(crate::runs::registers(&db(&undisturbed)).await, crate::runs::registers(&db(&killed)).await);
     assert_eq!(killed.engine().await.doctor().await.unwrap().disagreements, 0);
 }
 

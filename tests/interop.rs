@@ -19,6 +19,7 @@ use huiliu::batch::{
     BodyBuilder, Changes, Decision, FeedField, FeedSchema, Heading, HexDigest, Kind, Op, Part, Record, RowCounts,
     SealedBatch, open, seal,
 };
+use huiliu::clock::Clock;
 use huiliu::crypto::{DigestAlgorithm, Moment, Signer, Trust, dev_ca, verify_detached};
 use huiliu::outlet::{BatchFiles, Outlet as _, Spool};
 use huiliu::record::{FieldType, Value};
@@ -35,7 +36,7 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let now = Utc::now();
+        let now = Clock::System.now();
         let signer = dev_ca::signer(dir.path(), now).unwrap();
         let spool = Spool::new(dir.path().join("spool"));
         let mut batches: Vec<SealedBatch> = Vec::new();
@@ -171,7 +172,7 @@ fn openssl_accepts(files: &BatchFiles, ca: &Path) -> bool {
 async fn openssl_verifies_every_batch_and_refuses_altered_ones_and_strangers() {
     let fixture = Fixture::new().await;
     let stranger = tempfile::tempdir().unwrap();
-    dev_ca::signer(stranger.path(), Utc::now()).unwrap();
+    dev_ca::signer(stranger.path(), Clock::System.now()).unwrap();
     let ca = fixture.path("dev-ca.pem");
     for batch in &fixture.batches {
         let files = fixture.files(batch.seq);
@@ -206,7 +207,7 @@ async fn fastavro_reads_the_same_records_and_recomputes_every_digest() {
         let files = fixture.files(batch.seq);
         let printed = output(python.trim(), &[reader, text(&files.body), text(&files.manifest)]);
         let theirs: Vec<Json> = serde_json::from_slice(&printed).unwrap();
-        let moment = Moment::Signing { now: Utc::now() };
+        let moment = Moment::Signing { now: Clock::System.now() };
         let opened = open(&batch.manifest, &batch.signature, &batch.body, &fixture.trust(), moment).unwrap();
         let ours: Vec<Json> = opened.records.iter().map(plain).collect();
         assert_eq!(ours.len(), theirs.len(), "batch {}", batch.seq);
@@ -262,7 +263,7 @@ async fn what_openssl_signs_under_its_own_chain_we_verify() {
     output("openssl", &[&sign[..], &["-signer", &leaf, "-inkey", &path("leaf.key"), "-certfile", &between]].concat());
 
     let trust = Trust::from_pem(&fs::read(&root).unwrap()).unwrap();
-    let now = Utc::now();
+    let now = Clock::System.now();
     let verify = |bytes: &[u8], moment| verify_detached(bytes, "清单".as_bytes(), &trust, moment);
     let theirs = fs::read(&signature).unwrap();
     let by = verify(&theirs, Moment::Signing { now }).unwrap();
@@ -277,8 +278,8 @@ async fn what_openssl_signs_under_its_own_chain_we_verify() {
     let chain = [fs::read(&leaf).unwrap(), fs::read(&between).unwrap(), fs::read(&root).unwrap()].concat();
     fs::write(path("chain.pem"), chain).unwrap();
     let signer = Signer::load(Path::new(&path("leaf.key")), Path::new(&path("chain.pem"))).unwrap();
-    let ours = signer.sign_detached("清单".as_bytes(), Utc::now()).unwrap();
-    assert!(verify(&ours, Moment::Signing { now: Utc::now() }).is_ok());
+    let ours = signer.sign_detached("清单".as_bytes(), Clock::System.now()).unwrap();
+    assert!(verify(&ours, Moment::Signing { now: Clock::System.now() }).is_ok());
     fs::write(&signature, ours).unwrap();
     let verify = ["cms", "-verify", "-binary", "-inform", "DER", "-in", &signature, "-content", &content];
     output("openssl", &[&verify[..], &["-CAfile", &root, "-out", "/dev/null"]].concat());

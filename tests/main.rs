@@ -1,5 +1,7 @@
 //! The one integration binary.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod bad_input;
 mod city;
 mod feeds;

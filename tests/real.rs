@@ -22,15 +22,15 @@ async fn load(file: &str, as_name: &str, pipeline: &str) -> Option<(tempfile::Te
 
 async fn rows(dir: &Path) -> Vec<String> {
     let path = dir.join(".huiliu/huiliu.db");
-    let mut conn =
-        sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap();
-    let columns: Vec<String> = sqlx::query("select name from pragma_table_info('enterprise') where name not in ('_since', '_run')")
-        .fetch_all(&mut conn)
-        .await
-        .unwrap()
-        .iter()
-        .map(|row| format!("coalesce(\"{}\", '∅')", row.get::<String, _>(0)))
-        .collect();
+    let mut conn = sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap();
+    let columns: Vec<String> =
+        sqlx::query("select name from pragma_table_info('enterprise') where name not in ('_since', '_run')")
+            .fetch_all(&mut conn)
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| format!("coalesce(\"{}\", '∅')", row.get::<String, _>(0)))
+            .collect();
     let sql = format!("select {} as line from enterprise order by _id", columns.join(" || '|' || "));
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut conn).await.unwrap();
     rows.iter().map(|row| row.get(0)).collect()

@@ -74,7 +74,8 @@ async fn a_row_that_comes_back_filtered_takes_its_claim_back() {
 #[tokio::test]
 async fn rows_with_one_key_in_one_extract_do_not_flap_from_night_to_night() {
     let small = Small::new();
-    let twice = [row(CODES[0], "早", "在营", "2026-10-01 00:00:00"), row(CODES[0], "晚", "在营", "2026-10-02 00:00:00")];
+    let twice =
+        [row(CODES[0], "早", "在营", "2026-10-01 00:00:00"), row(CODES[0], "晚", "在营", "2026-10-02 00:00:00")];
     small.extract("QY_1.csv", &twice);
     assert_eq!(line(&small.run("qy").await), "succeeded 2/0/0/1/1/0/0/0");
     small.extract("QY_2.csv", &[twice[0], twice[1], row(CODES[1], "新", "在营", "2026-10-02 00:00:00")]);
@@ -118,10 +119,7 @@ async fn two_keys_that_point_at_two_entities_merge_them_and_leave_a_tombstone() 
     );
     small.run("nsr").await;
     assert_eq!(small.engine().await.store().count("enterprise").await.unwrap(), 2);
-    small.extract(
-        "QY_1.csv",
-        &[[CODES[0], "甲公司", "110108000000016", "100万元", "在营", "2026-11-01 00:00:00"]],
-    );
+    small.extract("QY_1.csv", &[[CODES[0], "甲公司", "110108000000016", "100万元", "在营", "2026-11-01 00:00:00"]]);
     small.run("qy").await;
     let mut engine = small.engine().await;
     assert_eq!(engine.store().count("enterprise").await.unwrap(), 1);
@@ -182,8 +180,7 @@ impl huiliu::engine::Progress for StopAfter {
 /// Register rows without run numbers, in id order.
 pub async fn registers(path: &std::path::Path) -> Vec<String> {
     use sqlx::{ConnectOptions, Row};
-    let mut conn =
-        sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap();
+    let mut conn = sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap();
     let rows = sqlx::query("select _id || '|' || _version || '|' || _sources || '|' || coalesce(uscc,'') || '|' || coalesce(name,'') || '|' || coalesce(capital,'') || '|' || coalesce(status,'') from enterprise order by _id")
         .fetch_all(&mut conn)
         .await

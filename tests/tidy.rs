@@ -44,7 +44,10 @@ fn no_room_looks_up() {
         let inside = path.strip_prefix(&root).unwrap();
         let room = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
         let Some(own) = floor(room) else {
-            assert!(["main", "lib"].contains(&room), "{room} has no floor: add it to tests/tidy.rs and ARCHITECTURE.md");
+            assert!(
+                ["main", "lib"].contains(&room),
+                "{room} has no floor: add it to tests/tidy.rs and ARCHITECTURE.md"
+            );
             continue;
         };
         let text = fs::read_to_string(path).unwrap();

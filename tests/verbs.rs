@@ -156,7 +156,7 @@ async fn a_corrected_row_comes_back_and_the_same_bad_row_does_not_undo_it() {
     let (code, _, err) = huiliu(dir, &["quarantine", "export", name, "--code", "uscc_check_digit"]);
     assert_eq!(code, 0, "{err}");
     let exported = fs::read_to_string(&file).unwrap();
-    assert!(exported.starts_with('\u{feff}') && exported.contains("统一社会信用代码校验位不符"), "{exported}");
+    assert!(exported.starts_with('\u{feff}') && exported.contains("代码: 统一社会信用代码校验位不符"), "{exported}");
     let (unchanged, ..) = huiliu(dir, &["quarantine", "import", name]);
     assert_eq!(unchanged, 3, "a row that nobody corrected still waits");
 

@@ -1,5 +1,6 @@
 //! `huiliu check`: every definition file, offline, all problems at once.
 
+use super::workspace::checked;
 use super::{Context, Exit};
 use crate::config;
 
@@ -9,7 +10,7 @@ pub struct Args {}
 
 /// Checks the workspace. Warnings are shown and do not fail.
 pub fn run(_args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let (workspace, problems) = config::load_and_check(&context.dir, &context.clock);
+    let (workspace, problems) = checked(context);
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     context.report(&problems)?;
     if !context.json {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use clap::Subcommand;
 
 use super::progress::Bars;
+use super::run::{feeds_text, stop_on_interrupt};
 use super::table::{count, number, table, text};
 use super::workspace::{Access, open};
-use super::run::{feeds_text, stop_on_interrupt};
 use super::{Context, Exit, named};
 
 /// Feeds (订阅): what goes to whom

@@ -24,6 +24,7 @@ mod run;
 mod scope;
 mod status;
 mod table;
+mod test;
 mod verify;
 mod workspace;
 
@@ -85,6 +86,8 @@ pub enum Command {
     Scope(scope::Args),
     /// Show where everything stands 状态
     Status(status::Args),
+    /// Run the examples beside the mappings: `huiliu test market-regulation`
+    Test(test::Args),
     /// Check batches and say what each proves
     Verify(verify::Args),
 }
@@ -107,6 +110,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Run(args) => Box::pin(run::run(args, &context)).await,
         Command::Scope(args) => scope::run(args, &context).await,
         Command::Status(args) => Box::pin(status::run(args, &context)).await,
+        Command::Test(args) => test::run(&args, &context),
         Command::Verify(args) => verify::run(args, &context).await,
     };
     outcome.unwrap_or_else(|error| failed(&error, &context))

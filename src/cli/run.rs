@@ -131,7 +131,15 @@ pub fn ledger_text(runs: &[RunReport]) -> String {
         let c = &line.counts;
         let status = if line.balanced { run.status } else { "unbalanced" };
         let numbers = [
-            c.read, c.undecodable, c.filtered, c.quarantined, c.mapped, c.new, c.changed, c.unchanged, c.superseded,
+            c.read,
+            c.undecodable,
+            c.filtered,
+            c.quarantined,
+            c.mapped,
+            c.new,
+            c.changed,
+            c.unchanged,
+            c.superseded,
             c.retracted,
         ];
         let words = [run.pipeline.clone(), line.register.clone(), status.to_owned()];
@@ -157,7 +165,13 @@ pub fn feeds_text(feeds: &[FeedReport]) -> String {
     let rows = feeds.iter().map(|feed| {
         let c = &feed.counts;
         let numbers = [
-            c.considered, c.released, c.withheld, c.unaffected, feed.batches, feed.upserts, feed.withdrawals,
+            c.considered,
+            c.released,
+            c.withheld,
+            c.unaffected,
+            feed.batches,
+            feed.upserts,
+            feed.withdrawals,
             feed.durable,
         ];
         [feed.feed.clone(), feed.status.to_owned()].into_iter().chain(numbers.map(count)).collect::<Vec<_>>()

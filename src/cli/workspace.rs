@@ -11,6 +11,8 @@ use super::{Context, Problems};
 use crate::config::{Installation, Workspace, load_and_check};
 use crate::engine::Engine;
 use crate::error::Problem;
+use crate::mapping;
+use crate::share;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 
@@ -54,11 +56,20 @@ pub async fn open(context: &Context, access: Access) -> anyhow::Result<Opened> {
 /// # Errors
 /// [`Problems`], all of them, as soon as one is an error.
 pub fn definitions(context: &Context) -> anyhow::Result<(Workspace, Vec<Problem>)> {
-    let (workspace, problems) = load_and_check(&context.dir, &context.clock);
+    let (workspace, problems) = checked(context);
     if problems.iter().any(Problem::is_error) {
         return Err(Problems(problems).into());
     }
     Ok((workspace, problems))
+}
+
+/// The definitions as far as they read, and every problem they have: files, references, and SQL against contracts.
+pub fn checked(context: &Context) -> (Workspace, Vec<Problem>) {
+    let (workspace, mut problems) = load_and_check(&context.dir, &context.clock);
+    let today = context.clock.today(workspace.installation.zone);
+    problems.extend(mapping::check_workspace(&workspace, today));
+    problems.extend(share::check_workspace(&workspace, today));
+    (workspace, problems)
 }
 
 async fn open_store(installation: &Installation, access: Access) -> anyhow::Result<Box<dyn Store>> {

@@ -19,6 +19,7 @@ impl Clock {
     /// The present instant, UTC.
     pub fn now(&self) -> DateTime<Utc> {
         match self {
+            #[expect(clippy::disallowed_methods, reason = "this is the clock")]
             Self::System => Utc::now(),
             Self::Frozen(at) => *at,
         }

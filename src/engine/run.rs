@@ -37,6 +37,31 @@ struct Pass {
 /// A file waits for a person.
 struct Held(String);
 
+/// What a committed part adds to the report.
+struct Counted {
+    register: String,
+    counts: ChunkCounts,
+    codes: Vec<(&'static str, String, u64)>,
+}
+
+impl Counted {
+    fn of(part: &RegisterPart) -> Self {
+        Self { register: part.register.clone(), counts: part.counts.clone(), codes: part.codes.clone() }
+    }
+
+    fn add_to(self, report: &mut RunReport) {
+        let Some(line) = report.registers.iter_mut().find(|line| line.register == self.register) else { return };
+        line.counts.add(&self.counts);
+        for (kind, code, n) in self.codes {
+            let list = if kind == "note" { &mut line.notes_by } else { &mut line.quarantined_by };
+            match list.iter_mut().find(|(known, _)| *known == code) {
+                Some((_, total)) => *total += n,
+                None => list.push((code, n)),
+            }
+        }
+    }
+}
+
 impl Engine {
     /// Takes every file that the pipeline's source has and that was not taken before, oldest name first.
     ///
@@ -258,8 +283,7 @@ impl Engine {
         place: Option<(i64, crate::decode::Resume)>,
         parts: Vec<RegisterPart>,
     ) -> Result<(), EngineError> {
-        let counts: Vec<(String, ChunkCounts, Vec<(&'static str, String, u64)>)> =
-            parts.iter().map(|part| (part.register.clone(), part.counts.clone(), part.codes.clone())).collect();
+        let counted: Vec<Counted> = parts.iter().map(Counted::of).collect();
         let change = ChangeSet {
             run: pass.run,
             file: place.map(|(file, _)| file),
@@ -268,17 +292,8 @@ impl Engine {
             parts,
         };
         self.store.commit(change).await?;
-        for (register, counts, codes) in counts {
-            if let Some(line) = pass.report.registers.iter_mut().find(|line| line.register == register) {
-                line.counts.add(&counts);
-                for (kind, code, n) in codes {
-                    let list = if kind == "note" { &mut line.notes_by } else { &mut line.quarantined_by };
-                    match list.iter_mut().find(|(known, _)| *known == code) {
-                        Some((_, total)) => *total += n,
-                        None => list.push((code, n)),
-                    }
-                }
-            }
+        for counted in counted {
+            counted.add_to(&mut pass.report);
         }
         Ok(())
     }
@@ -335,7 +350,7 @@ impl Engine {
             last: pass.last,
         };
         for check in &flow.pipeline.checks {
-            if !crate::mapping::check_holds(check, &facts).map_err(|p| EngineError::Definitions(vec![p]))? {
+            if !crate::mapping::check_holds(check, &facts).map_err(EngineError::Definitions)? {
                 return Ok(Some(Held(format!("HL0503 check \"{}\" is false: {}", check.name, check.predicate.value))));
             }
         }
@@ -448,6 +463,7 @@ async fn pace(flow: &Flow, pass: &Pass, rows: u64) {
     if let Some(rate) = flow.pipeline.limits.rate {
         let due = Duration::from_secs_f64(rows as f64 / f64::from(rate.0));
         if let Some(early) = due.checked_sub(pass.started.elapsed()) {
+            #[expect(clippy::disallowed_methods, reason = "a rate is kept by waiting")]
             tokio::time::sleep(early).await;
         }
     }

@@ -111,9 +111,12 @@ mod tests {
                 codes_below(&entry, found);
             } else if entry.extension().is_some_and(|ext| ext == "rs") && !entry.ends_with("error/pages.rs") {
                 let text = fs::read_to_string(&entry).expect("source is text");
-                let words = text.split('"').filter_map(|part| part.split(' ').next());
+                let words = text.split(['"', '\'']).filter_map(|part| part.split(' ').next());
                 let is_code = |word: &&str| {
-                    word.len() == 6 && word.starts_with("HL") && word.bytes().skip(2).all(|b| b.is_ascii_digit())
+                    word.len() == 6
+                        && word.starts_with("HL")
+                        && *word != "HL9999"
+                        && word.bytes().skip(2).all(|b| b.is_ascii_digit())
                 };
                 found.extend(words.filter(is_code).map(str::to_owned));
             }

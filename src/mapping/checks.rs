@@ -88,15 +88,9 @@ impl CompiledCheck {
 /// Compiles a check and asks it.
 ///
 /// # Errors
-/// The first thing that is wrong with the check; `huiliu check` reports them all.
-pub fn check_holds(check: &Check, facts: &Facts) -> Result<bool, Problem> {
-    match CompiledCheck::compile(check) {
-        Ok(compiled) => Ok(compiled.holds(facts)),
-        Err(problems) => Err(problems
-            .into_iter()
-            .next()
-            .unwrap_or_else(|| Problem::error("HL0212", format!("check \"{}\" does not compile", check.name)))),
-    }
+/// Everything that is wrong with the check; `huiliu check` tells it beforehand.
+pub fn check_holds(check: &Check, facts: &Facts) -> Result<bool, Vec<Problem>> {
+    Ok(CompiledCheck::compile(check)?.holds(facts))
 }
 
 #[cfg(test)]
@@ -124,8 +118,9 @@ mod tests {
 
     #[test]
     fn a_check_that_names_something_else_is_refused_with_its_place() {
-        let problem = check_holds(&check("row >= 1"), &Facts::default()).expect_err("no such count");
-        assert_eq!((problem.code, problem.place), ("HL0214", Some(Place::new("pipelines/p.yaml", 7, 15))));
+        let problems = check_holds(&check("row >= 1"), &Facts::default()).expect_err("no such count");
+        let [problem] = problems.as_slice() else { panic!("one problem: {problems:?}") };
+        assert_eq!((problem.code, &problem.place), ("HL0214", &Some(Place::new("pipelines/p.yaml", 7, 15))));
         assert_eq!(problem.hint.as_deref(), Some("did you mean rows?"));
     }
 }

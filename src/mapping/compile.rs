@@ -177,7 +177,7 @@ impl Build<'_, '_> {
                     let columns = expr.columns.iter().cloned().collect();
                     all.1.push(Lineage { field: name.clone(), line, expression: expr.text.clone(), columns });
                 }
-                Err(problem) => self.problems.push(problem),
+                Err(problem) => self.problems.push(*problem),
             }
         }
         all
@@ -192,7 +192,7 @@ impl Build<'_, '_> {
                 Some(Filter { planned, line: resolved.place.line, columns })
             }
             Err(problem) => {
-                self.problems.push(problem);
+                self.problems.push(*problem);
                 None
             }
         }

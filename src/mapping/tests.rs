@@ -249,6 +249,19 @@ fn an_odd_row_that_panics_or_divides_by_zero_costs_only_itself() {
 }
 
 #[test]
+fn numbers_that_overflow_refuse_their_row_and_do_not_wrap_around() {
+    let mapping = compiled("select uscc(代码) as uscc, 企业名称 as name, 人数 * 2 + 1 as people from source");
+    let rows = chunk(&[
+        ("代码", &[Some(GOOD); 3]),
+        ("企业名称", &[Some("甲"); 3]),
+        ("人数", &[Some("4"), Some("9223372036854775807"), Some("9223372036854775808")]),
+    ]);
+    let mapped = mapping.apply(&rows);
+    assert_eq!(mapped.rows, [0]);
+    assert_eq!(reasons(&mapped), ["1 people sql_error line 1", "2 人数 contract_type line 0"]);
+}
+
+#[test]
 fn a_condition_looks_right_only_where_the_left_leaves_it_open() {
     let mapping = compiled(
         "select uscc(代码) as uscc, 企业名称 as name from source where 状态 = 'd' and cn_date(成立日期) > '2010-01-01'",
@@ -335,6 +348,15 @@ fn lineage_names_line_expression_and_columns() {
     assert_eq!(lines, [r#"uscc 2 uscc(代码) ["代码"]"#, r#"name 3 concat(企业名称, 状态) ["企业名称", "状态"]"#]);
 }
 
+#[test]
+fn the_deepest_expression_that_is_parsed_can_also_be_planned_and_run() {
+    let chain = vec!["状态 = 'a'"; 33].join(" or ");
+    let nested = format!("{}企业名称{}", "concat('a', ".repeat(40), ")".repeat(40));
+    let mapping = compiled(&format!("select uscc(代码) as uscc, {nested} as name from source where {chain}"));
+    let rows = chunk(&[("代码", &[Some(GOOD)]), ("企业名称", &[Some("甲")]), ("状态", &[Some("a")])]);
+    assert_eq!(mapping.apply(&rows).rows, [0]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
@@ -351,9 +373,7 @@ proptest! {
              from source where 状态 <> 'f' and (人数 is null or cn_date(成立日期) <> '2001-01-01')",
         );
         let pick = |options: &'static [Option<&'static str>], at: usize| options[at];
-        let column = |f: &dyn Fn(&(usize, usize, usize, usize, usize)) -> Option<&'static str>| -> Vec<Option<&'static str>> {
-            cells.iter().map(f).collect()
-        };
+        let column = |f: &dyn Fn(&Picks) -> Option<&'static str>| cells.iter().map(f).collect::<Vec<_>>();
         let rows = chunk(&[
             ("代码", &column(&|c| pick(&[Some(GOOD), Some("91350100m000100y43"), Some("bad"), None, Some("")], c.0))),
             ("企业名称", &column(&|c| pick(&[Some("甲"), Some("x"), None, Some("（丁）")], c.1))),
@@ -378,6 +398,9 @@ proptest! {
         prop_assert_eq!(seen.len() as u64 + whole.filtered, cells.len() as u64, "every row comes out exactly once");
     }
 }
+
+/// Which of some cells a row has.
+type Picks = (usize, usize, usize, usize, usize);
 
 /// Everything a chunk came to, comparable across splits.
 #[derive(Debug, Default, PartialEq)]

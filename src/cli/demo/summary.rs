@@ -135,8 +135,8 @@ fn withheld(engine: &Engine, context: &Context) -> anyhow::Result<String> {
         return Ok(String::new());
     };
     let today = context.clock.today(workspace.installation.zone);
-    let release = Release::compile(feed, register, &workspace.codes, today)
-        .map_err(crate::engine::EngineError::Definitions)?;
+    let release =
+        Release::compile(feed, register, &workspace.codes, today).map_err(crate::engine::EngineError::Definitions)?;
     let mut out = String::new();
     for (field, decision) in release.decisions() {
         let title = register.field(field).map_or("", |f| f.title.as_str());

@@ -168,7 +168,7 @@ fn judge(mapping: &CompiledMapping, row: &BTreeMap<String, Option<String>>) -> O
 /// One case as YAML; texts are quoted as JSON, which YAML reads.
 fn case_text(entry: &QuarantineView, row: &BTreeMap<String, String>) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let all: Vec<String> = entry.reasons.iter().map(reasons::chinese).collect();
+    let all: Vec<String> = entry.reasons.iter().map(|reason| reasons::chinese(&reason.column, &reason.code)).collect();
     let cells: Vec<String> = row.iter().map(|(name, cell)| format!("{}: {}", quoted(name), quoted(cell))).collect();
     let mut out = String::new();
     let mut line = |text: String| writeln!(out, "{text}").expect("writing to a string cannot fail");

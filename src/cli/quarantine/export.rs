@@ -10,6 +10,7 @@ use super::{each_page, reasons};
 use crate::config::Workspace;
 use crate::engine::Engine;
 use crate::error::Problem;
+use crate::mapping::Reason;
 use crate::store::{QuarantineFilter, QuarantineView};
 
 /// More rows than this are not for a person's hands.
@@ -84,7 +85,9 @@ fn sheet(workspace: &Workspace, entries: &[QuarantineView], context: &Context) -
         let cells = cells(entry);
         let named = suspects.of(entry);
         let suspect = |(i, column): (usize, &String)| named.contains(column).then_some(i);
-        let all: Vec<String> = entry.reasons.iter().map(reasons::chinese).collect();
+        let told =
+            |reason: &Reason| reasons::chinese(&suspects.of_reason(entry, &reason.column).join("、"), &reason.code);
+        let all: Vec<String> = entry.reasons.iter().map(told).collect();
         SheetRow {
             id: entry.id,
             file: entry.file.clone(),

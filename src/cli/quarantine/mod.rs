@@ -241,7 +241,8 @@ fn replay_text(report: &ReplayReport) -> String {
         out += &format!("  {orphaned} belong to a dataset or register that no pipeline feeds any more\n");
     }
     for still in refusals {
-        let all: Vec<String> = still.reasons.iter().map(reasons::chinese).collect();
+        let all: Vec<String> =
+            still.reasons.iter().map(|reason| reasons::chinese(&reason.column, &reason.code)).collect();
         out += &format!("  #{} {}\n", still.id, all.join("; "));
     }
     out

@@ -2,8 +2,6 @@
 //!
 //! Guarantees (by test): every refusal of `docs/refusals.md` has a sentence here, and so have contract and decoders.
 
-use crate::mapping::Reason;
-
 /// Chinese and English sentence of a reason code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Meaning {
@@ -19,11 +17,10 @@ pub(super) fn meaning(code: &str) -> Option<Meaning> {
     Some(Meaning { chinese, english })
 }
 
-/// One reason in Chinese: `uscc: 校验码不符 (uscc_check_digit)`.
-pub(super) fn chinese(reason: &Reason) -> String {
-    let text = meaning(&reason.code).map_or("不符合要求", |meaning| meaning.chinese);
-    let code = &reason.code;
-    if reason.column.is_empty() { format!("{text} ({code})") } else { format!("{}: {text} ({code})", reason.column) }
+/// One reason in Chinese: `信用代码: 统一社会信用代码校验位不符 (uscc_check_digit)`; `columns` may be empty.
+pub(super) fn chinese(columns: &str, code: &str) -> String {
+    let text = meaning(code).map_or("不符合要求", |meaning| meaning.chinese);
+    if columns.is_empty() { format!("{text} ({code})") } else { format!("{columns}: {text} ({code})") }
 }
 
 const MEANINGS: &[(&str, &str, &str)] = &[
@@ -131,10 +128,9 @@ mod tests {
 
     #[test]
     fn a_reason_names_its_column_in_the_departments_words() {
-        let reason = |column: &str, code: &str| Reason { column: column.into(), code: code.into(), line: 3 };
-        assert_eq!(chinese(&reason("uscc", "uscc_check_digit")), "uscc: 统一社会信用代码校验位不符 (uscc_check_digit)");
-        assert_eq!(chinese(&reason("", "bad_utf8")), "不是有效的 UTF-8 文字 (bad_utf8)");
-        assert_eq!(chinese(&reason("x", "of_tomorrow")), "x: 不符合要求 (of_tomorrow)");
+        assert_eq!(chinese("uscc", "uscc_check_digit"), "uscc: 统一社会信用代码校验位不符 (uscc_check_digit)");
+        assert_eq!(chinese("", "bad_utf8"), "不是有效的 UTF-8 文字 (bad_utf8)");
+        assert_eq!(chinese("x", "of_tomorrow"), "x: 不符合要求 (of_tomorrow)");
     }
 
     #[test]

@@ -123,15 +123,18 @@ impl<'a> Suspects<'a> {
         Self { workspace, today: context.clock.today(workspace.installation.zone), read: HashMap::new() }
     }
 
-    /// Columns that the reasons name themselves, and those that a field reads whose conversion failed.
+    /// All contract columns that the entry's reasons are about.
     pub(super) fn of(&mut self, entry: &QuarantineView) -> BTreeSet<String> {
-        let mut suspects: BTreeSet<String> = entry.reasons.iter().map(|reason| reason.column.clone()).collect();
-        let Some(key) = mapping_key(entry) else { return suspects };
+        entry.reasons.iter().flat_map(|reason| self.of_reason(entry, &reason.column)).collect()
+    }
+
+    /// Contract columns that a field reads whose conversion failed; the column itself where a reason names one.
+    pub(super) fn of_reason(&mut self, entry: &QuarantineView, column: &str) -> Vec<String> {
+        let itself = || vec![column.to_owned()];
+        let Some(key) = mapping_key(entry) else { return itself() };
         let (workspace, today) = (self.workspace, self.today);
         let read = self.read.entry(key).or_insert_with_key(|key| columns_by_field(workspace, key, today));
-        let columns: Vec<String> = suspects.iter().filter_map(|field| read.get(field)).flatten().cloned().collect();
-        suspects.extend(columns);
-        suspects
+        read.get(column).filter(|columns| !columns.is_empty()).cloned().unwrap_or_else(itself)
     }
 }
 

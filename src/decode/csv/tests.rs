@@ -93,7 +93,7 @@ fn a_gbk_second_byte_that_looks_like_a_delimiter_is_none() {
 
 #[test]
 fn bytes_of_another_encoding_spoil_their_row_only() {
-    let mut bytes = "名称\n".repeat(1).into_bytes();
+    let mut bytes = "名称\n".to_owned().into_bytes();
     bytes.extend("青岛\n".repeat(20).into_bytes());
     bytes.extend(b"\xC7\xE0\xB5\xBA\n");
     bytes.extend("市北\na\0b\n崂山\n".as_bytes());

@@ -1,5 +1,7 @@
 //! Workbooks: sheets, headers, typed cells, hostile files, and the real ones.
 
+#![expect(clippy::string_slice, reason = "fixtures are cut where they are ASCII")]
+
 use std::io::{Cursor, Write};
 
 use rust_xlsxwriter::{ExcelDateTime, Format as Style, Workbook};
@@ -32,7 +34,7 @@ fn city() -> Vec<u8> {
     }
     sheet.write(3, 0, "海蓝 & 科技").unwrap();
     sheet.write(3, 1, 640.0).unwrap();
-    sheet.write_with_format(3, 2, &ExcelDateTime::from_ymd(2020, 7, 31).unwrap(), &date).unwrap();
+    sheet.write_with_format(3, 2, ExcelDateTime::from_ymd(2020, 7, 31).unwrap(), &date).unwrap();
     sheet.write(3, 3, true).unwrap();
     sheet.write(5, 1, 12.5).unwrap();
     sheet.write(5, 4, "无名列").unwrap();

@@ -1,5 +1,7 @@
 //! XML: paths, text, damage, encodings, places.
 
+#![expect(clippy::string_slice, reason = "fixtures are cut where they are ASCII")]
+
 use proptest::prelude::*;
 
 use crate::config::{Encoding, Format};

@@ -52,7 +52,7 @@ pub(crate) fn condition(scope: &Scope<'_>, sql: &str) -> Result<Single, Vec<Prob
 
 /// Compiles one expression.
 pub(crate) fn single(scope: &Scope<'_>, sql: &str, wanted: Wanted<'_>) -> Result<Single, Vec<Problem>> {
-    let parsed = expression(sql, &scope.origin).map_err(|p| vec![p])?;
+    let parsed = expression(sql, &scope.origin).map_err(|p| vec![*p])?;
     let mut carries = BTreeSet::new();
     carried(&parsed, &mut carries);
     let (mut calls, mut problems) = (Calls::default(), Vec::new());
@@ -61,7 +61,7 @@ pub(crate) fn single(scope: &Scope<'_>, sql: &str, wanted: Wanted<'_>) -> Result
         return Err(problems);
     }
     let schema = schema(scope.columns.iter().filter(|(name, _)| resolved.columns.contains(*name)).copied());
-    let planned = plan(scope, &calls, &schema, &resolved, wanted).map_err(|p| vec![p])?;
+    let planned = plan(scope, &calls, &schema, &resolved, wanted).map_err(|p| vec![*p])?;
     Ok(Single { planned, reads: resolved.columns, carries, schema, log: calls.log })
 }
 

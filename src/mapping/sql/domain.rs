@@ -99,14 +99,13 @@ impl Lookup {
         Self { codes: names.chain(codes).collect() }
     }
 
-    /// The code that a cell means; blanks around it do not count, a blank cell means nothing.
+    /// The code that a cell means; blanks around it do not count. What says "nothing there" (blank, N/A, 无) and is not
+    /// in the table is null.
     pub(crate) fn code(&self, text: &str) -> Outcome<Cow<'_, str>> {
         let text = text.trim();
-        if text.is_empty() {
-            return Ok(Converted { value: None, notes: vec![] });
-        }
         match self.codes.get(text) {
             Some(code) => Ok(Converted { value: Some(Cow::Borrowed(code)), notes: vec![] }),
+            None if values::null_token(text) => Ok(Converted { value: None, notes: vec![] }),
             None => Err(Refusal { code: "code_unknown" }),
         }
     }
@@ -200,4 +199,34 @@ fn period(text: &str) -> Outcome<Cow<'_, str>> {
 fn timestamp(text: &str) -> Outcome<i64> {
     let Converted { value, notes } = values::cn_timestamp(text)?;
     Ok(Converted { value: value.map(|at| at.timestamp_micros()), notes })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_code_is_found_by_code_name_or_alias_and_nothing_is_null() {
+        let pairs = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+        };
+        let table = CodeTable {
+            file: String::new(),
+            codes: pairs(&[("0", "其他"), ("1", "在营"), ("2", "注销")]),
+            names: pairs(&[("在营", "1"), ("开业", "1"), ("注销", "2"), ("2", "1")]),
+        };
+        let lookup = Lookup::of(&table);
+        let check = |text: &str, expected: Result<Option<&str>, &str>| {
+            let found = lookup.code(text).map(|c| c.value).map_err(|r| r.code);
+            assert_eq!(found.as_ref().map(|c| c.as_deref()).map_err(|c| *c), expected, "{text:?}");
+        };
+        check(" 开业 ", Ok(Some("1")));
+        check("2", Ok(Some("2"))); // a code before a name
+        check("0", Ok(Some("0"))); // in the table, so it is a value
+        check("N/A", Ok(None));
+        check("", Ok(None));
+        check("吊销", Err("code_unknown"));
+    }
 }

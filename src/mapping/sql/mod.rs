@@ -6,6 +6,7 @@
 mod calls;
 mod condition;
 mod conversion;
+mod depth;
 mod domain;
 mod evaluate;
 mod fallback;
@@ -13,6 +14,7 @@ mod lazy;
 mod parse;
 mod plan;
 mod resolve;
+mod room;
 mod select;
 mod sites;
 mod standard;

@@ -5,8 +5,10 @@
 use datafusion_sql::sqlparser::ast::{Expr, Spanned, Statement};
 use datafusion_sql::sqlparser::dialect::Dialect;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
-use datafusion_sql::sqlparser::tokenizer::{Location, Token};
+use datafusion_sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
+use super::depth;
+use super::room::with_room;
 use crate::error::{Place, Problem};
 
 /// Where a piece of SQL starts in its file.
@@ -63,24 +65,38 @@ impl Dialect for MappingDialect {
 }
 
 /// Parses one statement; a final semicolon is fine.
-pub(crate) fn statement(sql: &str, origin: &Origin) -> Result<Statement, Problem> {
+pub(crate) fn statement(sql: &str, origin: &Origin) -> Result<Statement, Box<Problem>> {
     let parse = || {
-        let mut parser = Parser::new(&MappingDialect).try_with_sql(sql)?;
+        let mut parser = parser(sql)?;
         let statement = parser.parse_statement()?;
         while parser.consume_token(&Token::SemiColon) {}
         end_of_text(&mut parser).map(|()| statement)
     };
-    parse().map_err(|e| syntax_problem(&e, origin))
+    with_room(parse)
+        .unwrap_or(Err(ParserError::RecursionLimitExceeded))
+        .map_err(|e| Box::new(syntax_problem(&e, origin)))
 }
 
 /// Parses one expression.
-pub(crate) fn expression(sql: &str, origin: &Origin) -> Result<Expr, Problem> {
+pub(crate) fn expression(sql: &str, origin: &Origin) -> Result<Expr, Box<Problem>> {
     let parse = || {
-        let mut parser = Parser::new(&MappingDialect).try_with_sql(sql)?;
+        let mut parser = parser(sql)?;
         let expr = parser.parse_expr()?;
         end_of_text(&mut parser).map(|()| expr)
     };
-    parse().map_err(|e| syntax_problem(&e, origin))
+    with_room(parse)
+        .unwrap_or(Err(ParserError::RecursionLimitExceeded))
+        .map_err(|e| Box::new(syntax_problem(&e, origin)))
+}
+
+fn parser(sql: &str) -> Result<Parser<'static>, ParserError> {
+    let tokens = Tokenizer::new(&MappingDialect, sql).tokenize_with_location()?;
+    match depth::too_deep(&tokens) {
+        Some(at) => {
+            Err(ParserError::ParserError(format!("more than {} operators in one expression{at}", depth::DEEPEST)))
+        }
+        None => Ok(Parser::new(&MappingDialect).with_tokens_with_locations(tokens)),
+    }
 }
 
 fn end_of_text(parser: &mut Parser<'_>) -> Result<(), ParserError> {
@@ -130,6 +146,33 @@ mod tests {
         check("状态 = 'a' 和 b", 9, 16);
         check("状态 =\n  )", 10, 3);
         check("状态 = 'a", 9, 12);
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_refused_before_it_can_exhaust_the_stack() {
+        let refused = |sql: &str| expression(sql, &Origin::file("a.sql")).map(|e| e.to_string()).is_err();
+        let chain = |n: usize| vec!["a"; n].join(" and ");
+        assert!(!refused(&chain(depth::DEEPEST)));
+        assert!(refused(&chain(depth::DEEPEST + 2)));
+        assert!(refused(&chain(1_000_000)));
+        assert!(refused(&format!("{}a{}", "(".repeat(100_000), ")".repeat(100_000))));
+        assert!(refused(&"- ".repeat(100_000)));
+        assert!(refused(&"not ".repeat(100_000)));
+        assert!(refused(&format!("{}a", "case when a then ".repeat(100_000))));
+        assert!(refused(&format!("a{}", " is null".repeat(100_000))));
+        assert!(refused(&format!("a{}", "::text".repeat(100_000))));
+        assert!(refused(&format!("{}a{}", format!("({} and ", chain(20)).repeat(40), ")".repeat(40))));
+        assert!(statement(&vec!["select 1"; 100_000].join(" union "), &Origin::file("a.sql")).is_err());
+    }
+
+    proptest::proptest! {
+        /// Whatever is typed: an answer, never a panic.
+        #[test]
+        fn any_text_is_parsed_or_refused(text in "[a代(),.'\"0-9=<>*+|:;（）\\-\\s]{0,60}|(select|case|when|then|end|and|not|[ (),a1'])*") {
+            let origin = Origin::file("a.sql");
+            let _ = statement(&text, &origin).map(|s| s.to_string());
+            let _ = expression(&text, &origin).map(|e| e.to_string());
+        }
     }
 
     #[test]

@@ -7,19 +7,22 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::config::ConfigOptions;
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{DFSchema, DFSchemaRef, Result, TableReference, plan_err};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion_expr::simplify::SimplifyContext;
-use datafusion_expr::{AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion_expr::{AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, Operator, ScalarUDF, TableSource, WindowUDF};
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
+use datafusion_physical_expr::expressions::BinaryExpr;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion_sql::sqlparser::ast::Expr as SqlExpr;
 
 use super::lazy::make_lazy;
 use super::resolve::{Calls, Resolved, Scope};
+use super::room::with_room;
 use super::sites::ROW;
 use super::{standard, syntax};
 use crate::error::Problem;
@@ -52,13 +55,27 @@ pub(crate) fn schema<'a>(columns: impl IntoIterator<Item = (&'a str, FieldType)>
 }
 
 /// Plans one resolved expression for batches of this schema.
+///
+/// # Errors
+/// What does not fit, at the smallest part that fails by itself.
 pub(crate) fn plan(
     scope: &Scope<'_>,
     calls: &Calls,
     schema: &SchemaRef,
     resolved: &Resolved,
     wanted: Wanted<'_>,
-) -> std::result::Result<Planned, Problem> {
+) -> std::result::Result<Planned, Box<Problem>> {
+    let planned = with_room(|| plan_here(scope, calls, schema, resolved, wanted));
+    planned.unwrap_or_else(|| Err(Box::new(unplannable(scope, resolved, "the planner broke down; please report this"))))
+}
+
+fn plan_here(
+    scope: &Scope<'_>,
+    calls: &Calls,
+    schema: &SchemaRef,
+    resolved: &Resolved,
+    wanted: Wanted<'_>,
+) -> std::result::Result<Planned, Box<Problem>> {
     let planner = Planner::new(calls, schema).map_err(|e| unplannable(scope, resolved, &e.strip_backtrace()))?;
     let logical = planner.logical(&resolved.expr).map_err(|e| {
         let culprit = planner.culprit(&resolved.expr);
@@ -153,6 +170,18 @@ fn plain_name(kind: &DataType) -> String {
     }
 }
 
+/// Arithmetic that fails where integers overflow; DataFusion would wrap around silently.
+fn checked(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+    expr.transform_up(|node| match node.downcast_ref::<BinaryExpr>() {
+        Some(binary) if matches!(binary.op(), Operator::Plus | Operator::Minus | Operator::Multiply) => {
+            let checked = binary.clone().with_fail_on_overflow(true);
+            Ok(Transformed::yes(Arc::new(checked) as Arc<dyn PhysicalExpr>))
+        }
+        _ => Ok(Transformed::no(node)),
+    })
+    .map(|t| t.data)
+}
+
 struct Planner<'a> {
     names: Names<'a>,
     schema: DFSchemaRef,
@@ -180,7 +209,8 @@ impl<'a> Planner<'a> {
         let simple = self.simplifier().simplify(exact)?;
         let simple = self.simplifier().coerce(simple, &self.schema)?;
         let context = PhysicalPlanningContext::default();
-        make_lazy(create_physical_expr(&simple, &self.schema, &ExecutionProps::new(), &context)?)
+        let physical = create_physical_expr(&simple, &self.schema, &ExecutionProps::new(), &context)?;
+        make_lazy(checked(physical)?)
     }
 
     fn simplifier(&self) -> ExprSimplifier {

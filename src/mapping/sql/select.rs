@@ -29,7 +29,7 @@ pub(crate) struct Output {
 
 /// Parses a mapping over `table`; all problems of its shape at once.
 pub(crate) fn select(sql: &str, table: &str, subject: &str, origin: &Origin) -> Result<Select, Vec<Problem>> {
-    let parsed = statement(sql, origin).map_err(|p| vec![p])?;
+    let parsed = statement(sql, origin).map_err(|p| vec![*p])?;
     let whole = parsed.to_string();
     let Some((query, select)) = plain_select(parsed) else {
         let problem = Problem::error("HL0202", format!("{subject} must be one select")).at(origin.place_of_start());

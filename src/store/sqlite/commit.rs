@@ -70,12 +70,14 @@ async fn advance(conn: &mut SqliteConnection, file: i64, resume: Option<crate::d
     let resume = resume
         .map(|resume| serde_json::to_string(&resume).map_err(|error| StoreError::Damaged(error.to_string())))
         .transpose()?;
-    sqlx::query_scalar("update file set resume = coalesce(?, resume), chunks = chunks + 1 where id = ? returning chunks")
-        .bind(resume)
-        .bind(file)
-        .fetch_one(conn)
-        .await
-        .map_err(unavailable)
+    sqlx::query_scalar(
+        "update file set resume = coalesce(?, resume), chunks = chunks + 1 where id = ? returning chunks",
+    )
+    .bind(resume)
+    .bind(file)
+    .fetch_one(conn)
+    .await
+    .map_err(unavailable)
 }
 
 impl Writing<'_> {

@@ -34,12 +34,8 @@ pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<()> {
 /// One register's physical table.
 #[derive(Debug, Clone)]
 pub(super) struct RegisterTable {
-    /// Stored id.
-    pub(super) id: i64,
     /// Fields in register file order: name, type.
     pub(super) fields: Vec<(String, FieldType)>,
-    /// Indexes into `fields` of the keys, strongest first.
-    pub(super) keys: Vec<usize>,
     /// Stored id of each key field.
     pub(super) key_ids: Vec<i64>,
 }
@@ -88,14 +84,9 @@ pub(super) async fn prepare(conn: &mut SqliteConnection, register: &Register) ->
             .map_err(unavailable)?;
     }
     let ids = field_ids(conn, id).await?;
-    let keys: Vec<usize> = register
-        .keys
-        .iter()
-        .filter_map(|key| register.fields.iter().position(|field| field.name == key.value))
-        .collect();
     let fields: Vec<(String, FieldType)> = register.fields.iter().map(|f| (f.name.clone(), f.kind)).collect();
-    let key_ids = keys.iter().filter_map(|&k| ids.get(&fields[k].0).copied()).collect();
-    Ok(RegisterTable { id, fields, keys, key_ids })
+    let key_ids = register.keys.iter().filter_map(|key| ids.get(&key.value).copied()).collect();
+    Ok(RegisterTable { fields, key_ids })
 }
 
 async fn existing_fields(conn: &mut SqliteConnection, register: i64) -> Result<HashMap<String, String>> {

@@ -1,19 +1,18 @@
 //! One pass of one feed: what changed, under the grant, compared with what the subscriber holds, sealed and delivered.
 
+mod page;
+
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::datatypes::{Field, Schema};
-use arrow::record_batch::RecordBatch;
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
+use self::page::{Step, encode};
 use super::rows::hex;
 use super::{Engine, EngineError, FeedReport};
 use crate::batch::{
-    BodyBuilder, Changes, Decision, EncodedRows, FeedField, FeedSchema, Heading, HexDigest, Kind, Part, RowCounts,
-    SealedBatch, seal,
+    BodyBuilder, Changes, Decision, FeedField, FeedSchema, Heading, HexDigest, Kind, Part, RowCounts, SealedBatch, seal,
 };
 use crate::config::Feed;
 use crate::crypto::Signer;
@@ -48,13 +47,6 @@ struct Pass {
     withdrawals: Vec<EntityId>,
     report: FeedReport,
     started: Instant,
-}
-
-/// What happens to one entity.
-enum Step<'a> {
-    Send { rows: &'a EncodedRows, row: usize, holding: Option<Holding>, entity: EntityId },
-    Unaffected,
-    Withheld(&'static str),
 }
 
 impl Engine {
@@ -224,19 +216,31 @@ impl Engine {
         let register = pass.feed.register.value.clone();
         let window = (pass.window.after, pass.window.through);
         let mut from = 0;
-        while window.0 < window.1 {
+        // The last page is the one that has no entity left.
+        while let Some(page) = self.changed_page(&register, window, from).await? {
             self.check_stop()?;
-            let page = self.store.changed_between(&register, window, from, PAGE).await?;
-            let Some(last) = page.last else { break };
             let looked_at: Vec<EntityId> = page.ids.iter().chain(&page.gone).copied().collect();
             let held = self.store.held(&pass.feed.name, &looked_at).await?;
+            from = page.last.unwrap_or(EntityId::MAX);
             if !self.send(pass, page, held).await? {
                 return Ok(());
             }
-            from = last;
         }
         pass.state.cursor = window.1;
         self.seal_batch(pass, true).await
+    }
+
+    async fn changed_page(
+        &mut self,
+        register: &str,
+        window: (i64, i64),
+        from: EntityId,
+    ) -> Result<Option<Snapshot>, EngineError> {
+        if window.0 >= window.1 {
+            return Ok(None);
+        }
+        let page = self.store.changed_between(register, window, from, PAGE).await?;
+        Ok(page.last.is_some().then_some(page))
     }
 
     /// Puts what must go out into batches. False when the quota of the day is used up.
@@ -246,7 +250,7 @@ impl Engine {
         page: Snapshot,
         held: HashMap<EntityId, HeldDigest>,
     ) -> Result<bool, EngineError> {
-        let encoded = encode(pass, &page, &held)?;
+        let encoded = encode(&pass.schema, pass.release.as_ref(), &page, &held)?;
         let mut steps = encoded.steps(&page);
         steps.sort_unstable_by_key(|(entity, _)| *entity);
         for (entity, step) in steps {
@@ -421,84 +425,6 @@ impl Pass {
             changes: self.window,
             decision: Decision { rows, ..self.decision.clone() },
         })
-    }
-}
-
-/// A page encoded: fresh records, records under the version held, and withdrawals.
-struct Encoded {
-    /// For each released row: its index among `rows.ids`.
-    kept: Vec<u32>,
-    /// Released rows under their present version, in `kept` order.
-    present: EncodedRows,
-    /// For released rows that are held: whether the record under the held version is what is held.
-    unchanged: Vec<bool>,
-    /// Ids and versions of the page.
-    withdrawn: EncodedRows,
-    withdrawn_ids: Vec<EntityId>,
-    withheld: Vec<EntityId>,
-    unaffected_gone: Vec<EntityId>,
-}
-
-fn encode(pass: &Pass, page: &Snapshot, held: &HashMap<EntityId, HeldDigest>) -> Result<Encoded, EngineError> {
-    let (kept, rows) = match &pass.release {
-        Some(release) => {
-            let released = release.apply(&page.rows);
-            (released.kept, released.rows)
-        }
-        None => (Vec::new(), no_rows(&pass.schema)),
-    };
-    let ids: Vec<EntityId> = kept.iter().map(|&i| page.ids[i as usize]).collect();
-    let versions: Vec<i64> = kept.iter().map(|&i| page.versions[i as usize]).collect();
-    let present = pass.schema.encode_upserts(&ids, &versions, &rows)?;
-    let mut unchanged = vec![false; ids.len()];
-    if ids.iter().any(|id| held.contains_key(id)) {
-        let as_held: Vec<i64> =
-            ids.iter().zip(&versions).map(|(id, version)| held.get(id).map_or(*version, |h| h.version)).collect();
-        let compared = pass.schema.encode_upserts(&ids, &as_held, &rows)?;
-        for ((id, digest), same) in ids.iter().zip(compared.digests()).zip(&mut unchanged) {
-            *same = held.get(id).is_some_and(|held| held.digest == *digest);
-        }
-    }
-    let left: Vec<EntityId> = page.ids.iter().copied().filter(|id| ids.binary_search(id).is_err()).collect();
-    let withdrawn: Vec<(EntityId, i64)> =
-        left.iter().chain(&page.gone).filter_map(|id| held.get(id).map(|held| (*id, held.version))).collect();
-    Ok(Encoded {
-        kept,
-        present,
-        unchanged,
-        withdrawn: pass.schema.encode_withdrawals(&withdrawn),
-        withdrawn_ids: withdrawn.into_iter().map(|(id, _)| id).collect(),
-        withheld: left.into_iter().filter(|id| !held.contains_key(id)).collect(),
-        unaffected_gone: page.gone.iter().copied().filter(|id| !held.contains_key(id)).collect(),
-    })
-}
-
-/// No row of this schema.
-fn no_rows(schema: &FeedSchema) -> RecordBatch {
-    let fields: Vec<Field> =
-        schema.fields().iter().map(|field| Field::new(&field.name, field.kind.arrow(), true)).collect();
-    RecordBatch::new_empty(Arc::new(Schema::new(fields)))
-}
-
-impl Encoded {
-    fn steps<'a>(&'a self, page: &Snapshot) -> Vec<(EntityId, Step<'a>)> {
-        let sent = self.kept.iter().enumerate().map(|(row, &i)| {
-            let (entity, version) = (page.ids[i as usize], page.versions[i as usize]);
-            if self.unchanged[row] {
-                return (entity, Step::Unaffected);
-            }
-            let held = HeldDigest { version, digest: self.present.digests()[row] };
-            let holding = Some(Holding { entity, held });
-            (entity, Step::Send { rows: &self.present, row, holding, entity })
-        });
-        let withdrawn = self
-            .withdrawn_ids
-            .iter()
-            .enumerate()
-            .map(|(row, &entity)| (entity, Step::Send { rows: &self.withdrawn, row, holding: None, entity }));
-        let withheld = self.withheld.iter().map(|&entity| (entity, Step::Withheld("row filter")));
-        let unaffected = self.unaffected_gone.iter().map(|&entity| (entity, Step::Unaffected));
-        sent.chain(withdrawn).chain(withheld).chain(unaffected).collect()
     }
 }
 

@@ -1,0 +1,95 @@
+//! One page of a register under the grant: which records go out, which stand, which are withheld.
+//!
+//! Pure: takes what the store read and what the subscriber holds, returns one step per entity, in entity order.
+
+use std::collections::HashMap;
+
+use crate::batch::{BatchError, EncodedRows, FeedSchema};
+use crate::linking::EntityId;
+use crate::share::Release;
+use crate::store::{HeldDigest, Holding, Snapshot};
+
+/// What happens to one entity.
+pub(super) enum Step<'a> {
+    Send { rows: &'a EncodedRows, row: usize, holding: Option<Holding>, entity: EntityId },
+    Unaffected,
+    Withheld(&'static str),
+}
+
+/// A page encoded: fresh records, records under the version held, and withdrawals.
+pub(super) struct Encoded {
+    /// For each released row: its index among `rows.ids`.
+    kept: Vec<u32>,
+    /// Released rows under their present version, in `kept` order.
+    present: EncodedRows,
+    /// For released rows that are held: whether the record under the held version is what is held.
+    unchanged: Vec<bool>,
+    /// Ids and versions of the page.
+    withdrawn: EncodedRows,
+    withdrawn_ids: Vec<EntityId>,
+    withheld: Vec<EntityId>,
+    unaffected_gone: Vec<EntityId>,
+}
+
+/// Encodes a page under the grant; `release` is `None` when the grant is not in force.
+pub(super) fn encode(
+    schema: &FeedSchema,
+    release: Option<&Release>,
+    page: &Snapshot,
+    held: &HashMap<EntityId, HeldDigest>,
+) -> Result<Encoded, BatchError> {
+    let (kept, rows) = match release {
+        Some(release) => {
+            let released = release.apply(&page.rows);
+            (released.kept, released.rows)
+        }
+        None => (Vec::new(), schema.empty_rows()),
+    };
+    let ids: Vec<EntityId> = kept.iter().map(|&i| page.ids[i as usize]).collect();
+    let versions: Vec<i64> = kept.iter().map(|&i| page.versions[i as usize]).collect();
+    let present = schema.encode_upserts(&ids, &versions, &rows)?;
+    let mut unchanged = vec![false; ids.len()];
+    if ids.iter().any(|id| held.contains_key(id)) {
+        let as_held: Vec<i64> =
+            ids.iter().zip(&versions).map(|(id, version)| held.get(id).map_or(*version, |h| h.version)).collect();
+        let compared = schema.encode_upserts(&ids, &as_held, &rows)?;
+        for ((id, digest), same) in ids.iter().zip(compared.digests()).zip(&mut unchanged) {
+            *same = held.get(id).is_some_and(|held| held.digest == *digest);
+        }
+    }
+    let left: Vec<EntityId> = page.ids.iter().copied().filter(|id| ids.binary_search(id).is_err()).collect();
+    let withdrawn: Vec<(EntityId, i64)> =
+        left.iter().chain(&page.gone).filter_map(|id| held.get(id).map(|held| (*id, held.version))).collect();
+    Ok(Encoded {
+        kept,
+        present,
+        unchanged,
+        withdrawn: schema.encode_withdrawals(&withdrawn),
+        withdrawn_ids: withdrawn.into_iter().map(|(id, _)| id).collect(),
+        withheld: left.into_iter().filter(|id| !held.contains_key(id)).collect(),
+        unaffected_gone: page.gone.iter().copied().filter(|id| !held.contains_key(id)).collect(),
+    })
+}
+
+impl Encoded {
+    /// One step per entity of the page, in no order yet.
+    pub(super) fn steps<'a>(&'a self, page: &Snapshot) -> Vec<(EntityId, Step<'a>)> {
+        let sent = self.kept.iter().enumerate().map(|(row, &i)| {
+            let (entity, version) = (page.ids[i as usize], page.versions[i as usize]);
+            if self.unchanged[row] {
+                return (entity, Step::Unaffected);
+            }
+            let held = HeldDigest { version, digest: self.present.digests()[row] };
+            let holding = Some(Holding { entity, held });
+            (entity, Step::Send { rows: &self.present, row, holding, entity })
+        });
+        let withdrawn = self
+            .withdrawn_ids
+            .iter()
+            .enumerate()
+            .map(|(row, &entity)| (entity, Step::Send { rows: &self.withdrawn, row, holding: None, entity }));
+        let withheld = self.withheld.iter().map(|&entity| (entity, Step::Withheld("row filter")));
+        let unaffected = self.unaffected_gone.iter().map(|&entity| (entity, Step::Unaffected));
+        sent.chain(withdrawn).chain(withheld).chain(unaffected).collect()
+    }
+}
