@@ -31,6 +31,12 @@ impl Workspace {
         }
         Some(hex(&all.finalize()))
     }
+
+    /// SHA-256 of the file that holds a feed's grant, in hexadecimal, as `sha256sum` prints it. `None` when there is
+    /// no such feed.
+    pub fn feed_digest(&self, feed: &str) -> Option<&str> {
+        self.files.get(&self.feeds.get(feed)?.file).map(String::as_str)
+    }
 }
 
 /// Path and digest, told apart from their neighbours by bytes that neither contains.
@@ -68,6 +74,17 @@ mod tests {
         let (all, mapping) = digests(None);
         assert_eq!(digests(None), (all.clone(), mapping.clone()));
         assert!([all, mapping].iter().all(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit())));
+    }
+
+    #[test]
+    fn a_grant_is_named_by_the_bytes_of_its_file() {
+        use sha2::{Digest, Sha256};
+        let (path, text) =
+            super::super::sample::FILES.iter().find(|(path, _)| path.contains("feeds/")).expect("a feed");
+        let (workspace, _) = load_and_check(write().path());
+        let expect = super::hex(&Sha256::digest(text));
+        assert_eq!(workspace.feed_digest("housing.enterprise"), Some(expect.as_str()), "{path}");
+        assert_eq!(workspace.feed_digest("housing.person"), None);
     }
 
     #[test]

@@ -11,11 +11,11 @@ pub struct Installation {
     pub issuer: String,
     /// Zone of schedules and civil dates; default Asia/Shanghai.
     pub zone: Tz,
-    /// Directory of state; default `.huiliu` below the workspace.
+    /// Directory of state, absolute; default `.huiliu` below the workspace.
     pub state_dir: PathBuf,
-    /// Register database; default `sqlite:.huiliu/huiliu.db`.
+    /// Register database, `sqlite:` and an absolute path; default `huiliu.db` in the state directory.
     pub store: String,
-    /// Spool directory; default `.huiliu/spool`.
+    /// Spool directory, absolute; default `spool` in the state directory.
     pub spool: PathBuf,
     /// PEM of the signing key and chain; `None` is the development CA, made on first use.
     pub signing: Option<SigningFiles>,

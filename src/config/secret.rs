@@ -18,11 +18,11 @@ pub(super) struct Surroundings<'a> {
 impl Surroundings<'_> {
     /// What `text` stands for: itself, the variable it names, or (when `files` are allowed) the content of a file
     /// without its last line break.
-    pub fn resolve(&self, text: &str, files: bool) -> Result<String, Problem> {
+    pub fn resolve(&self, text: &str, files: bool) -> Result<String, Box<Problem>> {
         if let Some(name) = text.strip_prefix("env:") {
             return (self.env)(name).filter(|value| !value.is_empty()).ok_or_else(|| {
-                Problem::error("HL0118", format!("environment variable {name} is not set"))
-                    .hint("set it for the process that runs huiliu; its value is never printed")
+                let problem = Problem::error("HL0118", format!("environment variable {name} is not set"));
+                Box::new(problem.hint("set it for the process that runs huiliu; its value is never printed"))
             });
         }
         match text.strip_prefix("file:").filter(|_| files) {
@@ -31,13 +31,14 @@ impl Surroundings<'_> {
         }
     }
 
-    fn read(&self, path: &str) -> Result<String, Problem> {
+    fn read(&self, path: &str) -> Result<String, Box<Problem>> {
         let content = std::fs::read_to_string(self.dir.join(path)).map_err(|error| {
-            Problem::error("HL0119", format!("secret file {path} cannot be read")).detail(error.kind().to_string())
+            let problem = Problem::error("HL0119", format!("secret file {path} cannot be read"));
+            Box::new(problem.detail(error.kind().to_string()))
         })?;
         let value = content.trim_end_matches(['\r', '\n']);
         if value.is_empty() {
-            return Err(Problem::error("HL0119", format!("secret file {path} is empty")));
+            return Err(Box::new(Problem::error("HL0119", format!("secret file {path} is empty"))));
         }
         Ok(value.to_owned())
     }

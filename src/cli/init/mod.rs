@@ -70,7 +70,7 @@ fn files(today: NaiveDate) -> Vec<(&'static str, String)> {
 }
 
 /// Writes a new file; one that has appeared meanwhile is left alone.
-fn write(dir: &Path, path: &str, text: &str) -> Result<(), Problem> {
+fn write(dir: &Path, path: &str, text: &str) -> anyhow::Result<()> {
     let file = dir.join(path);
     let cannot = |error: std::io::Error| {
         Problem::error("HL0804", format!("{} cannot be written", file.display())).detail(error.to_string())
@@ -81,7 +81,7 @@ fn write(dir: &Path, path: &str, text: &str) -> Result<(), Problem> {
             .hint("name another directory: huiliu init DIR"),
         _ => cannot(error),
     })?;
-    open.write_all(text.as_bytes()).map_err(cannot)
+    Ok(open.write_all(text.as_bytes()).map_err(cannot)?)
 }
 
 #[cfg(test)]

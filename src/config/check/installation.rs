@@ -1,13 +1,13 @@
 //! `huiliu.yaml`: stores that this version does not have.
 
-use super::super::Workspace;
 use super::super::yaml::Mark;
+use super::Ground;
 use crate::error::Problem;
 
 /// Checks the installation.
-pub(super) fn check(workspace: &Workspace) -> Option<Problem> {
-    let scheme = workspace.installation.store.split(':').next().unwrap_or_default();
-    if scheme == "sqlite" {
+pub(super) fn check(ground: &Ground<'_>) -> Option<Problem> {
+    let scheme = ground.workspace.installation.store.split(':').next().unwrap_or_default();
+    if scheme == "sqlite" || !ground.trusts("huiliu.yaml") {
         return None;
     }
     let problem = match scheme {

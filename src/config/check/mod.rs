@@ -25,7 +25,7 @@ use crate::error::Problem;
 pub(super) fn check(loaded: &Loaded, today: NaiveDate) -> Vec<Problem> {
     let ground = Ground { workspace: &loaded.workspace, broken: &loaded.broken, today };
     let mut problems = file_names(&loaded.workspace);
-    problems.extend(installation::check(&loaded.workspace));
+    problems.extend(installation::check(&ground));
     problems.extend(loaded.workspace.connectors.values().flat_map(|connector| connector::check(connector, &ground)));
     problems.extend(loaded.workspace.registers.values().flat_map(|register| register::check(register, &ground)));
     problems.extend(loaded.workspace.pipelines.values().flat_map(|pipeline| pipeline::check(pipeline, &ground)));

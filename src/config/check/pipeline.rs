@@ -23,7 +23,7 @@ pub(super) fn check(pipeline: &Pipeline, ground: &Ground<'_>) -> Vec<Problem> {
             problems.push(Problem::error("HL0133", message).at(register.place.clone()).hint(format!("write {file}")));
         }
     }
-    if pipeline.into.is_empty() {
+    if pipeline.into.is_empty() && ground.trusts(&pipeline.from.place.file) {
         let message = format!("pipeline \"{}\" feeds no register", pipeline.name);
         problems.push(Problem::error("HL0138", message).at(pipeline.from.place.clone()));
     }

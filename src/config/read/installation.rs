@@ -49,8 +49,11 @@ const SIGNING: Shape = Shape {
     ],
 };
 
-/// Reads the installation. Relative paths start at the workspace.
+/// Reads the installation. Relative paths start at the workspace and come out absolute, so that joining them to it
+/// again, or changing the current directory, changes nothing.
 pub(in crate::config) fn read(dir: &Path, view: View<'_>) -> Installation {
+    let absolute = std::path::absolute(dir);
+    let dir = absolute.as_deref().unwrap_or(dir); // without a current directory nothing relative can be opened anyway
     let path = |view: View<'_>| view.resolved().map(|path| dir.join(path));
     let state_dir = path(view.get("state_dir")).unwrap_or_else(|| dir.join(".huiliu"));
     let signing = view.get("signing");
@@ -75,4 +78,41 @@ fn store(dir: &Path, state_dir: &Path, written: Option<String>) -> String {
         Some((other, None)) => return other.to_owned(),
     };
     format!("sqlite:{}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample::{load_and_check, put, summary, write};
+
+    #[test]
+    fn paths_are_absolute_and_start_at_the_workspace() {
+        let dir = write();
+        let text = "version: 1\nissuer: 市\nstate_dir: state\nspool: env:SET\nzone: Asia/Urumqi\n";
+        put(dir.path(), "huiliu.yaml", text.as_bytes());
+        let (workspace, problems) = load_and_check(dir.path());
+        assert_eq!(problems, []);
+        let installation = workspace.installation;
+        assert_eq!(installation.state_dir, dir.path().join("state"));
+        assert_eq!(installation.spool, dir.path().join("out"));
+        assert_eq!(installation.store, format!("sqlite:{}", dir.path().join("state/huiliu.db").display()));
+        assert_eq!((installation.issuer.as_str(), installation.zone.name()), ("市", "Asia/Urumqi"));
+        assert_eq!(super::store("/w".as_ref(), "/s".as_ref(), Some("sqlite:a.db".to_owned())), "sqlite:/w/a.db");
+        assert_eq!(super::store("/w".as_ref(), "/s".as_ref(), Some("sqlite:///a.db".to_owned())), "sqlite:/a.db");
+    }
+
+    #[test]
+    fn a_relative_workspace_has_absolute_paths_too() {
+        let (workspace, _) = load_and_check("nowhere".as_ref());
+        assert!(workspace.installation.state_dir.is_absolute());
+        assert!(workspace.installation.state_dir.ends_with("nowhere/.huiliu"));
+    }
+
+    #[test]
+    fn what_later_versions_bring_is_refused() {
+        let dir = write();
+        let text = "version: 1\nbroker: amqps://x\nstore: env:UNSET\nsigning: { key: a.pem }\nzone: 北京\n";
+        put(dir.path(), "huiliu.yaml", text.as_bytes());
+        let expect = ["HL0110 2:1", "HL0118 3:8", "HL0107 4:10", "HL0108 5:7"];
+        assert_eq!(summary(&load_and_check(dir.path()).1), expect);
+    }
 }
