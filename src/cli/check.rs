@@ -44,3 +44,28 @@ fn summary(workspace: &config::Workspace, errors: usize, warnings: usize) -> Str
 fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn the_last_line_says_what_was_looked_at_and_what_was_found() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (workspace, problems) = config::load_and_check(dir.path(), &Clock::System);
+        assert_eq!(problems.len(), 1);
+        let line = |errors, warnings| summary(&workspace, errors, warnings).split(": ").last().map(str::to_owned);
+        assert_eq!(line(0, 0).as_deref(), Some("no problems"));
+        assert_eq!(line(1, 2).as_deref(), Some("1 error, 2 warnings"));
+        assert_eq!(line(0, 1).as_deref(), Some("1 warning"));
+        assert!(summary(&workspace, 0, 0).starts_with("0 systems, 0 datasets, 0 registers"));
+    }
+
+    #[test]
+    fn a_directory_without_definitions_fails() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let context = Context { dir: dir.path().to_owned(), json: false, clock: Clock::System };
+        assert_eq!(run(Args {}, &context).expect("reported"), Exit::Failed);
+    }
+}

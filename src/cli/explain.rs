@@ -47,3 +47,15 @@ fn unknown(code: &str) -> Problem {
         None => problem.hint("`huiliu explain` lists all codes"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_code_names_a_near_one() {
+        let hint = |code| unknown(code).hint.unwrap_or_default();
+        assert!(hint("hl016").starts_with("did you mean HL01"), "{}", hint("hl016"));
+        assert_eq!(hint("nonsense"), "`huiliu explain` lists all codes");
+    }
+}

@@ -164,3 +164,58 @@ impl<'a> View<'a> {
         shapes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::super::conform::conform;
+    use super::super::read::{cases, connector, feed, pipeline, register};
+    use super::super::{sample, yaml};
+    use super::*;
+
+    /// Reads a text as the file of the sample that it came from; only a panic can fail.
+    fn read(path: &str, text: &str) {
+        let around = Surroundings { dir: Path::new(""), env: &|_| None };
+        let kinds = [
+            ("connectors/", Kind::Map(&connector::CONNECTOR)),
+            ("mappings/registers/", Kind::Map(&register::REGISTER)),
+            ("pipelines/feeds/", Kind::Map(&feed::FEED)),
+            ("pipelines/", Kind::Map(&pipeline::PIPELINE)),
+            ("mappings/", cases::CASES),
+        ];
+        let Some((_, kind)) = kinds.iter().find(|(dir, _)| path.starts_with(dir)) else { return };
+        let mut problems = Vec::new();
+        let Some(node) = yaml::parse(path, text, &mut problems) else { return };
+        conform(path, &node, kind, &around, &mut problems);
+        let view = View::root(path, &node, kind, &around);
+        match path.split('/').next() {
+            Some("connectors") => drop(connector::read("x", view)),
+            Some("mappings") if path.contains("registers") => drop(register::read("x", view)),
+            Some("mappings") => drop(cases::read(view)),
+            _ if path.contains("feeds") => drop(feed::read("x", path, view)),
+            _ => drop(pipeline::read("x", view)),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn whatever_is_written_can_be_read(
+            file in 0..sample::FILES.len(),
+            at in 0..1_000_usize,
+            removed in 0..40_usize,
+            inserted in prop::sample::select(vec!["", "\n", " ", ":", ": ", "- ", "[", "]", "{", "}", "'", "\"", "&a ", "*a ", "~", "null", "!x ", "|\n", "#", "企", "\u{0}", "---\n", "<<: ", "? "]),
+        ) {
+            let (path, text) = sample::FILES[file];
+            if path.ends_with(".yaml") {
+                let at = at % text.chars().count();
+                let edited: String = text.chars().take(at).chain(inserted.chars()).chain(text.chars().skip(at + removed)).collect();
+                read(path, &edited);
+            }
+        }
+    }
+}
