@@ -18,7 +18,7 @@ lint: ## formatting and lints, warnings are errors
 	cargo clippy --locked --all-targets -- -D warnings
 
 doc: ## the library's documentation
-	cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 bench: ## measured throughput and memory of a release build, one line each
 	benches/run

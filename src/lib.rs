@@ -6,6 +6,9 @@ pub mod clock;
 pub mod error;
 pub mod record;
 
+#[cfg(test)]
+mod testing;
+
 // What people write.
 pub mod config;
 

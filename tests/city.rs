@@ -14,7 +14,7 @@ use huiliu::engine::RunOptions;
 use huiliu::mapping::{CompiledMapping, Mapped, MappingSource, Stage, run_cases};
 
 fn workspace() -> Workspace {
-    let loaded = Workspace::load(Path::new(env!("CARGO_MANIFEST_DIR")));
+    let loaded = Workspace::load(Path::new("."));
     loaded.unwrap_or_else(|problems| panic!("{}", huiliu::error::render(&problems)))
 }
 
@@ -86,7 +86,7 @@ fn every_flaw_meets_its_fate_and_nothing_else_is_refused() {
 
 #[test]
 fn the_real_register_is_mapped_whole_from_csv_and_xls() {
-    let Some(shared) = crate::support::shared() else { return };
+    let Some(shared) = crate::testing::shared("data/registry") else { return };
     let workspace = workspace();
     for (dataset, file, rows, lower_case) in [
         ("historic_register", "qingdao_2019.csv", 13_642, 5),
@@ -94,7 +94,7 @@ fn the_real_register_is_mapped_whole_from_csv_and_xls() {
         ("historic_register_xls", "shandong_1983.xls", 26, 0),
     ] {
         let from = DatasetRef { system: "market-regulation".to_owned(), dataset: dataset.to_owned() };
-        let fates = pass(&workspace, &from, &shared.join("data/registry").join(file));
+        let fates = pass(&workspace, &from, &shared.join(file));
         let mapped = &fates.mapped["enterprise"];
         let refused: Vec<_> = mapped.iter().flat_map(|m| &m.refused).collect();
         assert!(refused.is_empty(), "{file}: {refused:?}");

@@ -199,10 +199,10 @@ async fn openssl_accepts_the_development_certificates_for_signing() {
 #[tokio::test]
 async fn fastavro_reads_the_same_records_and_recomputes_every_digest() {
     let fixture = Fixture::new().await;
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/dev/python-env");
+    let script = "deploy/dev/python-env";
     let python = output(script, &[concat!(env!("CARGO_TARGET_TMPDIR"), "/python-env")]);
     let python = String::from_utf8(python).unwrap();
-    let reader = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/read_batch.py");
+    let reader = "tests/interop/read_batch.py";
     for batch in &fixture.batches {
         let files = fixture.files(batch.seq);
         let printed = output(python.trim(), &[reader, text(&files.body), text(&files.manifest)]);

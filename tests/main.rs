@@ -9,5 +9,7 @@ mod interop;
 mod real;
 mod runs;
 mod support;
+#[path = "../src/testing.rs"]
+mod testing;
 mod tidy;
 mod verbs;

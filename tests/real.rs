@@ -7,10 +7,11 @@ use std::path::Path;
 use huiliu::engine::{RunOptions, RunReport};
 use sqlx::{ConnectOptions, Row};
 
-use crate::support::{project, shared};
+use crate::support::project;
+use crate::testing::shared;
 
 async fn load(file: &str, as_name: &str, pipeline: &str) -> Option<(tempfile::TempDir, RunReport)> {
-    let source = shared()?.join("data/registry").join(file);
+    let source = shared("data/registry")?.join(file);
     let dir = project();
     let target = dir.path().join("outbox/market-regulation").join(as_name);
     fs::create_dir_all(target.parent().unwrap()).unwrap();

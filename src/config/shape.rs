@@ -1,7 +1,7 @@
 //! The declarative tables that say what each kind of definition file may contain.
 //!
 //! One table serves three readers: [`super::conform`] reports what does not fit it, [`super::view`] reads what does
-//! (with the table's defaults), [`super::schema`] prints it as JSON Schema. A key exists because a table names it.
+//! (with the table's defaults), [`super::schema()`] prints it as JSON Schema. A key exists because a table names it.
 
 /// What may stand in one place.
 #[derive(Debug, Clone, Copy)]

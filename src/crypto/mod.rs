@@ -26,9 +26,7 @@ pub use verify::{Moment, SignedBy, verify_detached};
 
 #[cfg(test)]
 pub(crate) mod tests {
-    //! What tests of other modules need: a CA with a signer, a moment, the real-world data.
-
-    use std::path::{Path, PathBuf};
+    //! What tests of other modules need: a CA with a signer, a moment.
 
     pub(crate) use super::issue::tests::noon;
     use super::issue::tests::{authority, leaf, pem};
@@ -46,16 +44,5 @@ pub(crate) mod tests {
             let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
             Self { trust, signer: leaf(&key, &root, |_| {}).signer }
         }
-    }
-
-    /// A directory of the real-world test data, when this checkout lies beside it.
-    pub(crate) fn shared(below: &str) -> Option<PathBuf> {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-        std::env::var_os("HUILIU_SHARED")
-            .map(PathBuf::from)
-            .into_iter()
-            .chain([manifest.join("../shared"), manifest.join("../../shared")])
-            .map(|root| root.join("data").join(below))
-            .find(|dir| dir.exists())
     }
 }

@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn files_of_cfca_parse_and_are_said_to_need_another_suite() {
-        let Some(dir) = crate::crypto::tests::shared("gm/emmansun_gmsm") else { return };
+        let Some(dir) = crate::testing::shared("data/gm/emmansun_gmsm") else { return };
         let (root, _) = authority("root");
         let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
         for (file, content) in

@@ -8,20 +8,9 @@ use arrow::array::{Array, AsArray};
 use super::{Decode, DecodeError, Decoded, Input, Limits, Memory, Resume, Wanted, open};
 use crate::config::Format;
 
-/// A file of the shared test data, if it is there.
-pub(super) fn shared(path: &str) -> Option<PathBuf> {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let roots = [
-        std::env::var_os("HUILIU_SHARED").map(PathBuf::from),
-        Some(here.join("../shared")),
-        Some(here.join("../../shared")),
-    ];
-    roots.into_iter().flatten().map(|root| root.join(path)).find(|p| p.exists())
-}
-
 /// A file of the shared test data as an input that has a local path.
 pub(super) fn shared_input(path: &str) -> Option<Arc<dyn Input>> {
-    let path = shared(path)?;
+    let path = crate::testing::shared(path)?;
     Some(Arc::new(Local { name: path.to_string_lossy().into_owned(), path }))
 }
 

@@ -1,6 +1,6 @@
 //! A chunk's claims taken in: what changes in the register because of them.
 //!
-//! Pure: takes the chunk's claims with the entities that [`super::resolve`] gave them, and what the store held about
+//! Pure: takes the chunk's claims with the entities that [`super::resolve()`] gave them, and what the store held about
 //! the entities they touch; returns the new state of every entity and one outcome per claim. The store writes it down.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,6 +1,6 @@
 //! Which entity a claim is about, and what the register says about that entity.
 //!
-//! Decides: linking by identity keys ([`resolve`]) and field-by-field survivorship ([`survive`]). Pure: takes what the
+//! Decides: linking by identity keys ([`resolve()`]) and field-by-field survivorship (`survive`). Pure: takes what the
 //! store remembers and what a chunk claims, returns what must change. Knows no database and no time.
 //! Guarantees: the same claims give the same register rows in any order; a weaker key never overrules a stronger one.
 

@@ -168,7 +168,6 @@ fn middle(text: &str, head: usize, tail: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use proptest::prelude::*;
 
@@ -275,18 +274,9 @@ mod tests {
 
     #[test]
     fn vectors_agree() {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let roots = [
-            std::env::var_os("HUILIU_SHARED").map(Into::into),
-            Some(manifest.join("../shared")),
-            Some(manifest.join("../../shared")),
-        ];
-        let Some(root) = roots.into_iter().flatten().find(|root| root.join("data").is_dir()) else {
-            eprintln!("shared test data absent: masking vectors not checked");
-            return;
-        };
+        let Some(vectors) = crate::testing::shared("data/vectors") else { return };
         let load = |name: &str| -> serde_json::Value {
-            let text = std::fs::read_to_string(root.join("data/vectors").join(name)).expect("vectors");
+            let text = std::fs::read_to_string(vectors.join(name)).expect("vectors");
             serde_json::from_str(&text).expect("JSON")
         };
         let vectors = load("mask_normalise.json");

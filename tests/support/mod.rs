@@ -1,7 +1,7 @@
 //! A small workspace on disk, and an engine over it with a frozen clock.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use huiliu::clock::Clock;
@@ -12,16 +12,6 @@ use tempfile::TempDir;
 
 /// The moment at which every test happens: 2026-11-21 16:30 in Qingdao.
 pub const NOW: &str = "2026-11-21T08:30:00Z";
-
-/// `../shared` beside the checkout, when it is there.
-pub fn shared() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR"));
-    std::env::var_os("HUILIU_SHARED")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain([beside.join("../shared"), beside.join("../../shared")])
-        .find(|path| path.join("data/README.md").is_file())
-}
 
 /// The project's own definitions in a directory of their own.
 pub fn project() -> TempDir {

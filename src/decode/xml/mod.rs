@@ -6,7 +6,7 @@
 //! ends early gives its whole records and then an error. The raw bytes of a record are those of the file, also in
 //! GB 18030. A stopped file is resumed at the byte.
 //!
-//! Record ends are found by a small tokenizer ([`token`]), which sees every byte once; quick-xml then reads single records.
+//! Record ends are found by a small tokenizer ([`mod@token`]), which sees every byte once; quick-xml then reads single records.
 
 mod fields;
 mod token;

@@ -1,6 +1,6 @@
 //! SQL expressions over rows: the machinery behind mappings, register rules, pipeline checks and feeds.
 //!
-//! Text → [`parse`] → syntax tree → [`resolve`] (names exist, calls get sites) → [`plan`] (types fit) → [`evaluate`].
+//! Text → [`parse`] → syntax tree → [`mod@resolve`] (names exist, calls get sites) → [`mod@plan`] (types fit) → [`mod@evaluate`].
 //! Decides what SQL is accepted and what an error looks like. Must not know: datasets, registers, feeds.
 
 mod calls;

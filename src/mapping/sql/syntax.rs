@@ -8,7 +8,7 @@ use datafusion_sql::sqlparser::ast::{CastKind, Expr};
 
 /// The direct operands of an expression; `None` when this kind of expression is not accepted.
 ///
-/// Identifiers and function calls are not handled here: they need names, see [`super::resolve`].
+/// Identifiers and function calls are not handled here: they need names, see [`mod@super::resolve`].
 pub(crate) fn operands(expr: &mut Expr) -> Option<Vec<&mut Expr>> {
     Some(match expr {
         Expr::Value(_) | Expr::TypedString(_) | Expr::Interval(_) => vec![],

@@ -1,15 +1,10 @@
 //! Outside test vectors, read when they lie beside the checkout; never part of the project.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::Value;
 
 /// A file of the shared data directory as text; `None` (said on stderr) when there is no such directory.
 pub(super) fn text(path: &str) -> Option<String> {
-    let Some(root) = root() else {
-        eprintln!("shared test data absent: {path} not checked");
-        return None;
-    };
+    let root = crate::testing::shared("data")?;
     Some(std::fs::read_to_string(root.join(path)).expect("the shared data directory is complete"))
 }
 
@@ -37,14 +32,4 @@ pub(super) fn cells(line: &str) -> Vec<String> {
         }
     }
     cells
-}
-
-fn root() -> Option<PathBuf> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let places = [
-        std::env::var_os("HUILIU_SHARED").map(|dir| PathBuf::from(dir).join("data")),
-        Some(manifest.join("../shared/data")),
-        Some(manifest.join("../../shared/data")),
-    ];
-    places.into_iter().flatten().find(|dir| dir.is_dir())
 }
