@@ -9,6 +9,9 @@ use std::time::Instant;
 use huiliu::config::{Encoding, Format};
 use huiliu::decode::{Input, Limits, Wanted, open};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Local(PathBuf);
 
 impl Input for Local {

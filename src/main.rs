@@ -8,6 +8,9 @@ use clap::Parser;
 use huiliu::cli::{self, Cli, Exit};
 use tracing_subscriber::EnvFilter;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // A library's panic message can quote what it was reading: say where, never what.
     panic::set_hook(Box::new(|panicked| match panicked.location() {

@@ -114,7 +114,7 @@ impl Value {
             FieldType::Text => Self::Text(text.to_owned()),
             FieldType::Integer => Self::Integer(text.parse().ok()?),
             FieldType::Decimal => Self::Decimal(decimal_from_text(text)?),
-            FieldType::Date => Self::Date(chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.to_epoch_days()),
+            FieldType::Date => Self::Date(text.parse::<chrono::NaiveDate>().ok()?.to_epoch_days()),
             FieldType::Timestamp => {
                 Self::Timestamp(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros())
             }
@@ -153,8 +153,7 @@ pub fn decimal_from_text(text: &str) -> Option<i128> {
 }
 
 fn date_text(days: i32) -> String {
-    chrono::NaiveDate::from_epoch_days(days)
-        .map_or_else(|| format!("day {days}"), |date| date.format("%Y-%m-%d").to_string())
+    chrono::NaiveDate::from_epoch_days(days).map_or_else(|| format!("day {days}"), |date| date.to_string()) // ISO 8601, written without a format to read
 }
 
 fn timestamp_text(micros: i64) -> String {

@@ -11,7 +11,7 @@ use super::progress::Bars;
 use super::table::{count, number, table, text};
 use super::workspace::{Access, open};
 use super::{Context, Exit};
-use crate::engine::{Engine, FeedReport, RunOptions, RunReport};
+use crate::engine::{Engine, EngineError, FeedReport, RunOptions, RunReport};
 
 /// One pass now: take new files, then release the feeds of the registers they feed
 #[derive(Debug, clap::Args)]
@@ -64,19 +64,27 @@ pub fn stop_on_interrupt(engine: &Engine) {
     });
 }
 
-/// Runs these pipelines (all when none is named), each to its own end, then the feeds they touch.
+/// Runs these pipelines (all when none is named), each to its own end, then the feeds they touch. What goes wrong with
+/// one of them is in its report; an unknown name stops everything before it starts.
 pub async fn pass(
     engine: &mut Engine,
     names: &[String],
     options: &RunOptions,
     release: bool,
-) -> Result<PassReport, crate::engine::EngineError> {
+) -> Result<PassReport, EngineError> {
     let all: Vec<String> = engine.workspace().pipelines.keys().cloned().collect();
     let chosen = if names.is_empty() { &all } else { names };
     let mut report = PassReport { runs: Vec::new(), feeds: Vec::new() };
     let mut registers: BTreeSet<String> = BTreeSet::new();
     for name in chosen {
-        report.runs.push(engine.run(name, options).await?);
+        engine.pipeline(name)?;
+    }
+    for name in chosen {
+        report.runs.push(match engine.run(name, options).await {
+            Ok(run) => run,
+            Err(EngineError::Stopped) => return Err(EngineError::Stopped),
+            Err(error) => RunReport::failed(name, &error),
+        });
         let pipeline = engine.workspace().pipelines.get(name);
         registers.extend(pipeline.iter().flat_map(|p| p.into.iter().map(|into| into.value.clone())));
     }
@@ -91,7 +99,11 @@ pub async fn pass(
         .map(|feed| feed.name.clone())
         .collect();
     for feed in feeds {
-        report.feeds.push(engine.release(&feed).await?);
+        report.feeds.push(match engine.release(&feed).await {
+            Ok(released) => released,
+            Err(EngineError::Stopped) => return Err(EngineError::Stopped),
+            Err(error) => FeedReport::failed(&feed, &error),
+        });
     }
     Ok(report)
 }
@@ -101,7 +113,7 @@ pub fn exit_of(report: &PassReport) -> Exit {
     let codes: Vec<u8> = report.runs.iter().map(RunReport::exit_code).collect();
     if codes.contains(&4) {
         Exit::Unbalanced
-    } else if codes.contains(&1) {
+    } else if codes.contains(&1) || report.feeds.iter().any(|feed| feed.status == "failed") {
         Exit::Failed
     } else if codes.contains(&3) || report.feeds.iter().any(|feed| feed.status == "waiting") {
         Exit::Held
@@ -185,7 +197,7 @@ fn print_reasons(context: &Context, report: &PassReport) -> io::Result<()> {
             let why = file.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
             context.note(&format!("{}: {} {}{why}", run.pipeline, file.name, file.outcome))?;
         }
-        if run.files.is_empty() {
+        if run.files.is_empty() && run.why.is_none() {
             context.note(&format!("{}: no file matches 没有匹配的文件", run.pipeline))?;
         }
         if let Some(why) = run.why.as_deref().filter(|_| run.files.iter().all(|file| file.why.is_none())) {

@@ -4,9 +4,7 @@
 //! are readable by their owner only; files appear whole or not at all; two processes make one CA; a root whose key is
 //! gone is never silently replaced, because subscribers already trust it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,6 +13,7 @@ use p256::ecdsa::SigningKey;
 use p256::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 
 use super::certificate::Certificate;
+use super::files::{failed, write_whole};
 use super::issue::{self, Request};
 use super::{CryptoError, Signer};
 
@@ -138,27 +137,6 @@ fn key_pem(key: &SigningKey) -> Result<impl std::ops::Deref<Target = String>, Cr
 pub(super) fn certificate_pem(certificate: &Certificate) -> Result<String, CryptoError> {
     der::pem::encode_string("CERTIFICATE", LineEnding::LF, certificate.der())
         .map_err(|_| CryptoError::BadCertificate { what: "it cannot be written as PEM".into() })
-}
-
-/// Writes a file with these permissions under a temporary name, syncs it and renames it into place.
-fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CryptoError> {
-    let temporary = path.with_extension("new");
-    // A leftover of an interrupted attempt may have other permissions.
-    if temporary.exists() {
-        fs::remove_file(&temporary).map_err(failed("replace", &temporary))?;
-    }
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
-    };
-    write().map_err(failed("write", path))
-}
-
-fn failed<'a>(act: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> CryptoError + 'a {
-    move |error| CryptoError::File { act, path: path.display().to_string(), why: error.to_string() }
 }
 
 #[cfg(test)]

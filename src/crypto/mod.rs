@@ -2,14 +2,15 @@
 //!
 //! Decides: which algorithms, certificates and signatures are acceptable. Must not know: batches, feeds, databases.
 //! Guarantees: what is verified is the bytes as received, never a re-encoding; every refusal has its own code; signing
-//! the same bytes at the same time with the same key gives the same signature (RFC 6979). Only `signer` and `dev_ca`
-//! touch files, and only to load or make keys.
+//! the same bytes at the same time with the same key gives the same signature (RFC 6979). Only `signer`, `dev_ca` and
+//! `files` touch files, and only to load or make keys.
 
 mod asn1;
 mod certificate;
 mod cms;
 pub mod dev_ca;
 mod error;
+mod files;
 mod issue;
 mod signer;
 mod suite;
@@ -19,6 +20,7 @@ mod verify;
 pub use certificate::Certificate;
 pub use cms::{SignedAttributes, SignedData, SignerId, SignerInfo};
 pub use error::CryptoError;
+pub use files::secret;
 pub use signer::Signer;
 pub use suite::{Digest, DigestAlgorithm, Suite, digest_from_hex, hex};
 pub use trust::Trust;

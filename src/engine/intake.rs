@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arrow::record_batch::RecordBatch;
 use tokio::sync::mpsc;
 
-use super::flow::Flow;
-use super::rows::{Identified, identify};
+use super::flow::{Flow, Lane};
+use super::rows::{Identified, identify, register_rows};
 use crate::decode::{Decode, DecodeError, Decoded};
-use crate::mapping::Mapped;
+use crate::linking::{Row, encode_values};
+use crate::mapping::{Note, Reason};
+use crate::record::Value;
 
 /// Rows in one chunk: the unit of pull and commit.
 pub(super) const CHUNK_ROWS: usize = 8192;
@@ -20,7 +23,52 @@ pub(super) struct Prepared {
     pub(super) decoded: Decoded,
     pub(super) named: Identified,
     /// One per lane, when the chunk was mapped ahead.
-    pub(super) mapped: Option<Vec<Mapped>>,
+    pub(super) mapped: Option<Vec<Laid>>,
+}
+
+/// A chunk mapped for one register.
+pub(super) struct Laid {
+    /// In row order.
+    pub(super) rows: Vec<LaidRow>,
+    /// Rows refused, with all their reasons.
+    pub(super) refused: Vec<(u32, Vec<Reason>)>,
+    /// Repairs.
+    pub(super) notes: Vec<Note>,
+}
+
+/// A row as the register has it.
+pub(super) struct LaidRow {
+    /// Its index in the chunk.
+    pub(super) at: u32,
+    /// Values in register field order.
+    pub(super) values: Row,
+    /// The same, packed for the claim.
+    pub(super) packed: Vec<u8>,
+    /// Its identity keys, strongest first.
+    pub(super) keys: Vec<Option<Arc<str>>>,
+}
+
+impl Laid {
+    /// Maps rows and lays them out as the register does.
+    pub(super) fn by(lane: &Lane, rows: &RecordBatch) -> Self {
+        let mapped = lane.mapping.apply(rows);
+        let values = register_rows(&mapped, &lane.fields, lane.width);
+        let lay = |(at, values): (u32, Row)| LaidRow {
+            at,
+            packed: encode_values(&lane.layout, &values),
+            keys: lane.key_fields.iter().map(|&field| key_text(&values, field)).collect(),
+            values,
+        };
+        let rows = mapped.rows.into_iter().zip(values).map(lay).collect();
+        Self { rows, refused: mapped.refused, notes: mapped.notes }
+    }
+}
+
+fn key_text(values: &Row, field: usize) -> Option<Arc<str>> {
+    match &values[field] {
+        Some(Value::Text(text)) => Some(Arc::from(text.as_str())),
+        _ => None,
+    }
 }
 
 /// Chunks of one file, in order.
@@ -45,7 +93,7 @@ impl Intake {
                         let named = identify(&decoded.rows, &key);
                         let mapped = ahead
                             .load(Ordering::Relaxed)
-                            .then(|| lanes.iter().map(|lane| lane.mapping.apply(&decoded.rows)).collect());
+                            .then(|| lanes.iter().map(|lane| Laid::by(lane, &decoded.rows)).collect());
                         Ok(Prepared { decoded, named, mapped })
                     }
                 };

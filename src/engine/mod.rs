@@ -41,7 +41,7 @@ use crate::store::{Store, StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The definitions do not compile.
-    #[error("{} problem(s) in the definitions", .0.len())]
+    #[error("{}", first_of(.0))]
     Definitions(Vec<Problem>),
     /// The store said no.
     #[error(transparent)]
@@ -73,6 +73,15 @@ pub enum EngineError {
     /// Something that cannot be, was.
     #[error("HL0599 internal: {0}")]
     Internal(String),
+}
+
+/// The first problem in one line, and how many more there are.
+fn first_of(problems: &[Problem]) -> String {
+    let first = problems.first().map_or_else(String::new, |problem| format!("{} {}", problem.code, problem.message));
+    match problems.len() {
+        0 | 1 => first,
+        all => format!("{first} (and {} more)", all - 1),
+    }
 }
 
 impl EngineError {

@@ -26,6 +26,14 @@ pub(super) fn signer(workspace: &Workspace, now: DateTime<Utc>) -> Result<Signer
     }
 }
 
+/// The secret of one feed's pseudonyms: the same in every run, and another for every feed, so that two subscribers
+/// cannot join what they hold. It rests on `pseudonym.key` in the state directory, made on first use; who loses that
+/// file gives everybody new pseudonyms, so it belongs in the backup.
+pub(super) fn pseudonym_key(workspace: &Workspace, feed: &str) -> Result<Vec<u8>, CryptoError> {
+    let secret = crate::crypto::secret(&state_dir(workspace).join("pseudonym.key"))?;
+    Ok([secret.as_slice(), feed.as_bytes()].concat())
+}
+
 /// Where this feed's batches go.
 pub(super) fn outlet(workspace: &Workspace, feed: &Feed) -> Box<dyn Outlet> {
     match feed.delivery.outlet {

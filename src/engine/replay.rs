@@ -148,7 +148,8 @@ impl Engine {
         let passage = Passage { run, file: group.file, at, keeps_undecodable: false, heals: false };
         let next_ids = self.store.next_ids().await?;
         let (mut part, _) =
-            take(&mut *self.store, &flow, (lane, passage, next_ids), &prepared, &mut RoaringTreemap::new()).await?;
+            take(&mut *self.store, &flow, (lane, passage, next_ids), (&prepared, None), &mut RoaringTreemap::new())
+                .await?;
         if !part.counts.balanced() {
             return Err(EngineError::Unbalanced { register: part.register });
         }

@@ -2,14 +2,15 @@
 
 use serde::Serialize;
 
-use crate::store::{ChunkCounts, RunStatus};
+use super::EngineError;
+use crate::store::{ChunkCounts, FeedCounts, RunStatus};
 
 /// One pipeline's run.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunReport {
     /// Pipeline.
     pub pipeline: String,
-    /// Run id in the store.
+    /// Run id in the store; 0 when it could not begin.
     pub run: i64,
     /// `succeeded`, `held`, `failed`, `unbalanced`.
     pub status: &'static str,
@@ -55,6 +56,19 @@ pub struct RegisterReport {
 }
 
 impl RunReport {
+    /// A run that could not even begin.
+    pub fn failed(pipeline: &str, error: &EngineError) -> Self {
+        Self {
+            pipeline: pipeline.to_owned(),
+            run: 0,
+            status: RunStatus::Failed.name(),
+            why: Some(error.to_string()),
+            files: Vec::new(),
+            registers: Vec::new(),
+            seconds: 0.0,
+        }
+    }
+
     /// The process exit code this run asks for: 0 done, 1 failed, 3 held or quarantined, 4 unbalanced.
     pub fn exit_code(&self) -> u8 {
         if self.status == RunStatus::Unbalanced.name() {
@@ -79,14 +93,14 @@ impl RunReport {
 pub struct FeedReport {
     /// Feed.
     pub feed: String,
-    /// `released`, `nothing new`, `refused`, `waiting` (the outlet does not take batches now).
+    /// `released`, `nothing new`, `refused`, `waiting` (the outlet does not take batches now), `failed`.
     pub status: &'static str,
-    /// Why, when refused or waiting.
+    /// Why, when refused, waiting or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Considered, released, unaffected, withheld.
     #[serde(flatten)]
-    pub counts: crate::store::FeedCounts,
+    pub counts: FeedCounts,
     /// Batches sealed.
     pub batches: u64,
     /// Upserts among the released.
@@ -97,4 +111,26 @@ pub struct FeedReport {
     pub durable: u64,
     /// Wall time.
     pub seconds: f64,
+}
+
+impl FeedReport {
+    /// Nothing done yet.
+    pub(super) fn new(feed: &str, status: &'static str, why: Option<String>) -> Self {
+        Self {
+            feed: feed.to_owned(),
+            status,
+            why,
+            counts: FeedCounts::default(),
+            batches: 0,
+            upserts: 0,
+            withdrawals: 0,
+            durable: 0,
+            seconds: 0.0,
+        }
+    }
+
+    /// A release that broke off. What was sealed before it stays sealed and is delivered by the next one.
+    pub fn failed(feed: &str, error: &EngineError) -> Self {
+        Self::new(feed, "failed", Some(error.to_string()))
+    }
 }

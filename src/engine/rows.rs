@@ -7,7 +7,7 @@ use arrow::array::{
     Array, AsArray, BooleanArray, Date32Array, Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
 use arrow::record_batch::RecordBatch;
-use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::linking::{Row, SourceKey};
 use crate::mapping::Mapped;
@@ -18,7 +18,7 @@ use crate::record::Value;
 pub(super) struct Identified {
     /// The contracted key cells, joined by U+001F; the digest of the row where they are blank or not contracted.
     pub(super) keys: Vec<SourceKey>,
-    /// First eight bytes of SHA-256 over all cells.
+    /// XXH3 over all cells: it recognises what did not change, it proves nothing.
     pub(super) digests: Vec<i64>,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn identify(rows: &RecordBatch, key: &[usize]) -> Identified {
             packed.extend_from_slice(&cell.map_or(u32::MAX, |text| text.len() as u32).to_le_bytes());
             packed.extend_from_slice(cell.unwrap_or("").as_bytes());
         }
-        let digest = leading(&Sha256::digest(&packed));
+        let digest = digest_of(&packed);
         digests.push(digest);
         keys.push(source_key(&columns, key, row).unwrap_or_else(|| format!("row:{digest:016x}").into()));
     }
@@ -43,13 +43,14 @@ pub(super) fn identify(rows: &RecordBatch, key: &[usize]) -> Identified {
 }
 
 /// The same digest under another mapping is another digest, so that a changed mapping looks at every row again.
-pub(super) fn under_mapping(digest: i64, version: &str) -> i64 {
-    digest ^ leading(&Sha256::digest(version.as_bytes()))
+pub(super) fn under_mapping(version: &str) -> impl Fn(i64) -> i64 + Copy + use<> {
+    let mark = digest_of(version.as_bytes());
+    move |digest| digest ^ mark
 }
 
-/// First eight bytes of a digest.
-pub(super) fn leading(digest: &[u8]) -> i64 {
-    i64::from_le_bytes(std::array::from_fn(|i| digest.get(i).copied().unwrap_or(0)))
+/// XXH3, 64 bits.
+pub(super) fn digest_of(bytes: &[u8]) -> i64 {
+    xxh3_64(bytes).cast_signed()
 }
 
 fn source_key(columns: &[&StringArray], key: &[usize], row: usize) -> Option<SourceKey> {

@@ -86,7 +86,8 @@ impl Engine {
         self.close(pass, outcome).await
     }
 
-    fn pipeline(&self, name: &str) -> Result<Pipeline, EngineError> {
+    /// The pipeline of this name, or the problem that there is none.
+    pub fn pipeline(&self, name: &str) -> Result<Pipeline, EngineError> {
         self.workspace.pipelines.get(name).cloned().ok_or_else(|| {
             let names = self.workspace.pipelines.keys().map(String::as_str);
             EngineError::Definitions(vec![
@@ -240,14 +241,15 @@ impl Engine {
         let mut intake = Intake::start(decoder, flow, fresh);
         let mut file_counts = vec![ChunkCounts::default(); flow.lanes.len()];
         while let Some(prepared) = intake.next().await {
-            let prepared = prepared?;
+            let mut prepared = prepared?;
             self.check_stop()?;
             let rows = prepared.decoded.rows.num_rows() as u64;
             let (mut parts, mut needed) = (Vec::new(), 0);
             let mut next_ids = self.store.next_ids().await?;
+            let mut ahead = prepared.mapped.take().unwrap_or_default().into_iter();
             for (i, passage) in passages.iter().enumerate() {
                 let at = (i, *passage, next_ids);
-                let (part, todo) = take(&mut *self.store, flow, at, &prepared, &mut seen[i]).await?;
+                let (part, todo) = take(&mut *self.store, flow, at, (&prepared, ahead.next()), &mut seen[i]).await?;
                 next_ids = part.next_ids;
                 if !part.counts.balanced() {
                     return Err(EngineError::Unbalanced { register: part.register });

@@ -1,6 +1,6 @@
 //! One chunk into one register: recognise, map, link, absorb.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, UInt32Array};
@@ -9,15 +9,14 @@ use roaring::RoaringTreemap;
 
 use super::EngineError;
 use super::flow::{Flow, Lane};
-use super::intake::Prepared;
-use super::rows::{cells_json, leading, register_rows, under_mapping};
+use super::intake::{Laid, LaidRow, Prepared};
+use super::rows::{cells_json, digest_of, under_mapping};
 use crate::decode::Decoded;
 use crate::linking::{
-    Absorbed, Candidate, Chunk, Claim, ClaimId, Departure, Effect, EntityId, Incoming, Origin, Resolution, absorb,
-    resolve,
+    Absorbed, Candidate, Chunk, Claim, ClaimId, Departure, Effect, EntityId, Incoming, Origin, Resolution, SourceKey,
+    absorb, resolve,
 };
-use crate::mapping::{Mapped, Reason};
-use crate::record::Value;
+use crate::mapping::Reason;
 use crate::store::{ChunkCounts, ClaimChange, Quarantined, Recalled, RecalledClaim, RegisterPart, Store};
 
 /// Where a chunk comes from.
@@ -40,7 +39,12 @@ struct Row {
     /// The stored claim it continues.
     claim: Option<RecalledClaim>,
     occurrence: i64,
-    digest: i64,
+}
+
+/// What a mapped row has besides its claim.
+struct Packed {
+    values: Vec<u8>,
+    keys: Vec<Option<Arc<str>>>,
 }
 
 /// Works out everything a chunk changes in one register. `seen` collects the claims this file has shown; ids of new
@@ -49,39 +53,44 @@ pub(super) async fn take(
     store: &mut dyn Store,
     flow: &Flow,
     (lane_index, passage, next_ids): (usize, Passage, (ClaimId, EntityId)),
-    prepared: &Prepared,
+    (prepared, ahead): (&Prepared, Option<Laid>),
     seen: &mut RoaringTreemap,
 ) -> Result<(RegisterPart, usize), EngineError> {
     let lane = &flow.lanes[lane_index];
-    let recalled = store.recall(lane.stream, &prepared.named.keys).await?;
+    let under_mapping = under_mapping(&lane.version);
+    let digests = prepared.named.digests.iter().map(|&digest| under_mapping(digest));
+    let asked: Vec<(SourceKey, i64)> = prepared.named.keys.iter().cloned().zip(digests).collect();
+    let recalled = store.recall(lane.stream, &asked).await?;
     let mut part = empty_part(flow, lane, next_ids);
-    let rows = match_claims(prepared, &recalled, lane, seen);
+    let rows = match_claims(&asked, &recalled, seen);
     let todo: Vec<u32> = (0..rows.len())
-        .filter(|&i| rows[i].claim.is_none_or(|claim| claim.digest != rows[i].digest))
+        .filter(|&i| rows[i].claim.is_none_or(|claim| claim.differs.is_some()))
         .map(|i| i as u32)
         .collect();
     part.seen.extend(rows.iter().filter_map(|row| row.claim.map(|claim| claim.id)));
     part.counts.unchanged = (rows.len() - todo.len()) as u64;
-    let mapped = map(lane, prepared, lane_index, &todo)?;
+    let mut mapped = lay(lane, prepared, ahead, &todo)?;
     let filtered = left_out(&todo, &mapped);
     let departures: Vec<Departure> = filtered
         .iter()
         .filter_map(|&i| rows[i as usize].claim)
-        .map(|claim| Departure { claim: claim.id, entity: claim.entity })
+        .filter_map(|claim| Some(Departure { claim: claim.id, entity: claim.differs? }))
         .collect();
-    let incoming = incoming(flow, lane, prepared, (&rows, &mapped), (passage, &mut part));
+    let at: Vec<u32> = mapped.rows.iter().map(|row| row.at).collect();
+    let laid = std::mem::take(&mut mapped.rows);
+    let (incoming, packed) = incoming(flow, lane, prepared, (&rows, laid), (passage, &mut part));
     part.seen.extend(incoming.iter().filter(|i| i.previous.is_none()).map(|i| i.claim.id));
     seen.extend(part.seen.iter().map(|id| id.unsigned_abs()));
-    link(store, lane, incoming, &departures, &mut part).await?;
-    for (change, &i) in part.claims.iter_mut().zip(&mapped.rows) {
-        change.digest = rows[i as usize].digest;
+    link(store, lane, (incoming, packed), &departures, &mut part).await?;
+    for (change, &i) in part.claims.iter_mut().zip(&at) {
+        change.digest = asked[i as usize].1;
     }
     part.departed = departures.iter().map(|departure| departure.claim).collect();
     if passage.heals {
-        part.healed = mapped.rows.iter().map(|&i| prepared.named.keys[i as usize].clone()).collect();
+        part.healed = at.iter().map(|&i| prepared.named.keys[i as usize].clone()).collect();
     }
     set_aside(lane, prepared, &mapped, passage, &mut part);
-    count(&prepared.decoded, &mapped, filtered.len(), &mut part);
+    count(&prepared.decoded, (&mapped, at.len()), filtered.len(), &mut part);
     Ok((part, todo.len()))
 }
 
@@ -93,7 +102,7 @@ pub(super) async fn retract(
     departures: &[Departure],
 ) -> Result<RegisterPart, EngineError> {
     let mut part = empty_part(flow, lane, store.next_ids().await?);
-    link(store, lane, Vec::new(), departures, &mut part).await?;
+    link(store, lane, (Vec::new(), Vec::new()), departures, &mut part).await?;
     part.departed = departures.iter().map(|departure| departure.claim).collect();
     part.counts.retracted = departures.len() as u64;
     Ok(part)
@@ -121,15 +130,13 @@ fn empty_part(flow: &Flow, lane: &Lane, next_ids: (ClaimId, EntityId)) -> Regist
 
 /// For every row the stored claim it continues: of the claims of its key that this extract has not shown yet, the one
 /// with the same digest, else the first; beyond them the row is a further occurrence.
-fn match_claims(prepared: &Prepared, recalled: &[Recalled], lane: &Lane, seen: &RoaringTreemap) -> Vec<Row> {
-    let mut used: BTreeSet<ClaimId> = BTreeSet::new();
+fn match_claims(asked: &[(SourceKey, i64)], recalled: &[Recalled], seen: &RoaringTreemap) -> Vec<Row> {
+    let mut used: HashSet<ClaimId> = HashSet::new();
     let mut further: HashMap<&str, i64> = HashMap::new();
-    let version = &lane.version;
     let mut rows = Vec::with_capacity(recalled.len());
-    for (i, of_key) in recalled.iter().enumerate() {
-        let digest = under_mapping(prepared.named.digests[i], version);
+    for ((key, _), of_key) in asked.iter().zip(recalled) {
         let free = || of_key.claims.iter().filter(|c| !seen.contains(c.id.unsigned_abs()) && !used.contains(&c.id));
-        let claim = free().find(|claim| claim.digest == digest).or_else(|| free().next()).copied();
+        let claim = free().find(|claim| claim.differs.is_none()).or_else(|| free().next()).copied();
         let occurrence = match claim {
             Some(claim) => {
                 used.insert(claim.id);
@@ -137,57 +144,45 @@ fn match_claims(prepared: &Prepared, recalled: &[Recalled], lane: &Lane, seen: &
             }
             None => {
                 let stored = of_key.claims.last().map_or(-1, |claim| claim.occurrence);
-                let last = further.entry(&prepared.named.keys[i]).or_insert(stored);
+                let last = further.entry(key).or_insert(stored);
                 *last += 1;
                 *last
             }
         };
-        rows.push(Row { claim, occurrence, digest });
+        rows.push(Row { claim, occurrence });
     }
     rows
 }
 
-/// The chunk's rows in `todo`, mapped; indexes are those of the whole chunk.
-fn map(lane: &Lane, prepared: &Prepared, lane_index: usize, todo: &[u32]) -> Result<Mapped, EngineError> {
+/// The chunk's rows in `todo`, mapped, now or `ahead`; indexes are those of the whole chunk.
+fn lay(lane: &Lane, prepared: &Prepared, ahead: Option<Laid>, todo: &[u32]) -> Result<Laid, EngineError> {
     let whole = prepared.decoded.rows.num_rows();
-    let ahead = prepared.mapped.as_ref().and_then(|mapped| mapped.get(lane_index));
-    let damaged = |error: arrow::error::ArrowError| EngineError::Internal(error.to_string());
-    if let Some(mapped) = ahead {
-        let wanted: Vec<bool> = {
+    if let Some(mut laid) = ahead {
+        if todo.len() < whole {
             let mut wanted = vec![false; whole];
             todo.iter().for_each(|&i| wanted[i as usize] = true);
-            wanted
-        };
-        let keep = |i: &u32| wanted[*i as usize];
-        let kept: Vec<u32> = (0..mapped.rows.len() as u32).filter(|&n| keep(&mapped.rows[n as usize])).collect();
-        let claims = if kept.len() == mapped.rows.len() {
-            mapped.claims.clone()
-        } else {
-            take_record_batch(&mapped.claims, &UInt32Array::from(kept.clone())).map_err(damaged)?
-        };
-        return Ok(Mapped {
-            claims,
-            rows: kept.iter().map(|&n| mapped.rows[n as usize]).collect(),
-            refused: mapped.refused.iter().filter(|(i, _)| keep(i)).cloned().collect(),
-            filtered: mapped.filtered,
-            notes: mapped.notes.iter().filter(|note| wanted[note.row]).cloned().collect(),
-        });
+            laid.rows.retain(|row| wanted[row.at as usize]);
+            laid.refused.retain(|(i, _)| wanted[*i as usize]);
+            laid.notes.retain(|note| wanted[note.row]);
+        }
+        return Ok(laid);
     }
-    let rows = take_record_batch(&prepared.decoded.rows, &UInt32Array::from(todo.to_vec())).map_err(damaged)?;
-    let mut mapped = lane.mapping.apply(&rows);
-    mapped.rows.iter_mut().for_each(|i| *i = todo[*i as usize]);
-    mapped.refused.iter_mut().for_each(|(i, _)| *i = todo[*i as usize]);
-    mapped.notes.iter_mut().for_each(|note| note.row = todo[note.row] as usize);
-    Ok(mapped)
+    let rows = take_record_batch(&prepared.decoded.rows, &UInt32Array::from(todo.to_vec()))
+        .map_err(|error| EngineError::Internal(error.to_string()))?;
+    let mut laid = Laid::by(lane, &rows);
+    laid.rows.iter_mut().for_each(|row| row.at = todo[row.at as usize]);
+    laid.refused.iter_mut().for_each(|(i, _)| *i = todo[*i as usize]);
+    laid.notes.iter_mut().for_each(|note| note.row = todo[note.row] as usize);
+    Ok(laid)
 }
 
 /// Rows in `todo` that are neither mapped nor refused: the mapping's `where` left them out.
-fn left_out(todo: &[u32], mapped: &Mapped) -> Vec<u32> {
+fn left_out(todo: &[u32], mapped: &Laid) -> Vec<u32> {
     let refused: BTreeSet<u32> = mapped.refused.iter().map(|(i, _)| *i).collect();
     let mut kept = mapped.rows.iter().peekable();
     let mut out = Vec::new();
     for &i in todo {
-        if kept.next_if(|&&row| row == i).is_none() && !refused.contains(&i) {
+        if kept.next_if(|row| row.at == i).is_none() && !refused.contains(&i) {
             out.push(i);
         }
     }
@@ -198,14 +193,14 @@ fn incoming(
     flow: &Flow,
     lane: &Lane,
     prepared: &Prepared,
-    (rows, mapped): (&[Row], &Mapped),
+    (rows, laid): (&[Row], Vec<LaidRow>),
     (passage, part): (Passage, &mut RegisterPart),
-) -> Vec<Incoming> {
+) -> (Vec<Incoming>, Vec<Packed>) {
     let updated = flow.updated.map(|column| prepared.decoded.rows.column(column).as_string::<i32>());
-    let values = register_rows(mapped, &lane.fields, lane.width);
-    let mut incoming = Vec::with_capacity(values.len());
-    for (&i, values) in mapped.rows.iter().zip(values) {
-        let i = i as usize;
+    let mut incoming = Vec::with_capacity(laid.len());
+    let mut rest = Vec::with_capacity(laid.len());
+    for LaidRow { at, values, packed, keys } in laid {
+        let i = at as usize;
         let row = &rows[i];
         let id = row.claim.map_or(part.next_ids.0, |claim| claim.id);
         if row.claim.is_none() {
@@ -228,9 +223,10 @@ fn incoming(
                 run: passage.run,
             },
         };
-        incoming.push(Incoming { claim, previous: row.claim.map(|claim| claim.entity) });
+        incoming.push(Incoming { claim, previous: row.claim.and_then(|claim| claim.differs) });
+        rest.push(Packed { values: packed, keys });
     }
-    incoming
+    (incoming, rest)
 }
 
 /// 更新时间 in microseconds, if it reads as a time.
@@ -241,7 +237,7 @@ fn business_time(text: &str) -> Option<i64> {
 async fn link(
     store: &mut dyn Store,
     lane: &Lane,
-    incoming: Vec<Incoming>,
+    (incoming, mut packed): (Vec<Incoming>, Vec<Packed>),
     departures: &[Departure],
     part: &mut RegisterPart,
 ) -> Result<(), EngineError> {
@@ -251,8 +247,9 @@ async fn link(
     let mut before = store.before(&lane.register, &previous).await?;
     let candidates: Vec<Candidate> = incoming
         .iter()
-        .map(|row| Candidate {
-            keys: lane.key_fields.iter().map(|&field| key_text(&row.claim, field)).collect(),
+        .zip(packed.iter_mut())
+        .map(|(row, packed)| Candidate {
+            keys: std::mem::take(&mut packed.keys),
             sole_home: row.previous.filter(|home| before.get(home).is_some_and(|b| b.claims.len() == 1)),
         })
         .collect();
@@ -275,9 +272,10 @@ async fn link(
     }
     part.claims = incoming
         .iter()
+        .zip(packed)
         .zip(&resolution.placements)
-        .map(|(incoming, placement)| {
-            ClaimChange::new(&incoming.claim, &lane.layout, placement.entity, incoming.previous.is_some())
+        .map(|((incoming, packed), placement)| {
+            ClaimChange::new(&incoming.claim, packed.values, placement.entity, incoming.previous.is_some())
         })
         .collect();
     let chunk =
@@ -286,13 +284,6 @@ async fn link(
     let added: BTreeSet<(usize, &Arc<str>)> = part.new_keys.iter().map(|(kind, value, _)| (*kind, value)).collect();
     part.absorbed.dropped_keys.retain(|(kind, value)| !added.contains(&(*kind, value)));
     Ok(())
-}
-
-fn key_text(claim: &Claim, field: usize) -> Option<Arc<str>> {
-    match &claim.values[field] {
-        Some(Value::Text(text)) => Some(Arc::from(text.as_str())),
-        _ => None,
-    }
 }
 
 fn existing_entities(
@@ -308,7 +299,7 @@ fn existing_entities(
 }
 
 /// Refused rows and, in one lane, undecodable ones.
-fn set_aside(lane: &Lane, prepared: &Prepared, mapped: &Mapped, passage: Passage, part: &mut RegisterPart) {
+fn set_aside(lane: &Lane, prepared: &Prepared, mapped: &Laid, passage: Passage, part: &mut RegisterPart) {
     let decoded = &prepared.decoded;
     for (i, reasons) in &mapped.refused {
         let i = *i as usize;
@@ -330,17 +321,12 @@ fn set_aside(lane: &Lane, prepared: &Prepared, mapped: &Mapped, passage: Passage
             raw: bad.raw.clone(),
             cells: None,
             reasons: vec![Reason { column: String::new(), code: bad.code.to_owned(), line: 0 }],
-            digest: undecodable_digest(bad),
+            digest: digest_of(&bad.raw),
         }));
     }
 }
 
-fn undecodable_digest(bad: &crate::decode::Undecodable) -> i64 {
-    use sha2::{Digest, Sha256};
-    leading(&Sha256::digest(&bad.raw))
-}
-
-fn count(decoded: &Decoded, mapped: &Mapped, filtered: usize, part: &mut RegisterPart) {
+fn count(decoded: &Decoded, (mapped, rows): (&Laid, usize), filtered: usize, part: &mut RegisterPart) {
     let mut by_code: BTreeMap<(&'static str, String), u64> = BTreeMap::new();
     for (_, reasons) in &mapped.refused {
         let first: BTreeSet<String> =
@@ -367,7 +353,7 @@ fn count(decoded: &Decoded, mapped: &Mapped, filtered: usize, part: &mut Registe
     counts.notes += (mapped.notes.len() + decoded.notes.len()) as u64;
     counts.retracted = part.departed.len() as u64;
     // Counted on the mapping's side, before linking: the ledger compares it with what linking counts below.
-    counts.mapped = mapped.rows.len() as u64 + counts.unchanged;
+    counts.mapped = rows as u64 + counts.unchanged;
     for effect in &part.absorbed.effects {
         match effect {
             Effect::New => counts.new += 1,

@@ -1,6 +1,6 @@
 //! A grant, compiled against its register: rows of the register in, rows of the subscriber out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray, StringBuilder, new_null_array};
@@ -108,6 +108,16 @@ impl Release {
     /// The columns that leave and their types, in the grant's order.
     pub fn fields(&self) -> impl Iterator<Item = (&str, FieldType)> {
         self.columns.iter().map(|c| (c.field.as_str(), c.kind))
+    }
+
+    /// The register fields that it reads: those that leave, and those that its filter and masks look at.
+    pub fn reads(&self) -> BTreeSet<&str> {
+        let looks = self.columns.iter().filter_map(|column| match &column.look {
+            Look::Sql(expression) => Some(&expression.reads),
+            _ => None,
+        });
+        let looked_at = self.filter.iter().map(|filter| &filter.reads).chain(looks).flatten().map(String::as_str);
+        self.columns.iter().map(|column| column.field.as_str()).chain(looked_at).collect()
     }
 
     /// The same as a list.

@@ -32,7 +32,7 @@ pub struct Item {
     pub bytes: u64,
     /// When it was last written, if the source knows.
     pub modified: Option<SystemTime>,
-    /// SHA-256 of the content, lower-case hex: the same content under another name is the same item.
+    /// BLAKE3 of the content, lower-case hex: the same content under another name is the same item.
     pub digest: String,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 
 use crate::decode::{Resume, RowPlace};
-use crate::linking::{Absorbed, Claim, ClaimId, EntityId, Layout, Origin, SourceKey, StreamId, encode_values};
+use crate::linking::{Absorbed, Claim, ClaimId, EntityId, Layout, Origin, SourceKey, StreamId};
 use crate::mapping::Reason;
 
 /// A run begins.
@@ -64,7 +64,7 @@ pub struct FileStart {
     pub dataset: String,
     /// Name as the source lists it.
     pub name: String,
-    /// SHA-256 of the content, hex.
+    /// BLAKE3 of the content, hex.
     pub digest: String,
     /// Bytes.
     pub bytes: u64,
@@ -120,7 +120,7 @@ pub struct FileState {
 /// The stored claims of one source key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recalled {
-    /// By occurrence: claim, entity, digest of the row and mapping it was made from.
+    /// By occurrence.
     pub claims: Vec<RecalledClaim>,
 }
 
@@ -129,12 +129,10 @@ pub struct Recalled {
 pub struct RecalledClaim {
     /// Claim.
     pub id: ClaimId,
-    /// Its entity.
-    pub entity: EntityId,
     /// Occurrence.
     pub occurrence: i64,
-    /// First eight bytes of SHA-256 over mapping version and cells.
-    pub digest: i64,
+    /// Its entity, if it was made from another row or by another mapping than the one asked about: if it would change.
+    pub differs: Option<EntityId>,
 }
 
 /// A claim to be written.
@@ -150,7 +148,7 @@ pub struct ClaimChange {
     pub occurrence: i64,
     /// Its entity.
     pub entity: EntityId,
-    /// See [`RecalledClaim::digest`].
+    /// XXH3 over the row's cells, and the mapping version.
     pub digest: i64,
     /// Business time, microseconds.
     pub updated: i64,
@@ -163,8 +161,8 @@ pub struct ClaimChange {
 }
 
 impl ClaimChange {
-    /// The claim as it will be stored, its values packed; the digest is set by who knows it.
-    pub fn new(claim: &Claim, layout: &Layout, entity: EntityId, replaces: bool) -> Self {
+    /// The claim as it will be stored, its `values` packed; the digest is set by who knows it.
+    pub fn new(claim: &Claim, values: Vec<u8>, entity: EntityId, replaces: bool) -> Self {
         Self {
             id: claim.id,
             stream: claim.stream,
@@ -174,7 +172,7 @@ impl ClaimChange {
             digest: 0,
             updated: claim.updated,
             origin: claim.origin,
-            values: encode_values(layout, &claim.values),
+            values,
             replaces,
         }
     }
@@ -346,7 +344,7 @@ pub struct Snapshot {
     pub ids: Vec<EntityId>,
     /// Their versions.
     pub versions: Vec<i64>,
-    /// All register fields, in register order, typed.
+    /// The fields asked for, in register order, typed.
     pub rows: RecordBatch,
     /// Entities that changed and are no more.
     pub gone: Vec<EntityId>,

@@ -83,8 +83,9 @@ pub trait Store: Send {
     /// Marks a file taken, held or failed.
     async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()>;
 
-    /// Which claims these source keys already have: for key `i`, its claims in order of occurrence.
-    async fn recall(&mut self, stream: StreamId, keys: &[Arc<str>]) -> Result<Vec<Recalled>>;
+    /// Which claims the source keys of these rows (key, digest) already have: for row `i`, the claims of its key in
+    /// order of occurrence, and whether they say what it says.
+    async fn recall(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>>;
     /// The entities that these key values name, and all keys of those entities.
     async fn known(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known>;
     /// Everything held about these entities.
@@ -112,12 +113,19 @@ pub trait Store: Send {
     async fn feed(&mut self, feed: &str) -> Result<FeedState>;
     /// The newest change of a register that may be released.
     async fn horizon(&mut self, register: &str) -> Result<i64>;
-    /// Live entities with id above `after`, ascending: ids, versions, all register fields as typed columns.
-    async fn entities_after(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Snapshot>;
-    /// Entities with changes in `window` = `(after, through]` and id above `from_entity`, ascending, with their present state; gone ones in `gone`.
-    async fn changed_between(
+    /// Live entities with id above `after`, ascending: ids, versions, these fields as typed columns.
+    async fn entities_after(
         &mut self,
         register: &str,
+        fields: &[&str],
+        after: EntityId,
+        limit: i64,
+    ) -> Result<Snapshot>;
+    /// Entities with changes in `window` = `(after, through]` and id above `from_entity`, ascending, with the present
+    /// state of these fields; gone ones in `gone`.
+    async fn changed_between(
+        &mut self,
+        of: (&str, &[&str]),
         window: (i64, i64),
         from_entity: EntityId,
         limit: i64,

@@ -108,7 +108,7 @@ fn received(night: &Night, context: &Context) -> String {
 
 /// An enterprise whose row several departments made together.
 async fn several_sources(engine: &mut Engine) -> anyhow::Result<Option<EntityView>> {
-    let page = engine.store().entities_after("enterprise", 0, LOOKED_THROUGH).await?;
+    let page = engine.store().entities_after("enterprise", &[], 0, LOOKED_THROUGH).await?;
     let mut best: Option<(usize, EntityView)> = None;
     for id in page.ids {
         let Some(entity) = engine.store().entity("enterprise", &format!("#{id}")).await? else { continue };

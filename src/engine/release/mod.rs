@@ -3,18 +3,20 @@
 mod page;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
-use self::page::{Step, encode};
+use self::page::{Encoded, Page, Step, encode};
 use super::rows::hex;
 use super::{Engine, EngineError, FeedReport};
 use crate::batch::{
-    BodyBuilder, Changes, Decision, FeedField, FeedSchema, Heading, HexDigest, Kind, Part, RowCounts, SealedBatch, seal,
+    BatchError, BodyBuilder, Changes, Decision, FeedField, FeedSchema, Heading, HexDigest, Kind, Part, RowCounts,
+    SealedBatch, seal,
 };
-use crate::config::Feed;
+use crate::config::{Feed, MaskRule};
 use crate::crypto::Signer;
 use crate::error::Disposition;
 use crate::linking::EntityId;
@@ -25,14 +27,17 @@ use crate::store::{BatchRow, FeedCounts, FeedState, HeldDigest, Holding, SealSet
 /// Entities read at a time.
 const PAGE: i64 = 8192;
 
+/// A page that another thread encodes.
+type Encoding = tokio::task::JoinHandle<Result<(Encoded, Page), BatchError>>;
+
 /// A feed's pass under way.
 struct Pass {
     feed: Feed,
     issuer: String,
     /// `None` when the grant is not in force: everything held is withdrawn.
-    release: Option<Release>,
+    release: Option<Arc<Release>>,
     decision: Decision,
-    schema: FeedSchema,
+    schema: Arc<FeedSchema>,
     schema_version: u32,
     signer: Signer,
     outlet: Option<Box<dyn Outlet>>,
@@ -69,8 +74,11 @@ impl Engine {
         let Some(register) = self.workspace.registers.get(&feed.register.value) else { return Ok(None) };
         let today = self.clock.today(self.workspace.installation.zone);
         let refused = in_force(&feed, today).err().map(|why| why.to_string());
-        let release =
+        let mut release =
             Release::compile(&feed, register, &self.workspace.codes, today).map_err(EngineError::Definitions)?;
+        if feed.mask.values().any(|mask| mask.value == MaskRule::Pseudonym) {
+            release = release.with_pseudonym_key(&super::premises::pseudonym_key(&self.workspace, name)?);
+        }
         let now = self.clock.now();
         let signer = super::premises::signer(&self.workspace, now)?;
         let fields = release.fields().map(|(field, kind)| FeedField {
@@ -78,8 +86,9 @@ impl Engine {
             title: register.field(field).map_or_else(String::new, |f| f.title.clone()),
             kind,
         });
-        let schema = FeedSchema::new(name, fields.collect(), signer.suite().digest())?;
-        let grant: [u8; 32] = Sha256::digest(self.workspace.files.get(&feed.file).map_or("", String::as_str)).into();
+        let schema = Arc::new(FeedSchema::new(name, fields.collect(), signer.suite().digest())?);
+        let grant = self.workspace.feed_digest(name).and_then(crate::crypto::digest_from_hex);
+        let grant = grant.ok_or_else(|| EngineError::Internal(format!("the file of feed {name} has no digest")))?;
         let decision = decision(&feed, &release, grant);
         let mut state = self.store.feed(name).await?;
         let horizon = self.store.horizon(&feed.register.value).await?;
@@ -102,7 +111,7 @@ impl Engine {
             issuer: self.workspace.installation.issuer.clone(),
             quota_left: self.quota_left(&feed, now).await?,
             outlet: Some(super::premises::outlet(&self.workspace, &feed)),
-            release: refused.is_none().then_some(release),
+            release: refused.is_none().then(|| Arc::new(release)),
             decision,
             body: BodyBuilder::new(&schema, state.seq.unsigned_abs() + 1),
             schema_version: u32::try_from(state.schema.0).unwrap_or(u32::MAX),
@@ -114,17 +123,7 @@ impl Engine {
             withheld_by: BTreeMap::new(),
             upserts: Vec::new(),
             withdrawals: Vec::new(),
-            report: FeedReport {
-                feed: name.to_owned(),
-                status: if refused.is_some() { "refused" } else { "nothing new" },
-                why: refused,
-                counts: FeedCounts::default(),
-                batches: 0,
-                upserts: 0,
-                withdrawals: 0,
-                durable: 0,
-                seconds: 0.0,
-            },
+            report: FeedReport::new(name, if refused.is_some() { "refused" } else { "nothing new" }, refused),
             feed,
             state,
             started: Instant::now(),
@@ -168,28 +167,36 @@ impl Engine {
         }
     }
 
-    /// Everything live and everything held, in entity order.
+    /// Everything live and everything held, in entity order. While one page is encoded the next is read.
     async fn sweep(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
-        let register = pass.feed.register.value.clone();
-        while let Some((after, _)) = pass.state.sweep {
+        let Some((after, _)) = pass.state.sweep else { return Ok(()) };
+        let (mut page, mut to) = self.sweep_page(pass, after).await?;
+        loop {
             self.check_stop()?;
-            let page = self.store.entities_after(&register, after, PAGE).await?;
-            let to = page.last.filter(|_| page.ids.len() as i64 == PAGE).unwrap_or(EntityId::MAX);
-            let held = self.holdings_between(&pass.feed.name, after, to).await?;
-            let gone = held.keys().copied().filter(|id| page.ids.binary_search(id).is_err()).collect();
-            if !self.send(pass, Snapshot { gone, ..page }, held).await? {
+            let encoding = pass.encode(page);
+            let next = if to == EntityId::MAX { None } else { Some(self.sweep_page(pass, to).await?) };
+            if !self.send(pass, encoding).await? {
                 return Ok(());
             }
-            if to == EntityId::MAX {
-                pass.state.cursor = pass.window.through;
-                self.seal_batch(pass, true).await?;
-                pass.state.sweep = None;
-                pass.state.part = 0;
-                return Ok(());
-            }
+            let Some(next) = next else { break };
             pass.state.sweep = pass.state.sweep.map(|(_, through)| (to, through));
+            (page, to) = next;
         }
+        pass.state.cursor = pass.window.through;
+        self.seal_batch(pass, true).await?;
+        pass.state.sweep = None;
+        pass.state.part = 0;
         Ok(())
+    }
+
+    /// The entities after this one, and the last that they reach.
+    async fn sweep_page(&mut self, pass: &Pass, after: EntityId) -> Result<(Page, EntityId), EngineError> {
+        let register = &pass.feed.register.value;
+        let rows = self.store.entities_after(register, &pass.reads(), after, PAGE).await?;
+        let to = rows.last.filter(|_| rows.ids.len() as i64 == PAGE).unwrap_or(EntityId::MAX);
+        let held = self.holdings_between(&pass.feed.name, after, to).await?;
+        let gone = held.keys().copied().filter(|id| rows.ids.binary_search(id).is_err()).collect();
+        Ok((Page { rows: Snapshot { gone, ..rows }, held }, to))
     }
 
     async fn holdings_between(
@@ -213,16 +220,16 @@ impl Engine {
 
     /// What changed since the cursor, in entity order.
     async fn delta(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
-        let register = pass.feed.register.value.clone();
         let window = (pass.window.after, pass.window.through);
         let mut from = 0;
         // The last page is the one that has no entity left.
-        while let Some(page) = self.changed_page(&register, window, from).await? {
+        while let Some(rows) = self.changed_page(pass, from).await? {
             self.check_stop()?;
-            let looked_at: Vec<EntityId> = page.ids.iter().chain(&page.gone).copied().collect();
+            let looked_at: Vec<EntityId> = rows.ids.iter().chain(&rows.gone).copied().collect();
             let held = self.store.held(&pass.feed.name, &looked_at).await?;
-            from = page.last.unwrap_or(EntityId::MAX);
-            if !self.send(pass, page, held).await? {
+            from = rows.last.unwrap_or(EntityId::MAX);
+            let encoding = pass.encode(Page { rows, held });
+            if !self.send(pass, encoding).await? {
                 return Ok(());
             }
         }
@@ -230,28 +237,21 @@ impl Engine {
         self.seal_batch(pass, true).await
     }
 
-    async fn changed_page(
-        &mut self,
-        register: &str,
-        window: (i64, i64),
-        from: EntityId,
-    ) -> Result<Option<Snapshot>, EngineError> {
+    async fn changed_page(&mut self, pass: &Pass, from: EntityId) -> Result<Option<Snapshot>, EngineError> {
+        let window = (pass.window.after, pass.window.through);
         if window.0 >= window.1 {
             return Ok(None);
         }
-        let page = self.store.changed_between(register, window, from, PAGE).await?;
+        let of = (pass.feed.register.value.as_str(), &pass.reads()[..]);
+        let page = self.store.changed_between(of, window, from, PAGE).await?;
         Ok(page.last.is_some().then_some(page))
     }
 
     /// Puts what must go out into batches. False when the quota of the day is used up.
-    async fn send(
-        &mut self,
-        pass: &mut Pass,
-        page: Snapshot,
-        held: HashMap<EntityId, HeldDigest>,
-    ) -> Result<bool, EngineError> {
-        let encoded = encode(&pass.schema, pass.release.as_ref(), &page, &held)?;
-        let mut steps = encoded.steps(&page);
+    async fn send(&mut self, pass: &mut Pass, encoding: Encoding) -> Result<bool, EngineError> {
+        let encoded = encoding.await.map_err(|error| EngineError::Internal(error.to_string()));
+        let (encoded, page) = encoded??;
+        let mut steps = encoded.steps(&page.rows);
         steps.sort_unstable_by_key(|(entity, _)| *entity);
         for (entity, step) in steps {
             match step {
@@ -397,6 +397,17 @@ impl Engine {
 }
 
 impl Pass {
+    /// Register fields that the grant looks at.
+    fn reads(&self) -> Vec<&str> {
+        self.release.as_ref().map_or_else(Vec::new, |release| release.reads().into_iter().collect())
+    }
+
+    /// Encodes a page under the grant on another thread.
+    fn encode(&self, page: Page) -> Encoding {
+        let (schema, release) = (Arc::clone(&self.schema), self.release.clone());
+        tokio::task::spawn_blocking(move || Ok((encode(&schema, release.as_deref(), &page)?, page)))
+    }
+
     fn heading(
         &self,
         state: &FeedState,

@@ -2,7 +2,7 @@
 //!
 //! Pure: takes what the store read and what the subscriber holds, returns one step per entity, in entity order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::batch::{BatchError, EncodedRows, FeedSchema};
 use crate::linking::EntityId;
@@ -16,6 +16,12 @@ pub(super) enum Step<'a> {
     Withheld(&'static str),
 }
 
+/// A page as the store read it, and what the subscriber holds of it.
+pub(super) struct Page {
+    pub(super) rows: Snapshot,
+    pub(super) held: HashMap<EntityId, HeldDigest>,
+}
+
 /// A page encoded: fresh records, records under the version held, and withdrawals.
 pub(super) struct Encoded {
     /// For each released row: its index among `rows.ids`.
@@ -27,7 +33,8 @@ pub(super) struct Encoded {
     /// Ids and versions of the page.
     withdrawn: EncodedRows,
     withdrawn_ids: Vec<EntityId>,
-    withheld: Vec<EntityId>,
+    /// Rows that stay inside and never left, and the rule that says so.
+    withheld: Vec<(EntityId, &'static str)>,
     unaffected_gone: Vec<EntityId>,
 }
 
@@ -35,16 +42,16 @@ pub(super) struct Encoded {
 pub(super) fn encode(
     schema: &FeedSchema,
     release: Option<&Release>,
-    page: &Snapshot,
-    held: &HashMap<EntityId, HeldDigest>,
+    Page { rows: page, held }: &Page,
 ) -> Result<Encoded, BatchError> {
-    let (kept, rows) = match release {
+    let (kept, rows, failed) = match release {
         Some(release) => {
             let released = release.apply(&page.rows);
-            (released.kept, released.rows)
+            (released.kept, released.rows, released.withheld_by_error)
         }
-        None => (Vec::new(), schema.empty_rows()),
+        None => (Vec::new(), schema.empty_rows(), Vec::new()),
     };
+    let failed: BTreeSet<EntityId> = failed.iter().map(|&i| page.ids[i as usize]).collect();
     let ids: Vec<EntityId> = kept.iter().map(|&i| page.ids[i as usize]).collect();
     let versions: Vec<i64> = kept.iter().map(|&i| page.versions[i as usize]).collect();
     let present = schema.encode_upserts(&ids, &versions, &rows)?;
@@ -66,7 +73,11 @@ pub(super) fn encode(
         unchanged,
         withdrawn: schema.encode_withdrawals(&withdrawn),
         withdrawn_ids: withdrawn.into_iter().map(|(id, _)| id).collect(),
-        withheld: left.into_iter().filter(|id| !held.contains_key(id)).collect(),
+        withheld: left
+            .into_iter()
+            .filter(|id| !held.contains_key(id))
+            .map(|id| (id, if failed.contains(&id) { "not computable" } else { "row filter" }))
+            .collect(),
         unaffected_gone: page.gone.iter().copied().filter(|id| !held.contains_key(id)).collect(),
     })
 }
@@ -88,7 +99,7 @@ impl Encoded {
             .iter()
             .enumerate()
             .map(|(row, &entity)| (entity, Step::Send { rows: &self.withdrawn, row, holding: None, entity }));
-        let withheld = self.withheld.iter().map(|&entity| (entity, Step::Withheld("row filter")));
+        let withheld = self.withheld.iter().map(|&(entity, rule)| (entity, Step::Withheld(rule)));
         let unaffected = self.unaffected_gone.iter().map(|&entity| (entity, Step::Unaffected));
         sent.chain(withdrawn).chain(withheld).chain(unaffected).collect()
     }

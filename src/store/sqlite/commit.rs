@@ -1,15 +1,16 @@
 //! One chunk, one transaction.
 
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::super::{ChangeSet, Quarantined, RegisterPart, Result, StoreError};
-use super::bulk::{Bulk, json_integers, json_texts};
+use super::bulk::{self, Bulk, Script, Statement, json_integers, json_texts};
 use super::schema::{RegisterTable, quoted};
 use super::{SqliteStore, unavailable};
 use crate::linking::{ClaimId, EntityState};
 
-/// Where and when a part is written.
+/// Where and when a part is written; makes its statements.
 struct Writing<'a> {
+    script: &'a Script,
     run: i64,
     file: i64,
     at: i64,
@@ -30,19 +31,16 @@ impl SqliteStore {
                 Some(file) => advance(conn, file, resume).await?,
                 None => 0,
             };
-            for (part, table) in parts.iter_mut().zip(&tables) {
-                let new = std::mem::take(&mut part.absorbed.new);
-                let changed = std::mem::take(&mut part.absorbed.changed);
-                let writing = Writing { run, file: file.unwrap_or(0), at, chunk, table, part };
-                writing.entities(conn, new, changed).await?;
-                writing.claims(conn).await?;
-                writing.keys(conn).await?;
-                writing.seen(conn).await?;
-                writing.quarantine(conn).await?;
-                writing.ledger(conn).await?;
-                writing.counters(conn).await?;
-            }
-            Ok(())
+            bulk::run(conn, move |script| {
+                for (part, table) in parts.iter_mut().zip(&tables) {
+                    let new = std::mem::take(&mut part.absorbed.new);
+                    let changed = std::mem::take(&mut part.absorbed.changed);
+                    let file = file.unwrap_or(0);
+                    Writing { script, run, file, at, chunk, table, part }.all(new, changed)?;
+                }
+                Ok(())
+            })
+            .await
         }
         .await;
         finish(conn, written).await
@@ -81,169 +79,157 @@ async fn advance(conn: &mut SqliteConnection, file: i64, resume: Option<crate::d
 }
 
 impl Writing<'_> {
-    async fn entities(
-        &self,
-        conn: &mut SqliteConnection,
-        new: Vec<EntityState>,
-        changed: Vec<EntityState>,
-    ) -> Result<()> {
-        let absorbed = &self.part.absorbed;
-        let log = self.log_entries(&new, &changed);
-        self.retire(conn, &changed).await?;
-        self.insert_entities(conn, new).await?;
-        self.insert_entities(conn, changed).await?;
+    fn all(&self, new: Vec<EntityState>, changed: Vec<EntityState>) -> Result<()> {
+        self.entities(new, changed)?;
+        self.claims()?;
+        self.keys()?;
+        self.seen()?;
+        self.quarantine()?;
+        self.ledger()?;
+        self.counters()
+    }
+
+    fn entities(&self, new: Vec<EntityState>, changed: Vec<EntityState>) -> Result<()> {
+        let added = new.first().map(|first| first.id).zip(new.last().map(|last| last.id));
+        self.retire(&changed)?;
+        let log = self.log_entries(&changed);
+        let all: Vec<usize> = (0..self.table.fields.len()).collect();
+        // Only this mapping speaks of a new entity: other fields stay null, and need not be said.
+        let mut set = self.part.layout.fields.clone();
+        set.sort_unstable();
+        self.insert_entities(new, &set)?;
+        self.insert_entities(changed, &all)?;
         let live = quoted(&self.part.register);
-        for state in &absorbed.resourced {
-            let sources = self.sources(state);
-            let sql = format!("update {live} set _sources = ?1 where _id = ?2 and _sources <> ?1");
-            sqlx::query(AssertSqlSafe(sql))
-                .bind(sources)
-                .bind(state.id)
-                .execute(&mut *conn)
-                .await
-                .map_err(unavailable)?;
+        let sql = format!("update {live} set _sources = ?1 where _id = ?2 and _sources <> ?1");
+        for state in &self.part.absorbed.resourced {
+            let sources = sources_text(&self.table.fields, &state.golden.sources);
+            self.script.say(Statement::new(sql.as_str()).bind(sources)?.bind(state.id)?);
         }
-        self.log(conn, log).await
+        self.log(log, added)
     }
 
     /// Rows that change or go move to the history.
-    async fn retire(&self, conn: &mut SqliteConnection, changed: &[EntityState]) -> Result<()> {
+    fn retire(&self, changed: &[EntityState]) -> Result<()> {
         let absorbed = &self.part.absorbed;
         let ids: Vec<i64> = changed.iter().map(|s| s.id).chain(absorbed.gone.iter().map(|g| g.id)).collect();
         if ids.is_empty() {
             return Ok(());
         }
         let (live, past) = (quoted(&self.part.register), quoted(&format!("{}_history", self.part.register)));
-        let columns: Vec<String> = self.table.fields.iter().map(|(name, _)| quoted(name)).collect();
-        let columns = columns.join(", ");
+        let columns = self.columns();
         let list = json_integers(&ids);
         let sql = format!(
             "insert into {past} (_id, _version, _since, _run, _sources, _until, _ended_by, {columns}) \
              select _id, _version, _since, _run, _sources, ?, ?, {columns} from {live} \
              where _id in (select value from json_each(?))"
         );
-        sqlx::query(AssertSqlSafe(sql))
-            .bind(self.at)
-            .bind(self.run)
-            .bind(&list)
-            .execute(&mut *conn)
-            .await
-            .map_err(unavailable)?;
+        self.script.say(Statement::new(sql).bind(self.at)?.bind(self.run)?.bind(list.as_str())?);
         let sql = format!("delete from {live} where _id in (select value from json_each(?))");
-        sqlx::query(AssertSqlSafe(sql)).bind(&list).execute(&mut *conn).await.map_err(unavailable)?;
-        let mut merged = Bulk::new("insert into merged (entity, register, into_entity, run, at)", 5, "");
+        self.script.say(Statement::new(sql).bind(list)?);
+        let head = "insert into merged (entity, register, into_entity, run, at)";
+        let mut merged = Bulk::new(self.script, head, "(?,?,?,?,?)", "");
         for gone in &absorbed.gone {
             if let Some(into) = gone.into {
                 merged.put(gone.id)?;
-                merged.put(self.part.register.clone())?;
+                merged.put(self.part.register.as_str())?;
                 merged.put(into)?;
                 merged.put(self.run)?;
                 merged.put(self.at)?;
-                merged.row(conn).await?;
+                merged.row();
             }
         }
-        merged.finish(conn).await
+        merged.finish();
+        Ok(())
     }
 
-    async fn insert_entities(&self, conn: &mut SqliteConnection, states: Vec<EntityState>) -> Result<()> {
+    fn columns(&self) -> String {
         let columns: Vec<String> = self.table.fields.iter().map(|(name, _)| quoted(name)).collect();
-        let head = format!(
-            "insert into {} (_id, _version, _since, _run, _sources, {})",
-            quoted(&self.part.register),
-            columns.join(", ")
-        );
-        let mut bulk = Bulk::new(head, 5 + columns.len(), "");
-        for state in states {
+        columns.join(", ")
+    }
+
+    /// Writes register rows; `fields` are those that can be set.
+    fn insert_entities(&self, states: Vec<EntityState>, fields: &[usize]) -> Result<()> {
+        let columns: Vec<String> = fields.iter().map(|&field| quoted(&self.table.fields[field].0)).collect();
+        let live = quoted(&self.part.register);
+        let head = format!("insert into {live} (_id, _version, _since, _run, _sources, {})", columns.join(", "));
+        let tuple = format!("(?,?,?,{},?{})", self.run, ",?".repeat(fields.len()));
+        let mut bulk = Bulk::new(self.script, head, tuple, "");
+        for mut state in states {
             bulk.put(state.id)?;
             bulk.put(state.version)?;
             bulk.put(self.at)?;
-            bulk.put(self.run)?;
-            bulk.put(self.sources(&state))?;
-            for value in state.golden.row {
-                bulk.put_value(value)?;
+            match only_source(&state.golden.sources) {
+                Some(claim) => bulk.put(claim)?, // the column has text affinity: SQLite writes the digits
+                None => bulk.put(sources_text(&self.table.fields, &state.golden.sources))?,
             }
-            bulk.row(conn).await?;
+            for &field in fields {
+                bulk.put_value(state.golden.row[field].take())?;
+            }
+            bulk.row();
         }
-        bulk.finish(conn).await
+        bulk.finish();
+        Ok(())
     }
 
-    /// `12` when one claim says everything, else `name:12 address:13`.
-    fn sources(&self, state: &EntityState) -> String {
-        sources_text(&self.table.fields, &state.golden.sources)
-    }
-
-    /// The change log's new entries, in entity order.
-    fn log_entries(&self, new: &[EntityState], changed: &[EntityState]) -> Vec<(i64, i64, &'static str)> {
+    /// What the change log says about entities that were there before, in entity order.
+    fn log_entries(&self, changed: &[EntityState]) -> Vec<(i64, i64, &'static str)> {
         let gone = &self.part.absorbed.gone;
-        let mut entries: Vec<(i64, i64, &str)> = Vec::with_capacity(new.len() + changed.len() + gone.len());
-        entries.extend(new.iter().map(|s| (s.id, s.version, "new")));
+        let mut entries: Vec<(i64, i64, &str)> = Vec::with_capacity(changed.len() + gone.len());
         entries.extend(changed.iter().map(|s| (s.id, s.version, "changed")));
         entries.extend(gone.iter().map(|g| (g.id, g.version, if g.into.is_some() { "merged" } else { "gone" })));
         entries.sort_unstable_by_key(|(entity, _, _)| *entity);
         entries
     }
 
-    async fn log(&self, conn: &mut SqliteConnection, entries: Vec<(i64, i64, &'static str)>) -> Result<()> {
+    /// The change log: `entries`, then the new entities, whose ids are all above and lie between the two `added`.
+    fn log(&self, entries: Vec<(i64, i64, &'static str)>, added: Option<(i64, i64)>) -> Result<()> {
         let head =
             format!("insert into {} (entity, version, kind, run)", quoted(&format!("{}_change", self.part.register)));
-        let mut bulk = Bulk::new(head, 4, "");
+        let new = added.map(|_| {
+            format!(
+                "{head} select _id, _version, 'new', _run from {} where _id between ? and ? order by _id",
+                quoted(&self.part.register)
+            )
+        });
+        let mut bulk = Bulk::new(self.script, head, format!("(?,?,?,{})", self.run), "");
         for (entity, version, kind) in entries {
             bulk.put(entity)?;
             bulk.put(version)?;
             bulk.put(kind)?;
-            bulk.put(self.run)?;
-            bulk.row(conn).await?;
+            bulk.row();
         }
-        bulk.finish(conn).await
+        bulk.finish();
+        if let Some((sql, (first, last))) = new.zip(added) {
+            self.script.say(Statement::new(sql).bind(first)?.bind(last)?);
+        }
+        Ok(())
     }
 
-    async fn claims(&self, conn: &mut SqliteConnection) -> Result<()> {
+    fn claims(&self) -> Result<()> {
         for (claim, entity) in &self.part.absorbed.moved {
-            sqlx::query("update claim set entity = ? where id = ?")
-                .bind(entity)
-                .bind(claim)
-                .execute(&mut *conn)
-                .await
-                .map_err(unavailable)?;
+            self.script.say(Statement::new("update claim set entity = ? where id = ?").bind(*entity)?.bind(*claim)?);
         }
-        let replaced: Vec<ClaimId> = self
-            .part
-            .claims
-            .iter()
-            .filter(|change| change.replaces)
-            .map(|claim| claim.id)
-            .chain(self.part.departed.iter().copied())
-            .collect();
+        let changes = self.part.claims.iter().filter(|change| change.replaces).map(|claim| claim.id);
+        let replaced: Vec<ClaimId> = changes.chain(self.part.departed.iter().copied()).collect();
         if !replaced.is_empty() {
             let list = json_integers(&replaced);
-            sqlx::query(
-                "insert or ignore into claim_past select id, ?, stream, key, occurrence, entity, digest, updated, file, row, run, \
-                 layout, vals from claim where id in (select value from json_each(?))",
-            )
-            .bind(self.run)
-            .bind(&list)
-            .execute(&mut *conn)
-            .await
-            .map_err(unavailable)?;
-            sqlx::query("delete from claim where id in (select value from json_each(?))")
-                .bind(&list)
-                .execute(&mut *conn)
-                .await
-                .map_err(unavailable)?;
+            let keep = "insert or ignore into claim_past select id, ?, stream, key, occurrence, entity, digest, updated, \
+                        file, row, run, layout, vals from claim where id in (select value from json_each(?))";
+            self.script.say(Statement::new(keep).bind(self.run)?.bind(list.as_str())?);
+            let drop = "delete from claim where id in (select value from json_each(?))";
+            self.script.say(Statement::new(drop).bind(list)?);
         }
-        self.insert_claims(conn).await
+        self.insert_claims()
     }
 
-    async fn insert_claims(&self, conn: &mut SqliteConnection) -> Result<()> {
-        let mut bulk = Bulk::new(
-            "insert into claim (id, stream, key, occurrence, entity, digest, updated, file, row, run, layout, vals)",
-            12,
-            "",
-        );
+    fn insert_claims(&self) -> Result<()> {
+        let head =
+            "insert into claim (id, stream, key, occurrence, entity, digest, updated, file, row, run, layout, vals)";
+        let tuple = format!("(?,{},?,?,?,?,?,?,?,?,{},?)", self.part.stream, self.part.layout.id);
+        let mut bulk = Bulk::new(self.script, head, tuple, "");
         for claim in &self.part.claims {
             bulk.put(claim.id)?;
-            bulk.put(claim.stream)?;
-            bulk.put(&*claim.key)?;
+            bulk.put(std::sync::Arc::clone(&claim.key))?;
             bulk.put(claim.occurrence)?;
             bulk.put(claim.entity)?;
             bulk.put(claim.digest)?;
@@ -251,45 +237,40 @@ impl Writing<'_> {
             bulk.put(claim.origin.file)?;
             bulk.put(claim.origin.row)?;
             bulk.put(claim.origin.run)?;
-            bulk.put(self.part.layout.id)?;
             bulk.put(claim.values.as_slice())?;
-            bulk.row(conn).await?;
+            bulk.row();
         }
-        bulk.finish(conn).await
+        bulk.finish();
+        Ok(())
     }
 
-    async fn keys(&self, conn: &mut SqliteConnection) -> Result<()> {
+    fn keys(&self) -> Result<()> {
+        let script = self.script;
         for (loser, winner) in self.part.absorbed.gone.iter().filter_map(|g| g.into.map(|into| (g.id, into))) {
-            sqlx::query("update identity set entity = ? where entity = ?")
-                .bind(winner)
-                .bind(loser)
-                .execute(&mut *conn)
-                .await
-                .map_err(unavailable)?;
+            script.say(Statement::new("update identity set entity = ? where entity = ?").bind(winner)?.bind(loser)?);
         }
         for (kind, value) in &self.part.absorbed.dropped_keys {
-            sqlx::query("delete from identity where field = ? and value = ?")
-                .bind(self.table.key_ids[*kind])
-                .bind(&**value)
-                .execute(&mut *conn)
-                .await
-                .map_err(unavailable)?;
+            let drop = Statement::new("delete from identity where field = ? and value = ?");
+            script.say(drop.bind(self.table.key_ids[*kind])?.bind(&**value)?);
         }
-        let mut bulk = Bulk::new(
-            "insert into identity (field, value, entity)",
-            3,
-            " on conflict (field, value) do update set entity = excluded.entity",
-        );
-        for (kind, value, entity) in &self.part.new_keys {
-            bulk.put(self.table.key_ids[*kind])?;
-            bulk.put(&**value)?;
-            bulk.put(*entity)?;
-            bulk.row(conn).await?;
+        for (kind, field) in self.table.key_ids.iter().enumerate() {
+            let mut bulk = Bulk::new(
+                script,
+                "insert into identity (field, value, entity)",
+                format!("({field},?,?)"),
+                " on conflict (field, value) do update set entity = excluded.entity",
+            );
+            for (_, value, entity) in self.part.new_keys.iter().filter(|(k, _, _)| *k == kind) {
+                bulk.put(std::sync::Arc::clone(value))?;
+                bulk.put(*entity)?;
+                bulk.row();
+            }
+            bulk.finish();
         }
-        bulk.finish(conn).await
+        Ok(())
     }
 
-    async fn seen(&self, conn: &mut SqliteConnection) -> Result<()> {
+    fn seen(&self) -> Result<()> {
         if self.part.seen.is_empty() || self.file == 0 {
             return Ok(());
         }
@@ -299,36 +280,25 @@ impl Writing<'_> {
         // A file that is taken has no use for it: what it did not show was retracted when it ended.
         let sql = "insert or replace into seen (file, stream, chunk, ids) \
                    select id, ?, ?, ? from file where id = ? and status <> 'taken'";
-        sqlx::query(sql)
-            .bind(self.part.stream)
-            .bind(self.chunk)
-            .bind(bytes)
-            .bind(self.file)
-            .execute(conn)
-            .await
-            .map_err(unavailable)?;
+        let seen = Statement::new(sql).bind(self.part.stream)?.bind(self.chunk)?.bind(bytes)?.bind(self.file)?;
+        self.script.say(seen);
         Ok(())
     }
 
-    async fn quarantine(&self, conn: &mut SqliteConnection) -> Result<()> {
+    fn quarantine(&self) -> Result<()> {
         let part = self.part;
         if !part.healed.is_empty() {
-            sqlx::query(
-                "update quarantine set status = 'corrected', last_run = ? where status = 'open' and dataset = ? and register = ? \
-                 and key in (select value from json_each(?))",
-            )
-            .bind(self.run)
-            .bind(&part.dataset)
-            .bind(&part.register)
-            .bind(json_texts(part.healed.iter().map(|key| &**key)))
-            .execute(&mut *conn)
-            .await
-            .map_err(unavailable)?;
+            let sql = "update quarantine set status = 'corrected', last_run = ? where status = 'open' and dataset = ? \
+                       and register = ? and key in (select value from json_each(?))";
+            let keys = json_texts(part.healed.iter().map(|key| &**key));
+            let heal = Statement::new(sql).bind(self.run)?.bind(part.dataset.as_str())?;
+            self.script.say(heal.bind(part.register.as_str())?.bind(keys)?);
         }
         let mut bulk = Bulk::new(
+            self.script,
             "insert into quarantine (dataset, register, key, digest, status, file, row, line, byte, mapping, reasons, raw, \
              cells, first_run, last_run)",
-            15,
+            format!("(?,?,?,?,'open',{file},?,?,?,?,?,?,?,{run},{run})", file = self.file, run = self.run),
             " on conflict (dataset, register, digest) do update set last_run = excluded.last_run, \
              reasons = excluded.reasons, mapping = excluded.mapping, \
              file = case excluded.file when 0 then quarantine.file else excluded.file end, row = excluded.row, \
@@ -337,100 +307,89 @@ impl Writing<'_> {
         );
         for bad in &part.quarantined {
             self.put_bad(&mut bulk, bad)?;
-            bulk.row(conn).await?;
+            bulk.row();
         }
-        bulk.finish(conn).await
+        bulk.finish();
+        Ok(())
     }
 
-    fn put_bad(&self, bulk: &mut Bulk, bad: &Quarantined) -> Result<()> {
+    fn put_bad(&self, bulk: &mut Bulk<'_>, bad: &Quarantined) -> Result<()> {
         let reasons = serde_json::to_string(&bad.reasons).map_err(|error| StoreError::Damaged(error.to_string()))?;
-        bulk.put(self.part.dataset.clone())?;
-        bulk.put(bad.register.clone().unwrap_or_default())?;
+        bulk.put(self.part.dataset.as_str())?;
+        bulk.put(bad.register.as_deref().unwrap_or_default())?;
         bulk.put(bad.key.as_deref())?;
         bulk.put(bad.digest)?;
-        bulk.put("open")?;
-        bulk.put(self.file)?;
         for number in [bad.place.row, bad.place.line, bad.place.byte] {
             bulk.put(i64::try_from(number).unwrap_or(i64::MAX))?;
         }
-        bulk.put(self.part.mapping.clone())?;
+        bulk.put(self.part.mapping.as_str())?;
         bulk.put(reasons)?;
-        bulk.put(bad.raw.clone())?;
-        bulk.put(bad.cells.clone())?;
-        bulk.put(self.run)?;
-        bulk.put(self.run)
+        bulk.put(bad.raw.as_slice())?;
+        bulk.put(bad.cells.as_deref())
     }
 
-    async fn ledger(&self, conn: &mut SqliteConnection) -> Result<()> {
+    fn ledger(&self) -> Result<()> {
         let c = &self.part.counts;
-        let mut bulk = Bulk::new(
+        let mut line = Bulk::new(
+            self.script,
             "insert into ledger (run, register, file, chunk, read, undecodable, filtered, quarantined, mapped, new, changed, \
              unchanged, superseded, retracted, notes)",
-            15,
+            "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             " on conflict do update set read = read + excluded.read, undecodable = undecodable + excluded.undecodable, \
              filtered = filtered + excluded.filtered, quarantined = quarantined + excluded.quarantined, \
              mapped = mapped + excluded.mapped, new = new + excluded.new, changed = changed + excluded.changed, \
              unchanged = unchanged + excluded.unchanged, superseded = superseded + excluded.superseded, \
              retracted = retracted + excluded.retracted, notes = notes + excluded.notes",
         );
-        bulk.put(self.run)?;
-        bulk.put(self.part.register.clone())?;
-        bulk.put(self.file)?;
-        bulk.put(self.chunk)?;
-        for n in [
-            c.read,
-            c.undecodable,
-            c.filtered,
-            c.quarantined,
-            c.mapped,
-            c.new,
-            c.changed,
-            c.unchanged,
-            c.superseded,
-            c.retracted,
-            c.notes,
-        ] {
-            bulk.put(i64::try_from(n).unwrap_or(i64::MAX))?;
+        line.put(self.run)?;
+        line.put(self.part.register.as_str())?;
+        line.put(self.file)?;
+        line.put(self.chunk)?;
+        let before_linking = [c.read, c.undecodable, c.filtered, c.quarantined, c.mapped];
+        let after_linking = [c.new, c.changed, c.unchanged, c.superseded, c.retracted, c.notes];
+        for n in before_linking.into_iter().chain(after_linking) {
+            line.put(i64::try_from(n).unwrap_or(i64::MAX))?;
         }
-        bulk.row(conn).await?;
-        bulk.finish(conn).await?;
+        line.row();
+        line.finish();
         let mut codes = Bulk::new(
+            self.script,
             "insert into ledger_code (run, register, kind, code, n)",
-            5,
+            "(?,?,?,?,?)",
             " on conflict do update set n = n + excluded.n",
         );
         for (kind, code, n) in &self.part.codes {
             codes.put(self.run)?;
-            codes.put(self.part.register.clone())?;
+            codes.put(self.part.register.as_str())?;
             codes.put(*kind)?;
-            codes.put(code.clone())?;
+            codes.put(code.as_str())?;
             codes.put(i64::try_from(*n).unwrap_or(i64::MAX))?;
-            codes.row(conn).await?;
+            codes.row();
         }
-        codes.finish(conn).await
+        codes.finish();
+        Ok(())
     }
 
-    async fn counters(&self, conn: &mut SqliteConnection) -> Result<()> {
+    fn counters(&self) -> Result<()> {
         let (claim, entity) = self.part.next_ids;
         for (name, next) in [("claim", claim), ("entity", entity)] {
-            sqlx::query("update counter set next = max(next, ?) where name = ?")
-                .bind(next)
-                .bind(name)
-                .execute(&mut *conn)
-                .await
-                .map_err(unavailable)?;
+            let count = Statement::new("update counter set next = max(next, ?) where name = ?");
+            self.script.say(count.bind(next)?.bind(name)?);
         }
         Ok(())
     }
 }
 
+/// The one claim that says everything, if there is one.
+fn only_source(sources: &[Option<ClaimId>]) -> Option<ClaimId> {
+    let mut claims = sources.iter().flatten();
+    let first = claims.next()?;
+    claims.all(|claim| claim == first).then_some(*first)
+}
+
 /// Winning claims as text: `12` when one claim says everything, else `name:12 address:13`.
 pub(super) fn sources_text(fields: &[(String, crate::record::FieldType)], sources: &[Option<ClaimId>]) -> String {
-    let mut claims = sources.iter().flatten();
-    let first = claims.next();
-    if let Some(only) = first
-        && claims.all(|claim| claim == only)
-    {
+    if let Some(only) = only_source(sources) {
         return only.to_string();
     }
     fields

@@ -5,36 +5,66 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use roaring::RoaringTreemap;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::super::{Recalled, RecalledClaim, Result, StoreError};
-use super::bulk::{json_integers, json_texts};
+use super::bulk::{json_integers, json_texts, put};
 use super::schema::{RegisterTable, quoted};
 use super::{SqliteStore, unavailable};
 use crate::linking::{Before, Claim, ClaimId, EntityId, Known, Layout, Origin, StreamId, decode_values};
 use crate::record::{FieldType, Value, decimal_from_text};
 
+/// Rows of the largest recall.
+const RECALL_ROWS: usize = 8192;
+
+/// Asks about `slots` rows (number, key, digest). One text answers instead of one row per claim, for a row costs a
+/// thread hop; a claim that stands costs two numbers: row and claim.
+fn recall_sql(slots: usize) -> String {
+    let rows: Vec<String> = (0..slots).map(|i| format!("({i},?,?)")).collect();
+    format!(
+        "with w(i, key, digest) as (values {}) select group_concat(w.i || ' ' || c.id || case \
+         when c.digest = w.digest and c.occurrence = 0 then '' \
+         when c.digest = w.digest then ' ' || c.occurrence \
+         else ' ' || c.occurrence || ' ' || c.entity end, ';') \
+         from w cross join claim c on c.key = w.key and c.stream = ?",
+        rows.join(",")
+    )
+}
+
+/// One entry of its answer: the row's number, and the claim.
+fn recalled_claim(entry: &str) -> Option<(usize, RecalledClaim)> {
+    let mut numbers = entry.split(' ');
+    let index = numbers.next()?.parse().ok()?;
+    let id = numbers.next()?.parse().ok()?;
+    let occurrence = numbers.next().map_or(Some(0), |number| number.parse().ok())?;
+    let differs = numbers.next().map(str::parse).transpose().ok()?;
+    Some((index, RecalledClaim { id, occurrence, differs }))
+}
+
 impl SqliteStore {
-    pub(super) async fn recall_claims(&mut self, stream: StreamId, keys: &[Arc<str>]) -> Result<Vec<Recalled>> {
-        let mut recalled = vec![Recalled::default(); keys.len()];
-        // One text per call instead of one row per claim: a row costs a thread hop.
-        let found: Option<String> = sqlx::query_scalar(
-            "select group_concat(j.key || ' ' || c.id || ' ' || c.entity || ' ' || c.occurrence || ' ' || c.digest, ';') \
-             from json_each(?) j cross join claim c on c.stream = ? and c.key = j.value",
-        )
-        .bind(json_texts(keys.iter().map(|key| &**key)))
-        .bind(stream)
-        .fetch_one(&mut self.conn)
-        .await
-        .map_err(unavailable)?;
-        let damaged = || StoreError::Damaged("a claim's numbers do not read".into());
-        for entry in found.as_deref().unwrap_or("").split(';').filter(|entry| !entry.is_empty()) {
-            let mut numbers = entry.split(' ').map(str::parse::<i64>);
-            let mut next = || numbers.next().and_then(std::result::Result::ok).ok_or_else(damaged);
-            let index = usize::try_from(next()?).map_err(|_| damaged())?;
-            let claim = RecalledClaim { id: next()?, entity: next()?, occurrence: next()?, digest: next()? };
-            recalled.get_mut(index).ok_or_else(damaged)?.claims.push(claim);
+    pub(super) async fn recall_claims(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
+        let mut recalled = vec![Recalled::default(); rows.len()];
+        for (start, part) in (0..).step_by(RECALL_ROWS).zip(rows.chunks(RECALL_ROWS)) {
+            let slots = part.len().next_power_of_two();
+            let mut args = SqliteArguments::default();
+            for row in part.iter().map(Some).chain(std::iter::repeat(None)).take(slots) {
+                put(&mut args, row.map(|(key, _)| Arc::clone(key)))?;
+                put(&mut args, row.map(|(_, digest)| *digest))?;
+            }
+            put(&mut args, stream)?;
+            let sql = self.recall_sql.entry(slots).or_insert_with(|| recall_sql(slots).into());
+            let found: Option<String> = sqlx::query_scalar_with(AssertSqlSafe(Arc::clone(sql)), args)
+                .fetch_one(&mut self.conn)
+                .await
+                .map_err(unavailable)?;
+            for entry in found.as_deref().unwrap_or("").split(';').filter(|entry| !entry.is_empty()) {
+                let (index, claim) =
+                    recalled_claim(entry).ok_or_else(|| StoreError::Damaged("a claim's numbers do not read".into()))?;
+                if let Some(recalled) = recalled.get_mut(start + index) {
+                    recalled.claims.push(claim);
+                }
+            }
         }
         for key in &mut recalled {
             key.claims.sort_unstable_by_key(|claim| claim.occurrence);

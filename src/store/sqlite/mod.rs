@@ -4,6 +4,7 @@ mod bulk;
 mod commit;
 mod feeds;
 mod lookup;
+mod pages;
 mod runs;
 mod schema;
 mod views;
@@ -30,6 +31,8 @@ use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
 pub struct SqliteStore {
     conn: SqliteConnection,
     registers: HashMap<String, RegisterTable>,
+    /// By number of rows: long texts, made once.
+    recall_sql: HashMap<usize, Arc<str>>,
 }
 
 impl SqliteStore {
@@ -43,13 +46,14 @@ impl SqliteStore {
             .busy_timeout(Duration::from_secs(10))
             .statement_cache_capacity(256)
             .row_buffer_size(1024)
+            .page_size(8192)
             .pragma("cache_size", "-98304")
-            .pragma("wal_autocheckpoint", "8000")
+            .pragma("wal_autocheckpoint", "4000")
             .pragma("temp_store", "memory")
             .disable_statement_logging();
         let mut conn = options.connect().await.map_err(unavailable)?;
         schema::migrate(&mut conn).await?;
-        Ok(Self { conn, registers: HashMap::new() })
+        Ok(Self { conn, registers: HashMap::new(), recall_sql: HashMap::new() })
     }
 
     fn table(&self, register: &str) -> Result<&RegisterTable> {
@@ -140,8 +144,8 @@ impl Store for SqliteStore {
         self.finish_file(file, status, why).await
     }
 
-    async fn recall(&mut self, stream: StreamId, keys: &[Arc<str>]) -> Result<Vec<Recalled>> {
-        self.recall_claims(stream, keys).await
+    async fn recall(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
+        self.recall_claims(stream, rows).await
     }
 
     async fn known(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {
@@ -211,18 +215,24 @@ impl Store for SqliteStore {
         self.newest_change(register).await
     }
 
-    async fn entities_after(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Snapshot> {
-        self.live_after(register, after, limit).await
+    async fn entities_after(
+        &mut self,
+        register: &str,
+        fields: &[&str],
+        after: EntityId,
+        limit: i64,
+    ) -> Result<Snapshot> {
+        self.live_after(register, fields, after, limit).await
     }
 
     async fn changed_between(
         &mut self,
-        register: &str,
+        of: (&str, &[&str]),
         window: (i64, i64),
         from_entity: EntityId,
         limit: i64,
     ) -> Result<Snapshot> {
-        self.changed_after(register, window, from_entity, limit).await
+        self.changed_after(of, window, from_entity, limit).await
     }
 
     async fn held(&mut self, feed: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, HeldDigest>> {
