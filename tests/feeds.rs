@@ -1,5 +1,12 @@
 //! Feeds: what goes out, what is withdrawn, what is not sent twice.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use huiliu::batch::read_body;
+use huiliu::crypto::DigestAlgorithm;
+use huiliu::record::Value;
+
 use crate::support::{CODES, FEED, Small};
 
 fn counts(report: &huiliu::engine::FeedReport) -> (&'static str, u64, u64, u64, u64) {
@@ -70,4 +77,40 @@ async fn a_quota_stops_and_says_when_it_resets() {
     let limited = small.release().await;
     assert_eq!((limited.status, limited.upserts), ("waiting", 2));
     assert!(limited.why.as_deref().unwrap().contains("HL0610"));
+}
+
+/// What a feed's batches in the spool say, newest last: entity → released values.
+fn spooled(small: &Small, feed: &str) -> BTreeMap<i64, Vec<Option<Value>>> {
+    let mut bodies: Vec<_> = fs::read_dir(small.path().join(".huiliu/spool").join(feed))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "avro"))
+        .collect();
+    bodies.sort();
+    let read = |path| read_body(&fs::read(path).unwrap(), DigestAlgorithm::Sha256).unwrap().1;
+    bodies.iter().flat_map(read).map(|record| (record.id, record.values)).collect()
+}
+
+#[tokio::test]
+async fn a_pseudonym_is_the_same_every_night_another_in_another_feed_and_never_the_value() {
+    let small = Small::new();
+    let masked = FEED.replace("rows: status = '在营'\n", "mask: { name: pseudonym }\n");
+    small.write("pipelines/feeds/housing.enterprise.yaml", &masked);
+    let other = masked.replace("subscriber: housing", "subscriber: civil");
+    small.write("pipelines/feeds/civil.enterprise.yaml", other);
+    small.extract("QY_1.csv", &rows(&["在营", "在营"]));
+    small.run("qy").await;
+    small.release().await;
+    small.engine().await.release("civil.enterprise").await.unwrap();
+    let first = spooled(&small, "housing.enterprise");
+    let names: BTreeSet<&Value> = first.values().filter_map(|values| values[1].as_ref()).collect();
+    assert_eq!(names.len(), 1, "both are called the same, so both have one pseudonym: {first:?}");
+    assert!(!format!("{names:?}").contains("企业"));
+
+    small.extract("QY_2.csv", &rows(&["注销", "注销"]));
+    small.run("qy").await;
+    assert_eq!(counts(&small.release().await), ("released", 2, 0, 0, 0));
+    let second = spooled(&small, "housing.enterprise");
+    assert!(first.iter().all(|(id, values)| values[1] == second[id][1] && values[2] != second[id][2]));
+    assert!(spooled(&small, "civil.enterprise").values().all(|values| !names.contains(values[1].as_ref().unwrap())));
 }

@@ -86,6 +86,35 @@ async fn rows_with_one_key_in_one_extract_do_not_flap_from_night_to_night() {
     assert_eq!(entity.version, 1);
 }
 
+/// A chunk is committed while the next one is worked out: what one says of the other must not be missed.
+#[tokio::test]
+async fn neighbouring_chunks_that_speak_of_the_same_rows_end_as_if_taken_one_by_one() {
+    const DISTINCT: u64 = 6_000; // so that every chunk of 8,192 rows meets keys of the one before it
+    let small = Small::new();
+    let codes: Vec<String> = (0..DISTINCT).map(valid_code).collect();
+    let told =
+        |turn: usize| codes.iter().map(move |code| row(code, ["旧名", "新名", "又新"][turn], "在营", DAYS[turn]));
+    small.extract("QY_1.csv", &(0..3).flat_map(told).collect::<Vec<_>>());
+    // 2,192 rows say what a later row of the same chunk overrules.
+    assert_eq!(line(&small.run("qy").await), "succeeded 18000/0/0/6000/9808/0/2192/0");
+    let mut engine = small.engine().await;
+    for code in [0, 2_191, 2_192, 4_383, 5_999].map(|n: usize| &codes[n]) {
+        let entity = engine.store().entity("enterprise", code).await.unwrap().unwrap();
+        assert_eq!(entity.fields[2].1.as_deref(), Some("又新"), "{code}");
+        assert_eq!(engine.store().claims("enterprise", entity.id).await.unwrap().len(), 3);
+    }
+    assert_eq!(engine.store().count("enterprise").await.unwrap(), DISTINCT);
+    assert_eq!(engine.doctor().await.unwrap().disagreements, 0);
+
+    // The next night's extract says it in another order and once less.
+    small.extract("QY_2.csv", &[2, 0].into_iter().flat_map(told).collect::<Vec<_>>());
+    let next = small.run("qy").await;
+    assert_eq!(line(&next), "succeeded 12000/0/0/0/0/12000/0/6000");
+}
+
+/// Update times of three extracts.
+const DAYS: [&str; 3] = ["2026-10-01 00:00:00", "2026-10-02 00:00:00", "2026-10-03 00:00:00"];
+
 #[tokio::test]
 async fn sources_win_by_their_order_and_a_lost_winner_gives_way() {
     let small = Small::new();

@@ -331,3 +331,23 @@ fn a_store_that_cannot_be_opened_and_names_that_do_not_exist_have_pages() {
     fs::create_dir_all(small.path().join(".huiliu/huiliu.db")).unwrap();
     check(&["status"], "error[HL0811]");
 }
+
+#[test]
+fn a_feed_that_fails_does_not_hide_what_the_others_and_the_pipelines_did() {
+    let small = Small::new();
+    small.extract("QY_1.csv", &[[CODES[0], "海蓝", "", "100万元", "在营", "2026-10-01 00:00:00"]]);
+    small.write("pipelines/feeds/housing.enterprise.yaml", GRANT);
+    let pseudonyms =
+        GRANT.replace("{ name: name }", "{ name: pseudonym }").replace("subscriber: housing", "subscriber: civil");
+    small.write("pipelines/feeds/civil.enterprise.yaml", pseudonyms);
+    small.write(".huiliu/pseudonym.key", "not a key");
+    let (code, out, _) = huiliu(small.path(), &["--json", "run"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(code, 1);
+    assert_eq!(report["runs"][1]["registers"][0]["new"], 1, "{report}");
+    let feeds = report["feeds"].as_array().unwrap();
+    let status = |feed: &str| feeds.iter().find(|f| f["feed"] == feed).map(|f| f["status"].clone()).unwrap();
+    assert_eq!((status("civil.enterprise"), status("housing.enterprise")), ("failed".into(), "released".into()));
+    let (code, _, said) = huiliu(small.path(), &["run", "qyy"]);
+    assert_eq!((code, said.contains("HL0501"), said.contains("did you mean qy?")), (1, true, true), "{said}");
+}

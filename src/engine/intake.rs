@@ -16,7 +16,7 @@ use crate::record::Value;
 /// Rows in one chunk: the unit of pull and commit.
 pub(super) const CHUNK_ROWS: usize = 8192;
 /// Chunks decoded ahead of the commit.
-const AHEAD: usize = 2;
+const AHEAD: usize = 1;
 
 /// A decoded chunk.
 pub(super) struct Prepared {

@@ -391,6 +391,9 @@ impl Engine {
         for line in self.store.ledger(Some(run)).await? {
             let said = report.registers.iter_mut().find(|register| register.register == line.register);
             if let Some(register) = said {
+                if outcome.is_err() {
+                    register.counts = line.counts.clone(); // a commit that failed was counted before it failed
+                }
                 register.balanced = line.counts.balanced() && line.counts == register.counts;
                 if !register.balanced {
                     status = RunStatus::Unbalanced;

@@ -56,7 +56,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// The registers and everything that explains them.
 ///
 /// One writer at a time; calls that change something are transactions of their own. Implementations: SQLite
-/// ([`sqlite::SqliteStore`]) now, PostgreSQL next; both run the suite in `tests/store_suite.rs`.
+/// ([`sqlite::SqliteStore`]) now, PostgreSQL next. What a store must do is what the tests of `tests/` ask of it.
 #[async_trait]
 pub trait Store: Send {
     /// Makes or widens the typed tables of these registers. Additive changes happen; anything that would lose data is
@@ -93,6 +93,9 @@ pub trait Store: Send {
     /// The next free claim and entity ids.
     async fn next_ids(&mut self) -> Result<(ClaimId, EntityId)>;
     /// Writes one chunk: claims, entities, history, change log, quarantine, counts and position, in one transaction.
+    ///
+    /// May return before it is durable; then the next call waits for it, or answers as if it had, and an error is told
+    /// by the next call that has to wait.
     async fn commit(&mut self, change: ChangeSet) -> Result<()>;
     /// Claims of a stream that a full extract did not show, given the claims it did show; at most `limit` from `after`.
     async fn vanished(

@@ -13,10 +13,12 @@ use super::super::{Result, StoreError};
 use super::unavailable;
 use crate::record::{DECIMAL_SCALE, Value, decimal_text};
 
-/// Rows in the largest statement.
-const LARGEST: usize = 256;
+/// Rows in the largest statement: between two statements SQLite waits until another thread has had its turn.
+const LARGEST: usize = 512;
+/// Arguments in the largest statement; SQLite takes 32,766.
+const MOST_ARGUMENTS: usize = 32_000;
 /// Statements made ahead of SQLite: enough to keep it busy, few enough to cost little memory.
-const AHEAD: usize = 8;
+const AHEAD: usize = 2;
 
 /// One statement with its arguments.
 pub(super) struct Statement {
@@ -78,6 +80,7 @@ pub(super) struct Bulk<'a> {
     tail: &'static str,
     args: SqliteArguments,
     rows: usize,
+    largest: usize,
     full: Option<Arc<str>>,
 }
 
@@ -90,10 +93,13 @@ impl<'a> Bulk<'a> {
         tuple: impl Into<String>,
         tail: &'static str,
     ) -> Self {
+        let tuple = tuple.into();
+        let cells = tuple.matches('?').count().max(1);
         Self {
             script,
             head: head.into(),
-            tuple: tuple.into(),
+            largest: LARGEST.min(MOST_ARGUMENTS / cells),
+            tuple,
             tail,
             args: SqliteArguments::default(),
             rows: 0,
@@ -124,7 +130,7 @@ impl<'a> Bulk<'a> {
     /// A row is complete; sends a full group.
     pub(super) fn row(&mut self) {
         self.rows += 1;
-        if self.rows == LARGEST {
+        if self.rows == self.largest {
             let sql = self.full.take().unwrap_or_else(|| self.sql().into());
             self.full = Some(Arc::clone(&sql));
             self.send(sql, true);

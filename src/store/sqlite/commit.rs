@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 use super::super::{ChangeSet, Quarantined, RegisterPart, Result, StoreError};
 use super::bulk::{self, Bulk, Script, Statement, json_integers, json_texts};
 use super::schema::{RegisterTable, quoted};
-use super::{SqliteStore, unavailable};
+use super::unavailable;
 use crate::linking::{ClaimId, EntityState};
 
 /// Where and when a part is written; makes its statements.
@@ -19,32 +19,28 @@ struct Writing<'a> {
     part: &'a RegisterPart,
 }
 
-impl SqliteStore {
-    pub(super) async fn write(&mut self, change: ChangeSet) -> Result<()> {
-        let ChangeSet { run, file, at, resume, mut parts } = change;
-        let tables =
-            parts.iter().map(|part| self.table(&part.register).cloned()).collect::<Result<Vec<RegisterTable>>>()?;
-        let conn = &mut self.conn;
-        begin(conn).await?;
-        let written = async {
-            let chunk = match file {
-                Some(file) => advance(conn, file, resume).await?,
-                None => 0,
-            };
-            bulk::run(conn, move |script| {
-                for (part, table) in parts.iter_mut().zip(&tables) {
-                    let new = std::mem::take(&mut part.absorbed.new);
-                    let changed = std::mem::take(&mut part.absorbed.changed);
-                    let file = file.unwrap_or(0);
-                    Writing { script, run, file, at, chunk, table, part }.all(new, changed)?;
-                }
-                Ok(())
-            })
-            .await
-        }
-        .await;
-        finish(conn, written).await
+/// Writes a change; `tables` are those of its parts.
+pub(super) async fn write(conn: &mut SqliteConnection, tables: Vec<RegisterTable>, change: ChangeSet) -> Result<()> {
+    let ChangeSet { run, file, at, resume, mut parts } = change;
+    begin(conn).await?;
+    let written = async {
+        let chunk = match file {
+            Some(file) => advance(conn, file, resume).await?,
+            None => 0,
+        };
+        bulk::run(conn, move |script| {
+            for (part, table) in parts.iter_mut().zip(&tables) {
+                let new = std::mem::take(&mut part.absorbed.new);
+                let changed = std::mem::take(&mut part.absorbed.changed);
+                let file = file.unwrap_or(0);
+                Writing { script, run, file, at, chunk, table, part }.all(new, changed)?;
+            }
+            Ok(())
+        })
+        .await
     }
+    .await;
+    finish(conn, written).await
 }
 
 /// Opens a write transaction.
@@ -225,7 +221,7 @@ impl Writing<'_> {
     fn insert_claims(&self) -> Result<()> {
         let head =
             "insert into claim (id, stream, key, occurrence, entity, digest, updated, file, row, run, layout, vals)";
-        let tuple = format!("(?,{},?,?,?,?,?,?,?,?,{},?)", self.part.stream, self.part.layout.id);
+        let tuple = format!("(?,{},?,?,?,?,?,?,?,{},{},?)", self.part.stream, self.run, self.part.layout.id);
         let mut bulk = Bulk::new(self.script, head, tuple, "");
         for claim in &self.part.claims {
             bulk.put(claim.id)?;
@@ -236,7 +232,6 @@ impl Writing<'_> {
             bulk.put(claim.updated)?;
             bulk.put(claim.origin.file)?;
             bulk.put(claim.origin.row)?;
-            bulk.put(claim.origin.run)?;
             bulk.put(claim.values.as_slice())?;
             bulk.row();
         }

@@ -1,10 +1,12 @@
 //! The embedded store: one SQLite file in WAL mode, every commit synced.
 
 mod bulk;
+mod checkpoint;
 mod commit;
 mod feeds;
 mod lookup;
 mod pages;
+mod pending;
 mod runs;
 mod schema;
 mod views;
@@ -18,6 +20,8 @@ use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection};
 
+use self::checkpoint::Checkpointer;
+use self::pending::Pending;
 use self::schema::{RegisterTable, quoted};
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, EntityView, FeedState, FeedView, FileStart, FileState, FileStatus,
@@ -29,7 +33,12 @@ use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
 
 /// Registers in one SQLite file.
 pub struct SqliteStore {
+    /// Everything but commits of chunks.
     conn: SqliteConnection,
+    /// Commits of chunks; away while one is under way.
+    writer: Option<SqliteConnection>,
+    pending: Option<Pending>,
+    checkpointer: Checkpointer,
     registers: HashMap<String, RegisterTable>,
     /// By number of rows: long texts, made once.
     recall_sql: HashMap<usize, Arc<str>>,
@@ -47,13 +56,21 @@ impl SqliteStore {
             .statement_cache_capacity(256)
             .row_buffer_size(1024)
             .page_size(8192)
-            .pragma("cache_size", "-98304")
-            .pragma("wal_autocheckpoint", "4000")
             .pragma("temp_store", "memory")
             .disable_statement_logging();
-        let mut conn = options.connect().await.map_err(unavailable)?;
+        let mut conn = options.clone().pragma("cache_size", "-24576").connect().await.map_err(unavailable)?;
         schema::migrate(&mut conn).await?;
-        Ok(Self { conn, registers: HashMap::new(), recall_sql: HashMap::new() })
+        let writer = options.clone().pragma("cache_size", "-49152").pragma("wal_autocheckpoint", "0");
+        let writer = writer.connect().await.map_err(unavailable)?;
+        let checkpointer = Checkpointer::new(options.pragma("cache_size", "-1024"));
+        Ok(Self {
+            conn,
+            writer: Some(writer),
+            pending: None,
+            checkpointer,
+            registers: HashMap::new(),
+            recall_sql: HashMap::new(),
+        })
     }
 
     fn table(&self, register: &str) -> Result<&RegisterTable> {
@@ -74,6 +91,7 @@ fn unavailable(error: sqlx::Error) -> StoreError {
 #[async_trait]
 impl Store for SqliteStore {
     async fn prepare(&mut self, registers: &[&Register]) -> Result<()> {
+        self.settle().await?;
         for register in registers {
             let table = schema::prepare(&mut self.conn, register).await?;
             self.registers.insert(register.name.clone(), table);
@@ -82,6 +100,7 @@ impl Store for SqliteStore {
     }
 
     async fn stream(&mut self, system: &str, dataset: &str, register: &str) -> Result<StreamId> {
+        self.settle().await?;
         sqlx::query("insert into stream (system, dataset, register) values (?, ?, ?) on conflict do nothing")
             .bind(system)
             .bind(dataset)
@@ -99,10 +118,12 @@ impl Store for SqliteStore {
     }
 
     async fn streams(&mut self) -> Result<HashMap<StreamId, (String, String, String)>> {
+        self.settle().await?;
         self.all_streams().await
     }
 
     async fn layout(&mut self, register: &str, fields: &[String]) -> Result<Layout> {
+        self.settle().await?;
         let names = fields.join(",");
         sqlx::query("insert into layout (register, fields) values (?, ?) on conflict do nothing")
             .bind(register)
@@ -121,42 +142,59 @@ impl Store for SqliteStore {
     }
 
     async fn begin_run(&mut self, start: RunStart) -> Result<i64> {
+        self.settle().await?;
         self.start_run(start).await
     }
 
     async fn end_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
-        self.finish_run(run, end).await
+        self.settle().await?;
+        self.finish_run(run, end).await?;
+        self.checkpointer.finish(&mut self.conn).await
     }
 
     async fn runs(&mut self, pipeline: Option<&str>, limit: i64) -> Result<Vec<RunView>> {
+        self.settle().await?;
         self.list_runs(pipeline, limit).await
     }
 
     async fn file(&mut self, dataset: &str, digest: &str) -> Result<Option<FileState>> {
+        self.settle().await?;
         self.known_file(dataset, digest).await
     }
 
     async fn begin_file(&mut self, start: FileStart) -> Result<FileState> {
+        self.settle().await?;
         self.start_file(start).await
     }
 
     async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()> {
+        self.settle().await?;
         self.finish_file(file, status, why).await
     }
 
     async fn recall(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
-        self.recall_claims(stream, rows).await
+        self.settle_sources(stream, rows).await?;
+        let recalled = self.recall_claims(stream, rows).await?;
+        let homes = recalled.iter().flat_map(|recalled| &recalled.claims).filter_map(|claim| claim.differs);
+        if self.settle_entities(homes).await? { self.recall_claims(stream, rows).await } else { Ok(recalled) }
     }
 
     async fn known(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {
-        self.known_keys(register, keys).await
+        self.settle_keys(keys).await?;
+        let known = self.known_keys(register, keys).await?;
+        let named = known.entity_of.values().copied();
+        if self.settle_entities(named).await? { self.known_keys(register, keys).await } else { Ok(known) }
     }
 
     async fn before(&mut self, register: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, Before>> {
+        self.settle_entities(entities.iter().copied()).await?;
         self.before_of(register, entities).await
     }
 
     async fn next_ids(&mut self) -> Result<(ClaimId, EntityId)> {
+        if let Some(next) = self.pending_ids() {
+            return Ok(next);
+        }
         let rows =
             sqlx::query("select name, next from counter").fetch_all(&mut self.conn).await.map_err(unavailable)?;
         let next = |name: &str| {
@@ -169,7 +207,7 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&mut self, change: ChangeSet) -> Result<()> {
-        self.write(change).await
+        self.begin_commit(change).await
     }
 
     async fn vanished(
@@ -179,10 +217,12 @@ impl Store for SqliteStore {
         after: ClaimId,
         limit: i64,
     ) -> Result<Vec<(ClaimId, EntityId)>> {
+        self.settle().await?;
         self.vanished_claims(stream, file, after, limit).await
     }
 
     async fn claim_count(&mut self, stream: StreamId) -> Result<u64> {
+        self.settle().await?;
         let count: i64 = sqlx::query_scalar("select count(*) from claim where stream = ?")
             .bind(stream)
             .fetch_one(&mut self.conn)
@@ -192,10 +232,12 @@ impl Store for SqliteStore {
     }
 
     async fn seen(&mut self, stream: StreamId, file: i64) -> Result<roaring::RoaringTreemap> {
+        self.settle().await?;
         self.seen_claims(stream, file).await
     }
 
     async fn quarantine_vanished(&mut self, dataset: &str, file: i64) -> Result<u64> {
+        self.settle().await?;
         let done = sqlx::query(
             "update quarantine set status = 'vanished' where status = 'open' and dataset = ? and file <> ?",
         )
@@ -208,10 +250,12 @@ impl Store for SqliteStore {
     }
 
     async fn feed(&mut self, feed: &str) -> Result<FeedState> {
+        self.settle().await?;
         self.feed_state(feed).await
     }
 
     async fn horizon(&mut self, register: &str) -> Result<i64> {
+        self.settle().await?;
         self.newest_change(register).await
     }
 
@@ -222,6 +266,7 @@ impl Store for SqliteStore {
         after: EntityId,
         limit: i64,
     ) -> Result<Snapshot> {
+        self.settle().await?;
         self.live_after(register, fields, after, limit).await
     }
 
@@ -232,22 +277,27 @@ impl Store for SqliteStore {
         from_entity: EntityId,
         limit: i64,
     ) -> Result<Snapshot> {
+        self.settle().await?;
         self.changed_after(of, window, from_entity, limit).await
     }
 
     async fn held(&mut self, feed: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, HeldDigest>> {
+        self.settle().await?;
         self.held_of(feed, entities).await
     }
 
     async fn holdings_after(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<Holding>> {
+        self.settle().await?;
         self.holdings_from(feed, after, limit).await
     }
 
     async fn seal(&mut self, seal: SealSet) -> Result<()> {
+        self.settle().await?;
         self.keep_sealed(seal).await
     }
 
     async fn sealed_since(&mut self, feed: &str, at: i64) -> Result<u64> {
+        self.settle().await?;
         let records: i64 = sqlx::query_scalar(
             "select coalesce(sum(records), 0) from batch where feed = (select id from feed where name = ?) and sealed_at >= ?",
         )
@@ -260,46 +310,57 @@ impl Store for SqliteStore {
     }
 
     async fn undelivered(&mut self, feed: &str) -> Result<Vec<BatchRow>> {
+        self.settle().await?;
         self.not_durable(feed).await
     }
 
     async fn mark_durable(&mut self, feed: &str, seq: i64) -> Result<()> {
+        self.settle().await?;
         self.set_durable(feed, seq).await
     }
 
     async fn entity(&mut self, register: &str, key: &str) -> Result<Option<EntityView>> {
+        self.settle().await?;
         self.entity_by_key(register, key).await
     }
 
     async fn find(&mut self, register: &str, field: &str, text: &str, limit: i64) -> Result<Vec<EntityView>> {
+        self.settle().await?;
         self.find_entities(register, field, text, limit).await
     }
 
     async fn history(&mut self, register: &str, entity: EntityId) -> Result<Vec<HistoryView>> {
+        self.settle().await?;
         self.history_of(register, entity).await
     }
 
     async fn claims(&mut self, register: &str, entity: EntityId) -> Result<Vec<ClaimView>> {
+        self.settle().await?;
         self.claim_views(register, entity).await
     }
 
     async fn quarantine(&mut self, filter: &QuarantineFilter) -> Result<Vec<QuarantineView>> {
+        self.settle().await?;
         self.list_quarantine(filter).await
     }
 
     async fn set_quarantine(&mut self, ids: &[i64], status: &str, why: &str) -> Result<u64> {
+        self.settle().await?;
         self.change_quarantine(ids, status, why).await
     }
 
     async fn ledger(&mut self, run: Option<i64>) -> Result<Vec<LedgerRow>> {
+        self.settle().await?;
         self.ledger_lines(run).await
     }
 
     async fn claimed_entities(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Vec<EntityId>> {
+        self.settle().await?;
         self.claimed_after(register, after, limit).await
     }
 
     async fn batch_links(&mut self, feed: &str) -> Result<Vec<BatchLink>> {
+        self.settle().await?;
         let rows = sqlx::query(
             "select seq, manifest from batch where feed = (select id from feed where name = ?) order by seq",
         )
@@ -311,24 +372,29 @@ impl Store for SqliteStore {
     }
 
     async fn audit_chain(&mut self) -> Result<(u64, Vec<i64>)> {
+        self.settle().await?;
         self.walk_audit().await
     }
 
     async fn feeds(&mut self) -> Result<Vec<FeedView>> {
+        self.settle().await?;
         self.feed_views().await
     }
 
     async fn holders(&mut self, entity: EntityId) -> Result<Vec<(String, i64, i64)>> {
+        self.settle().await?;
         self.feeds_holding(entity).await
     }
 
     async fn count(&mut self, register: &str) -> Result<u64> {
+        self.settle().await?;
         let sql = format!("select count(*) from {}", quoted(register));
         let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut self.conn).await.map_err(unavailable)?;
         Ok(count.unsigned_abs())
     }
 
     async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()> {
+        self.settle().await?;
         self.append_audit(at, action, detail).await
     }
 }

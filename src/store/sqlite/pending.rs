@@ -1,0 +1,121 @@
+//! A commit under way on its own connection, while the next chunk is worked out.
+//!
+//! Decides: what may be read meanwhile. A question whose answer the commit could change waits for it; so does every
+//! other call of the store, and the first of them learns how it ended. At most one commit is under way.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+use tokio::task::JoinHandle;
+
+use super::super::{ChangeSet, Result, StoreError};
+use super::SqliteStore;
+use super::commit::write;
+use crate::linking::{ClaimId, EntityId, StreamId};
+
+/// The commit, and what it touches.
+pub(super) struct Pending {
+    task: JoinHandle<(SqliteConnection, Result<()>)>,
+    touched: Touched,
+}
+
+/// What a commit may change the answers about.
+struct Touched {
+    /// Source keys of its claims.
+    sources: HashSet<(StreamId, Arc<str>)>,
+    /// Entities that it writes, moves claims of, or ends.
+    entities: HashSet<EntityId>,
+    /// Identity keys that it adds or drops.
+    keys: HashSet<Arc<str>>,
+    /// The free ids after it; `None` when it takes none.
+    next_ids: Option<(ClaimId, EntityId)>,
+}
+
+impl Touched {
+    fn by(change: &ChangeSet) -> Self {
+        let mut touched = Self {
+            sources: HashSet::new(),
+            entities: HashSet::new(),
+            keys: HashSet::new(),
+            next_ids: change.parts.iter().map(|part| part.next_ids).reduce(|a, b| (a.0.max(b.0), a.1.max(b.1))),
+        };
+        for part in &change.parts {
+            let absorbed = &part.absorbed;
+            let states = absorbed.new.iter().chain(&absorbed.changed).chain(&absorbed.resourced);
+            touched.entities.extend(states.map(|state| state.id));
+            touched.entities.extend(absorbed.gone.iter().flat_map(|gone| [Some(gone.id), gone.into]).flatten());
+            touched.entities.extend(absorbed.moved.iter().map(|(_, entity)| *entity));
+            touched.entities.extend(part.claims.iter().map(|claim| claim.entity));
+            touched.sources.extend(part.claims.iter().map(|claim| (claim.stream, Arc::clone(&claim.key))));
+            touched.keys.extend(part.new_keys.iter().map(|(_, key, _)| Arc::clone(key)));
+            touched.keys.extend(absorbed.dropped_keys.iter().map(|(_, key)| Arc::clone(key)));
+        }
+        touched
+    }
+
+    /// Whether claims leave whose source keys it does not name.
+    fn nameless(change: &ChangeSet) -> bool {
+        change.parts.iter().any(|part| !part.departed.is_empty())
+    }
+}
+
+impl SqliteStore {
+    /// Hands a chunk to the writing connection. What goes wrong there is told by the next call.
+    pub(super) async fn begin_commit(&mut self, change: ChangeSet) -> Result<()> {
+        self.settle().await?;
+        let tables = change.parts.iter().map(|part| self.table(&part.register).cloned()).collect::<Result<Vec<_>>>()?;
+        let (touched, nameless) = (Touched::by(&change), Touched::nameless(&change));
+        let lost = || StoreError::Unavailable("the writing connection is gone; open the store again".into());
+        let mut writer = self.writer.take().ok_or_else(lost)?;
+        let task = tokio::spawn(async move {
+            let done = write(&mut writer, tables, change).await;
+            (writer, done)
+        });
+        self.pending = Some(Pending { task, touched });
+        if nameless { self.settle().await } else { Ok(()) }
+    }
+
+    /// Waits for the commit under way, if there is one, and says how it ended.
+    pub(super) async fn settle(&mut self) -> Result<()> {
+        let Some(pending) = self.pending.take() else { return Ok(()) };
+        let (writer, done) = pending.task.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let writer = self.writer.insert(writer);
+        if done.is_ok() {
+            self.checkpointer.committed(writer).await?;
+        }
+        done
+    }
+
+    /// Waits if the commit under way touches the claims of one of these source keys.
+    pub(super) async fn settle_sources(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<()> {
+        let touches =
+            |touched: &Touched| rows.iter().any(|(key, _)| touched.sources.contains(&(stream, Arc::clone(key))));
+        self.settle_if(touches).await
+    }
+
+    /// Waits if the commit under way touches one of these identity keys.
+    pub(super) async fn settle_keys(&mut self, keys: &[(usize, Arc<str>)]) -> Result<()> {
+        self.settle_if(|touched| keys.iter().any(|(_, key)| touched.keys.contains(key))).await
+    }
+
+    /// Waits if the commit under way touches one of these entities.
+    pub(super) async fn settle_entities(&mut self, entities: impl IntoIterator<Item = EntityId>) -> Result<bool> {
+        let touches = |touched: &Touched| entities.into_iter().any(|entity| touched.entities.contains(&entity));
+        let was_under_way = self.pending.is_some();
+        self.settle_if(touches).await?;
+        Ok(was_under_way && self.pending.is_none())
+    }
+
+    async fn settle_if(&mut self, touches: impl FnOnce(&Touched) -> bool) -> Result<()> {
+        match &self.pending {
+            Some(pending) if touches(&pending.touched) => self.settle().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The free ids after the commit under way.
+    pub(super) fn pending_ids(&self) -> Option<(ClaimId, EntityId)> {
+        self.pending.as_ref().and_then(|pending| pending.touched.next_ids)
+    }
+}
