@@ -30,7 +30,10 @@ fn main() -> ExitCode {
 
 /// Log lines on stderr: warnings on a terminal, which has progress bars, more elsewhere; `HUILIU_LOG` says otherwise.
 fn log() {
-    let usual = if io::stderr().is_terminal() { "warn" } else { "info" };
+    let person = io::stderr().is_terminal();
+    let usual = if person { "warn" } else { "info" };
     let filter = EnvFilter::try_from_env("HUILIU_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
+    let colours = person && std::env::var_os("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    log.with_ansi(colours).init();
 }

@@ -351,3 +351,13 @@ fn a_feed_that_fails_does_not_hide_what_the_others_and_the_pipelines_did() {
     let (code, _, said) = huiliu(small.path(), &["run", "qyy"]);
     assert_eq!((code, said.contains("HL0501"), said.contains("did you mean qy?")), (1, true, true), "{said}");
 }
+
+#[tokio::test]
+async fn nothing_is_coloured_that_goes_into_a_pipe() {
+    let small = told_twice().await;
+    for args in [&["run"][..], &["status"], &["check"], &["register", "explain", "enterprise", CODES[0]], &["nonsense"]]
+    {
+        let (_, out, err) = huiliu(small.path(), args);
+        assert!(!out.contains('\u{1b}') && !err.contains('\u{1b}'), "{args:?}: {out}{err}");
+    }
+}
