@@ -193,3 +193,16 @@ fn wait_for_chunk(small: &Small, chunks: i64) {
     };
     std::thread::spawn(move || runtime.block_on(wait)).join().unwrap();
 }
+
+/// `/proc` takes no directory from anybody, root included.
+#[test]
+fn a_state_directory_that_cannot_be_written_is_said_before_anything_is_taken() {
+    let small = Small::new();
+    small.write("huiliu.yaml", "version: 1\nissuer: 市\nstate_dir: /proc/huiliu\n");
+    small.extract("QY_1.csv", &[GOOD]);
+    let run = huiliu(&small, &["run", "qy"]).output().unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert_eq!(run.status.code(), Some(1));
+    assert!(said.contains("HL0811") && said.contains("/proc/huiliu") && said.contains("Hint"), "{said}");
+    assert!(small.path().join("out/gs/QY_1.csv").exists());
+}
