@@ -1,7 +1,10 @@
 //! The write-ahead log goes into the database file beside the work, on a connection of its own.
 //!
 //! Left to itself, SQLite does this inside a commit, which waits. Beside it, the log never starts over while commits
-//! follow each other closely; so when it has grown long, one commit waits until all of it is in the file.
+//! follow each other closely; so when it has grown long, one commit waits until the rest of it is in the file. Nothing
+//! here waits for somebody who reads: what a reader holds up is done the next time.
+
+use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Row, SqliteConnection};
@@ -25,6 +28,7 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     pub(super) fn new(options: SqliteConnectOptions) -> Self {
+        let options = options.busy_timeout(Duration::ZERO).pragma("cache_size", "-1024");
         Self { options, commits: 0, task: None }
     }
 
@@ -34,37 +38,46 @@ impl Checkpointer {
         if self.commits < COMMITS || self.task.as_ref().is_some_and(|task| !task.is_finished()) {
             return Ok(());
         }
+        let (conn, pages) = self.connection().await?;
+        if pages > LONG {
+            checkpoint(writer, "passive").await?;
+        }
         self.commits = 0;
-        let conn = match self.task.take() {
-            None => self.options.connect().await.map_err(unavailable)?,
-            Some(task) => match task.await {
-                Ok(Ok((conn, pages))) => {
-                    if pages > LONG {
-                        sqlx::query("pragma wal_checkpoint(restart)").execute(writer).await.map_err(unavailable)?;
-                    }
-                    conn
-                }
-                // The log stays as it is; the next attempt has a connection of its own.
-                Ok(Err(_)) | Err(_) => return Ok(()),
-            },
-        };
-        self.task = Some(tokio::spawn(checkpoint(conn)));
+        self.task = Some(tokio::spawn(beside(conn)));
         Ok(())
     }
 
     /// Nobody writes any more: all of the log goes into the file, which is then whole by itself.
-    pub(super) async fn finish(&mut self, conn: &mut SqliteConnection) -> Result<()> {
-        if let Some(task) = self.task.take() {
-            drop(task.await);
+    pub(super) async fn finish(&mut self) -> Result<()> {
+        if self.task.is_none() && self.commits == 0 {
+            return Ok(());
         }
-        // Somebody who reads meanwhile may keep it from emptying the log; the next one does.
-        sqlx::query("pragma wal_checkpoint(truncate)").execute(conn).await.map_err(unavailable)?;
+        let (mut conn, _) = self.connection().await?;
+        checkpoint(&mut conn, "truncate").await?;
+        self.commits = 0;
         Ok(())
+    }
+
+    /// The connection, once the checkpoint under way has ended, and the pages that the log had then. One that failed
+    /// leaves the log as it is, for the next.
+    async fn connection(&mut self) -> Result<(SqliteConnection, i64)> {
+        if let Some(task) = self.task.take()
+            && let Ok(Ok(done)) = task.await
+        {
+            return Ok(done);
+        }
+        Ok((self.options.connect().await.map_err(unavailable)?, 0))
     }
 }
 
-async fn checkpoint(mut conn: SqliteConnection) -> Result<(SqliteConnection, i64)> {
-    let row = sqlx::query("pragma wal_checkpoint(passive)").fetch_one(&mut conn).await.map_err(unavailable)?;
-    let pages = row.get::<i64, _>(1);
+async fn beside(mut conn: SqliteConnection) -> Result<(SqliteConnection, i64)> {
+    let pages = checkpoint(&mut conn, "passive").await?;
     Ok((conn, pages))
+}
+
+/// Returns the pages that the log had.
+async fn checkpoint(conn: &mut SqliteConnection, how: &'static str) -> Result<i64> {
+    let sql = sqlx::AssertSqlSafe(format!("pragma wal_checkpoint({how})"));
+    let row = sqlx::query(sql).fetch_one(conn).await.map_err(unavailable)?;
+    Ok(row.get(1))
 }

@@ -35,8 +35,9 @@ use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
 pub struct SqliteStore {
     /// Everything but commits of chunks.
     conn: SqliteConnection,
-    /// Commits of chunks; away while one is under way.
+    /// Commits of chunks: opened for the first, away while one is under way.
     writer: Option<SqliteConnection>,
+    options: SqliteConnectOptions,
     pending: Option<Pending>,
     checkpointer: Checkpointer,
     registers: HashMap<String, RegisterTable>,
@@ -60,12 +61,11 @@ impl SqliteStore {
             .disable_statement_logging();
         let mut conn = options.clone().pragma("cache_size", "-24576").connect().await.map_err(unavailable)?;
         schema::migrate(&mut conn).await?;
-        let writer = options.clone().pragma("cache_size", "-49152").pragma("wal_autocheckpoint", "0");
-        let writer = writer.connect().await.map_err(unavailable)?;
-        let checkpointer = Checkpointer::new(options.pragma("cache_size", "-1024"));
+        let checkpointer = Checkpointer::new(options.clone());
         Ok(Self {
             conn,
-            writer: Some(writer),
+            writer: None,
+            options,
             pending: None,
             checkpointer,
             registers: HashMap::new(),
@@ -149,7 +149,7 @@ impl Store for SqliteStore {
     async fn end_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
         self.settle().await?;
         self.finish_run(run, end).await?;
-        self.checkpointer.finish(&mut self.conn).await
+        self.checkpointer.finish().await
     }
 
     async fn runs(&mut self, pipeline: Option<&str>, limit: i64) -> Result<Vec<RunView>> {

@@ -6,12 +6,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use sqlx::SqliteConnection;
+use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::task::JoinHandle;
 
 use super::super::{ChangeSet, Result, StoreError};
-use super::SqliteStore;
 use super::commit::write;
+use super::{SqliteStore, unavailable};
 use crate::linking::{ClaimId, EntityId, StreamId};
 
 /// The commit, and what it touches.
@@ -66,14 +66,23 @@ impl SqliteStore {
         self.settle().await?;
         let tables = change.parts.iter().map(|part| self.table(&part.register).cloned()).collect::<Result<Vec<_>>>()?;
         let (touched, nameless) = (Touched::by(&change), Touched::nameless(&change));
-        let lost = || StoreError::Unavailable("the writing connection is gone; open the store again".into());
-        let mut writer = self.writer.take().ok_or_else(lost)?;
+        let mut writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => self.open_writer().await?,
+        };
         let task = tokio::spawn(async move {
             let done = write(&mut writer, tables, change).await;
             (writer, done)
         });
         self.pending = Some(Pending { task, touched });
         if nameless { self.settle().await } else { Ok(()) }
+    }
+
+    /// Few statements are kept prepared, for the largest take half a MiB each and name their run.
+    async fn open_writer(&self) -> Result<SqliteConnection> {
+        let options = self.options.clone().statement_cache_capacity(24);
+        let options = options.pragma("cache_size", "-49152").pragma("wal_autocheckpoint", "0");
+        options.connect().await.map_err(unavailable)
     }
 
     /// Waits for the commit under way, if there is one, and says how it ended.
