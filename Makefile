@@ -11,6 +11,7 @@ demo: ## a small city, end to end, on the embedded store
 
 test: ## every test; installs and starts what it needs
 	deploy/dev/python-env
+	deploy/dev/services up
 	cargo test --locked
 
 lint: ## formatting and lints, warnings are errors

@@ -1,5 +1,7 @@
 //! A small workspace on disk, and an engine over it with a frozen clock.
 
+pub mod services;
+
 use std::fs;
 use std::path::Path;
 
