@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use huiliu::engine::RunOptions;
 
-use crate::support::{CODES, Small, line};
+use crate::support::{CODES, Small, line, registers};
 
 const GOOD: [&str; 6] = [CODES[0], "甲", "", "100万元", "在营", "2026-10-01 00:00:00"];
 
@@ -146,8 +146,8 @@ async fn a_killed_run_goes_on_and_ends_like_an_undisturbed_one() {
     slow_pipeline(&killed, 0);
     let report = killed.engine().await.run("qy", &RunOptions::default()).await.unwrap();
     assert_eq!(report.status, "succeeded", "{report:?}");
-    let db = |small: &Small| small.path().join(".huiliu/huiliu.db");
-    assert_eq!(crate::runs::registers(&db(&undisturbed)).await, crate::runs::registers(&db(&killed)).await);
+    let (mut whole, mut resumed) = (undisturbed.engine().await, killed.engine().await);
+    assert_eq!(registers(&mut whole).await, registers(&mut resumed).await);
     assert_eq!(killed.engine().await.doctor().await.unwrap().disagreements, 0);
 }
 

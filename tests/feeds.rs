@@ -7,7 +7,7 @@ use huiliu::batch::read_body;
 use huiliu::crypto::DigestAlgorithm;
 use huiliu::record::Value;
 
-use crate::support::{CODES, FEED, Small};
+use super::support::{CODES, FEED, Small};
 
 fn counts(report: &huiliu::engine::FeedReport) -> (&'static str, u64, u64, u64, u64) {
     (report.status, report.upserts, report.withdrawals, report.counts.withheld, report.counts.unaffected)

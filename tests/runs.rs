@@ -2,7 +2,7 @@
 
 use huiliu::engine::RunOptions;
 
-use crate::support::{CODES, Small, line};
+use super::support::{CODES, Small, line, registers};
 
 fn row<'a>(code: &'a str, name: &'a str, status: &'a str, updated: &'a str) -> [&'a str; 6] {
     [code, name, "", "100万元", status, updated]
@@ -182,11 +182,8 @@ async fn a_run_that_was_stopped_goes_on_in_the_middle_of_the_file() {
     assert!(read > 0 && read < 30_000, "{read}");
     let rest = stopped.run("qy").await;
     assert_eq!(rest.registers[0].counts.read, 30_000 - read, "it does not start over");
-    let dump = |small: &Small| {
-        let path = small.path().join(".huiliu/huiliu.db");
-        async move { registers(&path).await }
-    };
-    assert_eq!(dump(&undisturbed).await, dump(&stopped).await);
+    let (mut whole, mut resumed) = (undisturbed.engine().await, stopped.engine().await);
+    assert_eq!(registers(&mut whole).await, registers(&mut resumed).await);
 }
 
 struct StopAfter {
@@ -204,17 +201,6 @@ impl huiliu::engine::Progress for StopAfter {
     }
     fn records(&self, _: &str, _: u64) {}
     fn done(&self) {}
-}
-
-/// Register rows without run numbers, in id order.
-pub async fn registers(path: &std::path::Path) -> Vec<String> {
-    use sqlx::{ConnectOptions, Row};
-    let mut conn = sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true).connect().await.unwrap();
-    let rows = sqlx::query("select _id || '|' || _version || '|' || _sources || '|' || coalesce(uscc,'') || '|' || coalesce(name,'') || '|' || coalesce(capital,'') || '|' || coalesce(status,'') from enterprise order by _id")
-        .fetch_all(&mut conn)
-        .await
-        .unwrap();
-    rows.iter().map(|row| row.get(0)).collect()
 }
 
 /// A fictional code with a right check digit.

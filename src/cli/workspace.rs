@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::error::Problem;
 use crate::mapping;
 use crate::share;
+use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 
@@ -72,11 +73,20 @@ pub fn checked(context: &Context) -> (Workspace, Vec<Problem>) {
     (workspace, problems)
 }
 
-async fn open_store(installation: &Installation, access: Access) -> anyhow::Result<Box<dyn Store>> {
+/// Opens the installation's store.
+///
+/// # Errors
+/// HL0811 when it cannot be reached or opened; HL0401, HL0403 and HL0404 when it is not one that this program and this
+/// installation may use.
+pub async fn open_store(installation: &Installation, access: Access) -> anyhow::Result<Box<dyn Store>> {
     let written = &installation.store;
+    if written.starts_with("postgres://") || written.starts_with("postgresql://") {
+        return open_postgres(installation).await;
+    }
     let path = written.strip_prefix("sqlite:").map(PathBuf::from).ok_or_else(|| {
-        let problem = Problem::error("HL0811", format!("the store {written} cannot be opened"));
-        problem.hint("this version keeps registers in SQLite: write store: sqlite:PATH, or leave it out")
+        let kind = written.split(':').next().unwrap_or_default();
+        let problem = Problem::error("HL0811", format!("there is no kind of store called \"{kind}\""));
+        problem.hint("write store: postgres://USER@HOST/DATABASE or store: sqlite:PATH, or leave it out")
     })?;
     if access == Access::Read && !path.exists() {
         // Nothing was ever run here: the answer is "nothing", without a file made for it.
@@ -90,6 +100,29 @@ async fn open_store(installation: &Installation, access: Access) -> anyhow::Resu
         Err(StoreError::Unavailable(why)) => Err(cannot_open(&path, &why).into()),
         Err(other) => Err(other.into()),
     }
+}
+
+async fn open_postgres(installation: &Installation) -> anyhow::Result<Box<dyn Store>> {
+    let name = match &installation.name {
+        Some(name) => name.clone(),
+        None => installation_id(&installation.state_dir)?,
+    };
+    match PostgresStore::open(&installation.store, &name).await {
+        Ok(store) => Ok(Box::new(store)),
+        Err(StoreError::Unavailable(why)) => {
+            let problem = Problem::error("HL0811", "the PostgreSQL store cannot be opened").detail(why);
+            Err(problem.hint("is the server there, and are user, password and database right?").into())
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// What tells this workspace from others, made on first use; `name:` in `huiliu.yaml` takes its place.
+fn installation_id(state_dir: &Path) -> anyhow::Result<String> {
+    let path = state_dir.join("installation-id");
+    fs::create_dir_all(state_dir).map_err(|error| cannot_open(&path, &error.to_string()))?;
+    let secret = crate::crypto::secret(&path)?;
+    Ok(secret.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn cannot_open(path: &Path, why: &str) -> Problem {

@@ -9,11 +9,14 @@ use chrono_tz::Tz;
 pub struct Installation {
     /// Who signs, as manifests say: `青岛市电政办`.
     pub issuer: String,
+    /// Tells this installation from others that might use the same servers; made up and kept in the state directory when
+    /// absent. Several daemons of one installation say the same.
+    pub name: Option<String>,
     /// Zone of schedules and civil dates; default Asia/Shanghai.
     pub zone: Tz,
     /// Directory of state, absolute; default `.huiliu` below the workspace.
     pub state_dir: PathBuf,
-    /// Register database, `sqlite:` and an absolute path; default `huiliu.db` in the state directory.
+    /// Register database: `postgres://…`, or `sqlite:` and an absolute path; default `huiliu.db` in the state directory.
     pub store: String,
     /// Spool directory, absolute; default `spool` in the state directory.
     pub spool: PathBuf,

@@ -3,10 +3,14 @@
 //! Decides: nothing about meaning. Guarantees, of every implementation: what [`Store::commit`] and [`Store::seal`]
 //! take is durable as a whole or not there at all, and a position is never ahead of the rows it describes.
 
+pub mod postgres;
 pub mod sqlite;
 
+mod columns;
 mod intents;
+mod pending;
 mod rows;
+mod table;
 
 pub use intents::{
     BatchLink, BatchRow, ChangeSet, ChunkCounts, ClaimChange, FeedCounts, FeedState, FileStart, FileState, FileStatus,
@@ -35,7 +39,15 @@ pub enum StoreError {
     /// The store's own data is not what it should be.
     #[error("store is damaged: {0}")]
     Damaged(String),
-    /// A register file asks for a change that would lose data.
+    /// A value does not fit: SQLSTATE classes 21, 22 and 23. Nothing of the commit was kept, and no repetition mends it.
+    #[error("HL0405 a value does not fit {place} (SQLSTATE {state})")]
+    Data {
+        /// SQLSTATE.
+        state: String,
+        /// Table and column, as far as the server said.
+        place: String,
+    },
+    /// What is there does not fit this program, these definitions or this installation.
     #[error(transparent)]
     Refused(#[from] Box<crate::error::Problem>),
 }
@@ -45,6 +57,7 @@ impl StoreError {
     pub fn disposition(&self) -> Disposition {
         match self {
             Self::Unavailable(_) => Disposition::Retry,
+            Self::Data { .. } => Disposition::Quarantine,
             Self::Damaged(_) | Self::Refused(_) => Disposition::Halt,
         }
     }

@@ -9,8 +9,13 @@ use chrono::{DateTime, Utc};
 use huiliu::clock::Clock;
 use huiliu::config::Workspace;
 use huiliu::engine::{Engine, FeedReport, RunOptions, RunReport};
+use huiliu::store::Store;
+use huiliu::store::postgres::PostgresStore;
 use huiliu::store::sqlite::SqliteStore;
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use self::services::Database;
 
 /// The moment at which every test happens: 2026-11-21 16:30 in Qingdao.
 pub const NOW: &str = "2026-11-21T08:30:00Z";
@@ -37,6 +42,26 @@ pub async fn engine_over(dir: &Path) -> Engine {
 /// A workspace in a directory of its own.
 pub struct Small {
     dir: TempDir,
+    /// Made when the first engine asks for it; `None` is SQLite.
+    database: Option<OnceCell<Database>>,
+}
+
+/// The same, with its registers in a PostgreSQL database of its own.
+pub struct OnPostgres(Small);
+
+impl OnPostgres {
+    /// As [`Small::new`].
+    pub fn new() -> Self {
+        Self(Small { database: Some(OnceCell::new()), ..Small::new() })
+    }
+}
+
+impl std::ops::Deref for OnPostgres {
+    type Target = Small;
+
+    fn deref(&self) -> &Small {
+        &self.0
+    }
 }
 
 /// Connector `gs` (工商) with one full-extract dataset, register `enterprise`, one pipeline, one feed.
@@ -154,7 +179,7 @@ pub const CODES: [&str; 6] = [
 impl Small {
     /// With no files.
     pub fn empty() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self { dir: tempfile::tempdir().unwrap(), database: None }
     }
 
     /// With all files as they start.
@@ -214,8 +239,19 @@ impl Small {
             panic!("{}", huiliu::error::render(&problems));
         });
         fs::create_dir_all(self.path().join(".huiliu")).unwrap();
-        let store = SqliteStore::open(&self.path().join(".huiliu/huiliu.db")).await.unwrap();
-        Engine::new(workspace, Box::new(store), Clock::Frozen(now())).await
+        let store: Box<dyn Store> = match &self.database {
+            None => Box::new(SqliteStore::open(&self.path().join(".huiliu/huiliu.db")).await.unwrap()),
+            Some(database) => {
+                let database = database.get_or_init(Database::new).await;
+                Box::new(PostgresStore::open(&database.url(), "test").await.unwrap())
+            }
+        };
+        Engine::new(workspace, store, Clock::Frozen(now())).await
+    }
+
+    /// Where its registers are, as `huiliu.yaml` says it; `None` is SQLite.
+    pub async fn database(&self) -> Option<String> {
+        Some(self.database.as_ref()?.get_or_init(Database::new).await.url())
     }
 
     /// One pass of a pipeline.
@@ -242,4 +278,28 @@ pub fn line(report: &RunReport) -> String {
         "{} {}/{}/{}/{}/{}/{}/{}/{}",
         report.status, c.read, c.filtered, c.quarantined, c.new, c.changed, c.unchanged, c.superseded, c.retracted
     )
+}
+
+/// Everything that every register holds, in id order: rows and versions, keys, claims and what they were read from,
+/// without the runs that wrote them.
+pub async fn registers(engine: &mut Engine) -> Vec<String> {
+    let names: Vec<String> = engine.workspace().registers.keys().cloned().collect();
+    let mut all = Vec::new();
+    for register in names {
+        let mut after = 0;
+        loop {
+            let page = engine.store().claimed_entities(&register, after, 2_048).await.unwrap();
+            let Some(&last) = page.last() else { break };
+            after = last;
+            let held = engine.store().before(&register, &page).await.unwrap();
+            for id in page {
+                let entity = &held[&id];
+                let said =
+                    entity.claims.iter().map(|c| (c.id, &c.key, c.occurrence, c.updated, &c.values, c.origin.row));
+                let said: Vec<_> = said.collect();
+                all.push(format!("{register} {id} {:?} {:?} {said:?}", entity.row, entity.keys));
+            }
+        }
+    }
+    all
 }

@@ -17,13 +17,19 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
         VERSION,
         Key::optional("issuer", "发布方 issuer", Kind::Text, "Who signs, as manifests say.")
             .or("汇流开发环境 huiliu development"),
+        Key::optional(
+            "name",
+            "名称 name",
+            Kind::Text,
+            "Tells this installation from others; kept in the state directory when absent.",
+        ),
         Key::optional("zone", "时区 zone", Kind::Zone, "Zone of schedules and civil dates.").or("Asia/Shanghai"),
         Key::optional("state_dir", "状态目录 state_dir", Kind::Address, "Directory of state.").or(".huiliu"),
         Key::optional(
             "store",
             "数据库 store",
             Kind::Secret,
-            "Register database, sqlite:PATH; huiliu.db in the state directory when absent.",
+            "Register database, postgres://… or sqlite:PATH; huiliu.db in the state directory when absent.",
         ),
         Key::optional("spool", "出口目录 spool", Kind::Address, "Spool; spool in the state directory when absent."),
         Key::optional(
@@ -59,6 +65,7 @@ pub(in crate::config) fn read(dir: &Path, view: View<'_>) -> Installation {
     let signing = view.get("signing");
     Installation {
         issuer: view.get("issuer").text(),
+        name: view.get("name").is_written().then(|| view.get("name").text()),
         zone: view.get("zone").parsed(|text| text.parse().ok()).unwrap_or(Tz::Asia__Shanghai),
         store: store(dir, &state_dir, view.get("store").resolved()),
         spool: path(view.get("spool")).unwrap_or_else(|| state_dir.join("spool")),

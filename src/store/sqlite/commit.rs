@@ -2,9 +2,9 @@
 
 use sqlx::SqliteConnection;
 
+use super::super::table::{RegisterTable, only_source, quoted, sources_text};
 use super::super::{ChangeSet, Quarantined, RegisterPart, Result, StoreError};
 use super::bulk::{self, Bulk, Script, Statement, json_integers, json_texts};
-use super::schema::{RegisterTable, quoted};
 use super::unavailable;
 use crate::linking::{ClaimId, EntityState};
 
@@ -373,24 +373,4 @@ impl Writing<'_> {
         }
         Ok(())
     }
-}
-
-/// The one claim that says everything, if there is one.
-fn only_source(sources: &[Option<ClaimId>]) -> Option<ClaimId> {
-    let mut claims = sources.iter().flatten();
-    let first = claims.next()?;
-    claims.all(|claim| claim == first).then_some(*first)
-}
-
-/// Winning claims as text: `12` when one claim says everything, else `name:12 address:13`.
-pub(super) fn sources_text(fields: &[(String, crate::record::FieldType)], sources: &[Option<ClaimId>]) -> String {
-    if let Some(only) = only_source(sources) {
-        return only.to_string();
-    }
-    fields
-        .iter()
-        .zip(sources)
-        .filter_map(|((name, _), claim)| claim.map(|claim| format!("{name}:{claim}")))
-        .collect::<Vec<_>>()
-        .join(" ")
 }

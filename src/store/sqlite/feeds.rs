@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::super::table::quoted;
 use super::super::{BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, Holding, Result, SealSet, StoreError};
 use super::bulk::{self, Bulk, Statement, json_integers};
-use super::schema::quoted;
 use super::{SqliteStore, unavailable};
 use crate::linking::EntityId;
 

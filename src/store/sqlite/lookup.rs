@@ -8,9 +8,9 @@ use roaring::RoaringTreemap;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
+use super::super::table::{RegisterTable, quoted};
 use super::super::{Recalled, RecalledClaim, Result, StoreError};
 use super::bulk::{json_integers, json_texts, put};
-use super::schema::{RegisterTable, quoted};
 use super::{SqliteStore, unavailable};
 use crate::linking::{Before, Claim, ClaimId, EntityId, Known, Layout, Origin, StreamId, decode_values};
 use crate::record::{FieldType, Value, decimal_from_text};

@@ -21,8 +21,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection};
 
 use self::checkpoint::Checkpointer;
-use self::pending::Pending;
-use self::schema::{RegisterTable, quoted};
+use super::pending::Pending;
+use super::table::{RegisterTable, quoted};
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, EntityView, FeedState, FeedView, FileStart, FileState, FileStatus,
     HeldDigest, HistoryView, Holding, LedgerRow, QuarantineFilter, QuarantineView, Recalled, Result, RunEnd, RunStart,
@@ -38,7 +38,7 @@ pub struct SqliteStore {
     /// Commits of chunks: opened for the first, away while one is under way.
     writer: Option<SqliteConnection>,
     options: SqliteConnectOptions,
-    pending: Option<Pending>,
+    pending: Option<Pending<SqliteConnection>>,
     checkpointer: Checkpointer,
     registers: HashMap<String, RegisterTable>,
     /// By number of rows: long texts, made once.

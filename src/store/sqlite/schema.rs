@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
+use super::super::table::{RegisterTable, quoted, refuse_losses};
 use super::super::{Result, StoreError};
 use super::unavailable;
 use crate::config::Register;
@@ -31,20 +32,6 @@ pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<()> {
     Ok(())
 }
 
-/// One register's physical table.
-#[derive(Debug, Clone)]
-pub(super) struct RegisterTable {
-    /// Fields in register file order: name, type.
-    pub(super) fields: Vec<(String, FieldType)>,
-    /// Stored id of each key field.
-    pub(super) key_ids: Vec<i64>,
-}
-
-/// `"name"`, quoted for SQL.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
 /// The declared column type, as a BI tool reads it.
 const fn declared(kind: FieldType) -> &'static str {
     match kind {
@@ -70,7 +57,7 @@ pub(super) async fn prepare(conn: &mut SqliteConnection, register: &Register) ->
         .await
         .map_err(unavailable)?;
     let existing = existing_fields(conn, id).await?;
-    refuse_losses(register, &existing)?;
+    refuse_losses(register, &existing, declared)?;
     for sql in additions(register, &existing) {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *conn).await.map_err(unavailable)?;
     }
@@ -105,35 +92,6 @@ async fn field_ids(conn: &mut SqliteConnection, register: i64) -> Result<HashMap
         .await
         .map_err(unavailable)?;
     Ok(rows.iter().map(|row| (row.get("name"), row.get("id"))).collect())
-}
-
-/// Dropped fields and changed types would lose data: say the SQL, do nothing.
-fn refuse_losses(register: &Register, existing: &HashMap<String, String>) -> Result<()> {
-    let table = quoted(&register.name);
-    let mut losses: Vec<String> = Vec::new();
-    let mut names: Vec<&String> = existing.keys().collect();
-    names.sort();
-    for name in names {
-        match register.field(name) {
-            None => losses.push(format!("alter table {table} drop column {};", quoted(name))),
-            Some(field) if existing[name] != field.kind.name() => losses.push(format!(
-                "-- {name}: {} becomes {}\nalter table {table} drop column {col}; alter table {table} add column {col} {kind};",
-                existing[name],
-                field.kind,
-                col = quoted(name),
-                kind = declared(field.kind),
-            )),
-            Some(_) => {}
-        }
-    }
-    if losses.is_empty() {
-        return Ok(());
-    }
-    Err(StoreError::Refused(Box::new(
-        Problem::error("HL0402", format!("register \"{}\" would lose data", register.name))
-            .detail(format!("its file asks for:\n    {}", losses.join("\n    ")))
-            .hint("put the field back, or add a new field beside it"),
-    )))
 }
 
 /// `create table` the first time, `alter table … add column` later.

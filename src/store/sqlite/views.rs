@@ -1,15 +1,14 @@
 //! What people ask the registers.
 
 use futures::TryStreamExt;
-use sha2::{Digest, Sha256};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::super::table::{RegisterTable, audit_digest, quoted, winners};
 use super::super::{ClaimView, EntityView, HistoryView, Result, StoreError};
 use super::lookup::{columns, read_row};
-use super::schema::{RegisterTable, quoted};
 use super::{SqliteStore, unavailable};
-use crate::linking::{ClaimId, EntityId};
+use crate::linking::EntityId;
 
 impl SqliteStore {
     /// By id (`42` or `#42`) or by the value of any key.
@@ -210,11 +209,6 @@ impl SqliteStore {
     }
 }
 
-fn audit_digest(previous: &str, at: i64, action: &str, detail: &str) -> String {
-    let digest = Sha256::digest(format!("{previous}\n{at}\n{action}\n{detail}"));
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn entity_view(row: &SqliteRow, table: &RegisterTable) -> Result<EntityView> {
     let values = read_row(row, table, 4)?;
     let winners = winners(row.get(3));
@@ -229,15 +223,4 @@ fn entity_view(row: &SqliteRow, table: &RegisterTable) -> Result<EntityView> {
         fields: fields.collect(),
         merged_from: None,
     })
-}
-
-/// Reads what `sources_text` wrote: a function from field to winning claim.
-fn winners(sources: &str) -> impl Fn(&str) -> Option<ClaimId> {
-    let only: Option<ClaimId> = sources.parse().ok();
-    let by_field: std::collections::HashMap<String, ClaimId> = sources
-        .split(' ')
-        .filter_map(|entry| entry.split_once(':'))
-        .filter_map(|(field, claim)| Some((field.to_owned(), claim.parse().ok()?)))
-        .collect();
-    move |field| only.or_else(|| by_field.get(field).copied())
 }

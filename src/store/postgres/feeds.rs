@@ -1,0 +1,256 @@
+//! What feeds read and what they keep.
+
+use std::collections::HashMap;
+
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+
+use super::super::{BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, Holding, Result, SealSet, StoreError};
+use super::PostgresStore;
+use super::connect::refused;
+use super::copy::Rows;
+use super::schema::{begin, finish, in_registers};
+use crate::linking::EntityId;
+
+impl PostgresStore {
+    pub(super) async fn feed_state(&mut self, feed: &str) -> Result<FeedState> {
+        let conn = self.link.get().await?;
+        sqlx::query("insert into feed (name) select $1 where not exists (select 1 from feed where name = $1) on conflict do nothing")
+            .bind(feed)
+            .execute(&mut *conn)
+            .await
+            .map_err(refused)?;
+        let row = sqlx::query(
+            "select id, grant_digest, cursor, seq, previous, schema_version, fingerprint, sweep_entity, sweep_through, part \
+             from feed where name = $1",
+        )
+        .bind(feed)
+        .fetch_one(conn)
+        .await
+        .map_err(refused)?;
+        let sweep: (Option<i64>, Option<i64>) = (row.get(7), row.get(8));
+        Ok(FeedState {
+            id: row.get(0),
+            grant: row.get(1),
+            cursor: row.get(2),
+            seq: row.get(3),
+            previous: row.get(4),
+            schema: (row.get(5), row.get(6)),
+            sweep: sweep.0.zip(sweep.1),
+            part: row.get(9),
+        })
+    }
+
+    /// Writers draw numbers one after the other and keep their turn until they commit (`one_writer`), so whatever is
+    /// visible has everything below it.
+    pub(super) async fn newest_change(&mut self, register: &str) -> Result<i64> {
+        let change = in_registers(&format!("{register}_change"));
+        let sql = format!("select coalesce(max(seq), 0) from {change}");
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(self.link.get().await?).await.map_err(refused)
+    }
+
+    pub(super) async fn held_of(&mut self, feed: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, HeldDigest>> {
+        let rows = sqlx::query(
+            "select entity, version, digest from holding where feed = (select id from feed where name = $1) \
+             and entity = any($2)",
+        )
+        .bind(feed)
+        .bind(entities)
+        .fetch_all(self.link.get().await?)
+        .await
+        .map_err(refused)?;
+        rows.iter().map(|row| holding(row).map(|h| (h.entity, h.held))).collect()
+    }
+
+    pub(super) async fn holdings_from(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<Holding>> {
+        let rows = sqlx::query(
+            "select entity, version, digest from holding where feed = (select id from feed where name = $1) \
+             and entity > $2 order by entity limit $3",
+        )
+        .bind(feed)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(self.link.get().await?)
+        .await
+        .map_err(refused)?;
+        rows.iter().map(holding).collect()
+    }
+
+    pub(super) async fn keep_sealed(&mut self, seal: &SealSet) -> Result<()> {
+        let conn = self.link.get().await?;
+        begin(conn).await?;
+        let written = keep(conn, seal).await;
+        finish(conn, written).await
+    }
+
+    pub(super) async fn not_durable(&mut self, feed: &str) -> Result<Vec<BatchRow>> {
+        let rows = sqlx::query(
+            "select seq, kind, body, manifest, signature, manifest_digest, records from batch \
+             where feed = (select id from feed where name = $1) and not durable order by seq limit 16",
+        )
+        .bind(feed)
+        .fetch_all(self.link.get().await?)
+        .await
+        .map_err(refused)?;
+        rows.iter()
+            .map(|row| {
+                let body: Option<Vec<u8>> = row.get(2);
+                Ok(BatchRow {
+                    seq: row.get(0),
+                    kind: row.get(1),
+                    body: body.ok_or_else(|| StoreError::Damaged("an undelivered batch has no body".into()))?,
+                    manifest: row.get(3),
+                    signature: row.get(4),
+                    manifest_digest: row.get(5),
+                    records: row.get(6),
+                })
+            })
+            .collect()
+    }
+
+    pub(super) async fn set_durable(&mut self, feed: &str, seq: i64) -> Result<()> {
+        // The outlet keeps the body from here on; manifest and signature stay as evidence.
+        sqlx::query(
+            "update batch set durable = true, body = null where feed = (select id from feed where name = $1) and seq = $2",
+        )
+        .bind(feed)
+        .bind(seq)
+        .execute(self.link.get().await?)
+        .await
+        .map(|_| ())
+        .map_err(refused)
+    }
+
+    pub(super) async fn feed_views(&mut self) -> Result<Vec<FeedView>> {
+        let rows = sqlx::query(
+            "select f.name, f.cursor, f.seq, \
+             (select count(*) from batch b where b.feed = f.id and not b.durable), \
+             (select count(*) from holding h where h.feed = f.id), \
+             l.considered, l.released, l.unaffected, l.withheld, \
+             coalesce((select sum(records) from batch b where b.feed = f.id and b.durable), 0)::bigint \
+             from feed f cross join lateral (select coalesce(sum(considered), 0)::bigint as considered, \
+             coalesce(sum(released), 0)::bigint as released, coalesce(sum(unaffected), 0)::bigint as unaffected, \
+             coalesce(sum(withheld), 0)::bigint as withheld from feed_ledger l where l.feed = f.id) l order by f.name",
+        )
+        .fetch_all(self.link.get().await?)
+        .await
+        .map_err(refused)?;
+        let n = |row: &PgRow, column: usize| u64::try_from(row.get::<i64, _>(column)).unwrap_or(0);
+        let view = |row: &PgRow| FeedView {
+            feed: row.get(0),
+            cursor: row.get(1),
+            seq: row.get(2),
+            undelivered: row.get(3),
+            holding: row.get(4),
+            counts: FeedCounts {
+                considered: n(row, 5),
+                released: n(row, 6),
+                unaffected: n(row, 7),
+                withheld: n(row, 8),
+            },
+            durable: row.get(9),
+        };
+        Ok(rows.iter().map(view).collect())
+    }
+}
+
+async fn keep(conn: &mut PgConnection, seal: &SealSet) -> Result<()> {
+    let state = &seal.state;
+    let before = state.seq - i64::from(seal.batch.is_some());
+    let kept = sqlx::query(
+        "update feed set grant_digest = $1, cursor = $2, seq = $3, previous = $4, schema_version = $5, fingerprint = $6, \
+         sweep_entity = $7, sweep_through = $8, part = $9 where id = $10 and seq = $11",
+    )
+    .bind(&state.grant)
+    .bind(state.cursor)
+    .bind(state.seq)
+    .bind(&state.previous)
+    .bind(state.schema.0)
+    .bind(&state.schema.1)
+    .bind(state.sweep.map(|(entity, _)| entity))
+    .bind(state.sweep.map(|(_, through)| through))
+    .bind(state.part)
+    .bind(state.id)
+    .bind(before)
+    .execute(&mut *conn)
+    .await
+    .map_err(refused)?;
+    if kept.rows_affected() != 1 {
+        return Err(StoreError::Unavailable(format!("another process released feed {} meanwhile", seal.feed)));
+    }
+    if let Some(batch) = &seal.batch {
+        insert_batch(conn, state.id, batch, seal.at).await?;
+    }
+    hold(conn, seal).await?;
+    insert_counts(conn, seal).await
+}
+
+/// What the subscriber holds from now on.
+async fn hold(conn: &mut PgConnection, seal: &SealSet) -> Result<()> {
+    let mut left: Vec<EntityId> = seal.withdrawals.clone();
+    left.extend(seal.upserts.iter().map(|sent| sent.entity));
+    if left.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("delete from holding where feed = $1 and entity = any($2)")
+        .bind(seal.state.id)
+        .bind(left)
+        .execute(&mut *conn)
+        .await
+        .map_err(refused)?;
+    let mut rows = Rows::new(5);
+    for sent in &seal.upserts {
+        rows.row();
+        rows.bigint(seal.state.id);
+        rows.bigint(sent.entity);
+        rows.bigint(sent.held.version);
+        rows.raw(&sent.held.digest);
+        rows.bigint(seal.state.seq);
+    }
+    rows.copy(conn, "holding (feed, entity, version, digest, batch)").await
+}
+
+async fn insert_batch(conn: &mut PgConnection, feed: i64, batch: &BatchRow, at: i64) -> Result<()> {
+    sqlx::query(
+        "insert into batch (feed, seq, kind, body, manifest, signature, manifest_digest, records, sealed_at) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(feed)
+    .bind(batch.seq)
+    .bind(&batch.kind)
+    .bind(&batch.body)
+    .bind(&batch.manifest)
+    .bind(&batch.signature)
+    .bind(&batch.manifest_digest)
+    .bind(batch.records)
+    .bind(at)
+    .execute(conn)
+    .await
+    .map(|_| ())
+    .map_err(refused)
+}
+
+async fn insert_counts(conn: &mut PgConnection, seal: &SealSet) -> Result<()> {
+    let n = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    sqlx::query(
+        "insert into feed_ledger (feed, seq, considered, released, unaffected, withheld, at) \
+         values ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(seal.state.id)
+    .bind(seal.batch.as_ref().map(|batch| batch.seq))
+    .bind(n(seal.counts.considered))
+    .bind(n(seal.counts.released))
+    .bind(n(seal.counts.unaffected))
+    .bind(n(seal.counts.withheld))
+    .bind(seal.at)
+    .execute(conn)
+    .await
+    .map(|_| ())
+    .map_err(refused)
+}
+
+fn holding(row: &PgRow) -> Result<Holding> {
+    let digest: &[u8] = row.get(2);
+    let digest = digest.try_into().map_err(|_| StoreError::Damaged("a held digest is not 32 bytes".into()))?;
+    Ok(Holding { entity: row.get(0), held: HeldDigest { version: row.get(1), digest } })
+}

@@ -1,0 +1,279 @@
+//! Runs, files, quarantine and ledger.
+
+use std::collections::HashMap;
+
+use sqlx::postgres::PgRow;
+use sqlx::{Postgres, QueryBuilder, Row as _};
+
+use super::super::{
+    ChunkCounts, FileStart, FileState, FileStatus, LedgerRow, QuarantineFilter, QuarantineView, Result, RunEnd,
+    RunStart, RunView, StoreError,
+};
+use super::PostgresStore;
+use super::connect::refused;
+use super::schema::{begin, finish};
+
+impl PostgresStore {
+    pub(super) async fn start_run(&mut self, start: RunStart) -> Result<i64> {
+        let conn = self.link.get().await?;
+        // A run that a crash left open never ended; say so before the next one begins.
+        sqlx::query(
+            "update run set status = 'failed', why = 'HL0506 the process ended before the run did', ended = $1 \
+             where pipeline = $2 and status = 'running'",
+        )
+        .bind(start.at)
+        .bind(&start.pipeline)
+        .execute(&mut *conn)
+        .await
+        .map_err(refused)?;
+        sqlx::query_scalar(
+            "insert into run (pipeline, kind, status, started, definitions) values ($1, $2, 'running', $3, $4) returning id",
+        )
+        .bind(start.pipeline)
+        .bind(start.kind)
+        .bind(start.at)
+        .bind(start.definitions)
+        .fetch_one(conn)
+        .await
+        .map_err(refused)
+    }
+
+    pub(super) async fn finish_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
+        sqlx::query("update run set status = $1, why = $2, ended = $3 where id = $4")
+            .bind(end.status.name())
+            .bind(end.why)
+            .bind(end.at)
+            .bind(run)
+            .execute(self.link.get().await?)
+            .await
+            .map(|_| ())
+            .map_err(refused)
+    }
+
+    pub(super) async fn list_runs(&mut self, pipeline: Option<&str>, limit: i64) -> Result<Vec<RunView>> {
+        let first = |column: &str| {
+            format!(
+                "coalesce((select sum({column}) from ledger l where l.run = r.id group by register order by register \
+                 limit 1), 0)::bigint"
+            )
+        };
+        let sql = format!(
+            "select r.id, r.pipeline, r.kind, r.status, r.why, r.started, r.ended, {}, {} from run r \
+             where $1::text is null or r.pipeline = $1 order by r.id desc limit $2",
+            first("read"),
+            first("mapped")
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(pipeline)
+            .bind(limit)
+            .fetch_all(self.link.get().await?)
+            .await
+            .map_err(refused)?;
+        let view = |row: &PgRow| RunView {
+            id: row.get(0),
+            pipeline: row.get(1),
+            kind: row.get(2),
+            status: row.get(3),
+            why: row.get(4),
+            started: row.get(5),
+            ended: row.get(6),
+            read: row.get(7),
+            mapped: row.get(8),
+        };
+        Ok(rows.iter().map(view).collect())
+    }
+
+    pub(super) async fn known_file(&mut self, dataset: &str, digest: &str) -> Result<Option<FileState>> {
+        let row = sqlx::query("select id, status, resume, at, chunks from file where dataset = $1 and digest = $2")
+            .bind(dataset)
+            .bind(digest)
+            .fetch_optional(self.link.get().await?)
+            .await
+            .map_err(refused)?;
+        row.map(|row| {
+            let damaged = || StoreError::Damaged(format!("the state of file {} does not read", row.get::<i64, _>(0)));
+            let resume: Option<&str> = row.get(2);
+            Ok(FileState {
+                id: row.get(0),
+                status: FileStatus::from_name(row.get(1)).ok_or_else(damaged)?,
+                resume: resume.map(serde_json::from_str).transpose().map_err(|_| damaged())?,
+                at: row.get(3),
+                chunks: row.get(4),
+            })
+        })
+        .transpose()
+    }
+
+    pub(super) async fn start_file(&mut self, start: FileStart) -> Result<FileState> {
+        let conn = self.link.get().await?;
+        let known =
+            sqlx::query("update file set status = 'taking', why = null, name = $2 where dataset = $1 and digest = $3")
+                .bind(&start.dataset)
+                .bind(&start.name)
+                .bind(&start.digest)
+                .execute(&mut *conn)
+                .await
+                .map_err(refused)?;
+        if known.rows_affected() == 0 {
+            sqlx::query(
+                "insert into file (dataset, name, digest, bytes, status, at) values ($1, $2, $3, $4, 'taking', $5)",
+            )
+            .bind(&start.dataset)
+            .bind(&start.name)
+            .bind(&start.digest)
+            .bind(i64::try_from(start.bytes).unwrap_or(i64::MAX))
+            .bind(start.at)
+            .execute(conn)
+            .await
+            .map_err(refused)?;
+        }
+        let state = self.known_file(&start.dataset, &start.digest).await?;
+        state.ok_or_else(|| StoreError::Damaged("a file that was just noted is not there".into()))
+    }
+
+    pub(super) async fn finish_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()> {
+        let conn = self.link.get().await?;
+        begin(conn).await?;
+        let written = async {
+            sqlx::query("update file set status = $1, why = $2 where id = $3")
+                .bind(status.name())
+                .bind(why)
+                .bind(file)
+                .execute(&mut *conn)
+                .await
+                .map_err(refused)?;
+            if status == FileStatus::Taken {
+                let forget = sqlx::query("delete from seen where file = $1").bind(file);
+                forget.execute(&mut *conn).await.map_err(refused)?;
+            }
+            Ok(())
+        }
+        .await;
+        finish(conn, written).await
+    }
+
+    pub(super) async fn list_quarantine(&mut self, filter: &QuarantineFilter) -> Result<Vec<QuarantineView>> {
+        let content = if filter.with_content { "q.raw, q.cells" } else { "''::bytea as raw, null::text as cells" };
+        let mut query: QueryBuilder<Postgres> = QueryBuilder::new(format!(
+            "select q.id, q.dataset, q.register, q.key, q.status, coalesce(f.name, ''), q.row, q.line, q.byte, q.mapping, \
+             q.reasons::text, q.first_run, q.last_run, q.file, {content} from quarantine q \
+             left join file f on f.id = q.file where q.id > "
+        ));
+        query.push_bind(filter.after);
+        if !filter.ids.is_empty() {
+            query.push(" and q.id = any(").push_bind(filter.ids.clone()).push(")");
+        }
+        for (column, wanted) in
+            [("q.dataset", &filter.dataset), ("q.register", &filter.register), ("q.status", &filter.status)]
+        {
+            if let Some(wanted) = wanted {
+                query.push(format!(" and {column} = ")).push_bind(wanted.clone());
+            }
+        }
+        if let Some(code) = &filter.code {
+            query.push(" and q.reasons @> jsonb_build_array(jsonb_build_object('code', ");
+            query.push_bind(code.clone()).push("::text))");
+        }
+        query.push(" order by q.id limit ").push_bind(filter.limit);
+        let rows = query.build().fetch_all(self.link.get().await?).await.map_err(refused)?;
+        rows.iter().map(quarantine_view).collect()
+    }
+
+    pub(super) async fn change_quarantine(&mut self, ids: &[i64], status: &str, why: &str) -> Result<u64> {
+        let done = sqlx::query("update quarantine set status = $1, why = $2 where id = any($3) and status <> $1")
+            .bind(status)
+            .bind(why)
+            .bind(ids)
+            .execute(self.link.get().await?)
+            .await
+            .map_err(refused)?;
+        Ok(done.rows_affected())
+    }
+
+    pub(super) async fn ledger_lines(&mut self, run: Option<i64>) -> Result<Vec<LedgerRow>> {
+        const COUNTED: &[&str] = &[
+            "read",
+            "undecodable",
+            "filtered",
+            "quarantined",
+            "mapped",
+            "new",
+            "changed",
+            "unchanged",
+            "superseded",
+            "retracted",
+            "notes",
+        ];
+        let sums: String = COUNTED.iter().map(|column| format!(", sum(l.{column})::bigint")).collect();
+        let sql = format!(
+            "select l.run, r.pipeline, l.register{sums} from ledger l join run r on r.id = l.run \
+             where $1::bigint is null or l.run = $1 group by l.run, r.pipeline, l.register order by l.run, l.register"
+        );
+        let conn = self.link.get().await?;
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(run).fetch_all(&mut *conn).await.map_err(refused)?;
+        let codes = sqlx::query(
+            "select run, register, kind, code, n from ledger_code where $1::bigint is null or run = $1 \
+             order by n desc, code",
+        )
+        .bind(run)
+        .fetch_all(conn)
+        .await
+        .map_err(refused)?;
+        let mut by_line: HashMap<(i64, String, String), Vec<(String, u64)>> = HashMap::new();
+        for row in &codes {
+            let line = (row.get(0), row.get(1), row.get(2));
+            by_line.entry(line).or_default().push((row.get(3), unsigned(row, 4)));
+        }
+        let line = |row: &PgRow| {
+            let (run, register): (i64, String) = (row.get(0), row.get(2));
+            let mut of = |kind: &str| by_line.remove(&(run, register.clone(), kind.to_owned())).unwrap_or_default();
+            let (codes, notes) = (of("quarantined"), of("note"));
+            LedgerRow { run, pipeline: row.get(1), register, counts: counts(row, 3), codes, notes }
+        };
+        Ok(rows.iter().map(line).collect())
+    }
+}
+
+fn unsigned(row: &PgRow, column: usize) -> u64 {
+    u64::try_from(row.get::<i64, _>(column)).unwrap_or(0)
+}
+
+fn counts(row: &PgRow, first: usize) -> ChunkCounts {
+    ChunkCounts {
+        read: unsigned(row, first),
+        undecodable: unsigned(row, first + 1),
+        filtered: unsigned(row, first + 2),
+        quarantined: unsigned(row, first + 3),
+        mapped: unsigned(row, first + 4),
+        new: unsigned(row, first + 5),
+        changed: unsigned(row, first + 6),
+        unchanged: unsigned(row, first + 7),
+        superseded: unsigned(row, first + 8),
+        retracted: unsigned(row, first + 9),
+        notes: unsigned(row, first + 10),
+    }
+}
+
+fn quarantine_view(row: &PgRow) -> Result<QuarantineView> {
+    let register: String = row.get(2);
+    Ok(QuarantineView {
+        id: row.get(0),
+        dataset: row.get(1),
+        register: (!register.is_empty()).then_some(register),
+        key: row.get(3),
+        status: row.get(4),
+        file: row.get(5),
+        row: row.get(6),
+        line: row.get(7),
+        byte: row.get(8),
+        mapping: row.get(9),
+        reasons: serde_json::from_str(row.get(10)).map_err(|_| {
+            StoreError::Damaged(format!("the reasons of quarantine entry {} do not read", row.get::<i64, _>(0)))
+        })?,
+        first_run: row.get(11),
+        last_run: row.get(12),
+        file_id: row.get(13),
+        raw: row.get(14),
+        cells: row.get(15),
+    })
+}

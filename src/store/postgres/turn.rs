@@ -1,0 +1,178 @@
+//! Whose turn it is to write registers, and the commit under way.
+//!
+//! A chunk is worked out from what the registers say, so from its first question to its commit nobody else may change
+//! them. One advisory lock per database keeps that order between all processes; decoding and mapping go on beside it.
+//! The turn passes on between two chunks when somebody waits for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sqlx::PgConnection;
+
+use super::super::pending::{Pending, Touched};
+use super::super::{ChangeSet, Result, StoreError};
+use super::commit::write;
+use super::connect::{refused, within};
+use super::schema::{Month, months};
+use super::{PostgresStore, schema};
+use crate::linking::{ClaimId, EntityId, StreamId};
+
+/// The lock's number.
+const TURN: &str = "7412";
+
+/// What the store knows about its turn.
+#[derive(Default)]
+pub(super) struct Turn {
+    held: bool,
+    /// Somebody waits, as the last commit saw it.
+    wanted: Arc<AtomicBool>,
+}
+
+impl PostgresStore {
+    /// The free ids, with the turn to use them.
+    pub(super) async fn ids_in_turn(&mut self) -> Result<(ClaimId, EntityId)> {
+        if self.turn.wanted.swap(false, Ordering::Relaxed) {
+            self.settle().await?;
+            self.pass_turn().await?;
+        }
+        if let Some(next) = self.pending.as_ref().and_then(|pending| pending.touched.next_ids) {
+            return Ok(next);
+        }
+        let held = self.turn.held && self.writer.is_open();
+        let done = within(async {
+            let conn = self.writer.get().await?;
+            if !held {
+                lock(conn).await?;
+            }
+            counters(conn).await
+        })
+        .await;
+        self.turn.held = done.is_ok();
+        if done.is_err() {
+            self.writer.lose();
+        }
+        done
+    }
+
+    /// Lets others write. The commit under way must have ended.
+    pub(super) async fn pass_turn(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.turn.held) {
+            return Ok(());
+        }
+        let done = within(async {
+            let unlock = format!("select pg_advisory_unlock({TURN})");
+            sqlx::query(sqlx::AssertSqlSafe(unlock)).execute(self.writer.get().await?).await.map_err(refused)
+        })
+        .await;
+        if done.is_err() {
+            self.writer.lose(); // and with it the lock
+        }
+        Ok(())
+    }
+
+    /// Hands a chunk to the writing connection. What goes wrong there is told by the next call.
+    pub(super) async fn begin_commit(&mut self, change: ChangeSet) -> Result<()> {
+        self.settle().await?;
+        if !self.turn.held {
+            return Err(StoreError::Unavailable("the turn to write was lost; the chunk is worked out again".into()));
+        }
+        let tables = change.parts.iter().map(|part| self.table(&part.register).cloned()).collect::<Result<Vec<_>>>()?;
+        let months = self.missing_months(&change);
+        let (touched, nameless) = (Touched::by(&change), Touched::nameless(&change));
+        let mut writer = self.writer.take().await?;
+        let wanted = Arc::clone(&self.turn.wanted);
+        let task = tokio::spawn(async move {
+            let done = within(async {
+                write(&mut writer, &tables, &months, &change).await?;
+                wanted.store(somebody_waits(&mut writer).await?, Ordering::Relaxed);
+                Ok(())
+            })
+            .await;
+            (writer, done)
+        });
+        self.pending = Some(Pending { task, touched });
+        if nameless { self.settle().await } else { Ok(()) }
+    }
+
+    /// Months whose partitions this store has not made sure of yet.
+    fn missing_months(&mut self, change: &ChangeSet) -> Vec<Month> {
+        let of = |part: &super::super::RegisterPart| months(&part.register, &[change.at]);
+        let all: Vec<Month> = change.parts.iter().flat_map(of).collect();
+        all.into_iter().filter(|month| self.months.insert(month.clone())).collect()
+    }
+
+    /// Waits for the commit under way, if there is one, and says how it ended.
+    pub(super) async fn settle(&mut self) -> Result<()> {
+        let Some(pending) = self.pending.take() else { return Ok(()) };
+        let ended = pending.task.await.map_err(|error| StoreError::Unavailable(error.to_string()));
+        match ended {
+            Ok((writer, done @ (Ok(()) | Err(StoreError::Data { .. })))) => {
+                self.writer.put(writer);
+                done
+            }
+            Ok((_, Err(error))) | Err(error) => {
+                // Nobody knows what that connection is doing: the server ends it, and its transaction with it.
+                self.writer.lose();
+                self.turn.held = false;
+                self.months.clear();
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits if the commit under way touches the claims of one of these source keys.
+    pub(super) async fn settle_sources(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<()> {
+        self.settle_if(|touched| rows.iter().any(|(key, _)| touched.sources.contains(&(stream, Arc::clone(key))))).await
+    }
+
+    /// Waits if the commit under way touches one of these identity keys.
+    pub(super) async fn settle_keys(&mut self, keys: &[(usize, Arc<str>)]) -> Result<()> {
+        self.settle_if(|touched| keys.iter().any(|(_, key)| touched.keys.contains(key))).await
+    }
+
+    /// Waits if the commit under way touches one of these entities; says whether none is under way any more.
+    pub(super) async fn settle_entities(&mut self, entities: impl IntoIterator<Item = EntityId>) -> Result<bool> {
+        let was_under_way = self.pending.is_some();
+        self.settle_if(|touched| entities.into_iter().any(|entity| touched.entities.contains(&entity))).await?;
+        Ok(was_under_way && self.pending.is_none())
+    }
+
+    async fn settle_if(&mut self, touches: impl FnOnce(&Touched) -> bool) -> Result<()> {
+        match &self.pending {
+            Some(pending) if touches(&pending.touched) => self.settle().await,
+            _ => Ok(()),
+        }
+    }
+}
+
+async fn lock(conn: &mut PgConnection) -> Result<()> {
+    let lock = format!("select pg_advisory_lock({TURN})");
+    sqlx::query(sqlx::AssertSqlSafe(lock)).execute(conn).await.map(|_| ()).map_err(refused)
+}
+
+async fn somebody_waits(conn: &mut PgConnection) -> Result<bool> {
+    let sql = format!(
+        "select exists (select 1 from pg_locks where locktype = 'advisory' and classid = 0 and objid = {TURN} \
+         and database = (select oid from pg_database where datname = current_database()) and not granted)"
+    );
+    sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(conn).await.map_err(refused)
+}
+
+async fn counters(conn: &mut PgConnection) -> Result<(ClaimId, EntityId)> {
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("select name, next from counter").fetch_all(conn).await.map_err(refused)?;
+    let next = |name: &str| {
+        let found = rows.iter().find(|(counter, _)| counter == name).map(|(_, next)| *next);
+        found.ok_or_else(|| StoreError::Damaged(format!("counter {name} is missing")))
+    };
+    Ok((next("claim")?, next("entity")?))
+}
+
+/// Lets go of old months of every register; see [`schema::drop_before`].
+pub(super) async fn retain(conn: &mut PgConnection, registers: &[String], before: i64) -> Result<Vec<String>> {
+    let mut gone = Vec::new();
+    for register in registers {
+        gone.extend(schema::drop_before(conn, register, before).await?);
+    }
+    Ok(gone)
+}

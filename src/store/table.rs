@@ -1,0 +1,95 @@
+//! What every store knows of a register's table, and the texts that they all write alike.
+
+use std::collections::HashMap;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Result, StoreError};
+use crate::config::Register;
+use crate::error::Problem;
+use crate::linking::ClaimId;
+use crate::record::FieldType;
+
+/// One register's physical table.
+#[derive(Debug, Clone)]
+pub(super) struct RegisterTable {
+    /// Fields in register file order: name, type.
+    pub(super) fields: Vec<(String, FieldType)>,
+    /// Stored id of each key field.
+    pub(super) key_ids: Vec<i64>,
+}
+
+/// `"name"`, quoted for SQL.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Dropped fields and changed types would lose data: say the SQL, do nothing.
+pub(super) fn refuse_losses(
+    register: &Register,
+    existing: &HashMap<String, String>,
+    declared: fn(FieldType) -> &'static str,
+) -> Result<()> {
+    let table = quoted(&register.name);
+    let mut losses: Vec<String> = Vec::new();
+    let mut names: Vec<&String> = existing.keys().collect();
+    names.sort();
+    for name in names {
+        match register.field(name) {
+            None => losses.push(format!("alter table {table} drop column {};", quoted(name))),
+            Some(field) if existing[name] != field.kind.name() => losses.push(format!(
+                "-- {name}: {} becomes {}\nalter table {table} drop column {col}; alter table {table} add column {col} {kind};",
+                existing[name],
+                field.kind,
+                col = quoted(name),
+                kind = declared(field.kind),
+            )),
+            Some(_) => {}
+        }
+    }
+    if losses.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::Refused(Box::new(
+        Problem::error("HL0402", format!("register \"{}\" would lose data", register.name))
+            .detail(format!("its file asks for:\n    {}", losses.join("\n    ")))
+            .hint("put the field back, or add a new field beside it"),
+    )))
+}
+
+/// The one claim that says everything, if there is one.
+pub(super) fn only_source(sources: &[Option<ClaimId>]) -> Option<ClaimId> {
+    let mut claims = sources.iter().flatten();
+    let first = claims.next()?;
+    claims.all(|claim| claim == first).then_some(*first)
+}
+
+/// Winning claims as text: `12` when one claim says everything, else `name:12 address:13`.
+pub(super) fn sources_text(fields: &[(String, FieldType)], sources: &[Option<ClaimId>]) -> String {
+    if let Some(only) = only_source(sources) {
+        return only.to_string();
+    }
+    fields
+        .iter()
+        .zip(sources)
+        .filter_map(|((name, _), claim)| claim.map(|claim| format!("{name}:{claim}")))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Reads what `sources_text` wrote: a function from field to winning claim.
+pub(super) fn winners(sources: &str) -> impl Fn(&str) -> Option<ClaimId> {
+    let only: Option<ClaimId> = sources.parse().ok();
+    let by_field: HashMap<String, ClaimId> = sources
+        .split(' ')
+        .filter_map(|entry| entry.split_once(':'))
+        .filter_map(|(field, claim)| Some((field.to_owned(), claim.parse().ok()?)))
+        .collect();
+    move |field| only.or_else(|| by_field.get(field).copied())
+}
+
+/// The digest of an audit entry, which the next one carries.
+pub(super) fn audit_digest(previous: &str, at: i64, action: &str, detail: &str) -> String {
+    let digest = Sha256::digest(format!("{previous}\n{at}\n{action}\n{detail}"));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,100 @@
+//! The engine's tests once more, with the registers in PostgreSQL: the embedded default means the same.
+
+/// The same words, other stores.
+mod support {
+    pub use crate::support::{CODES, FEED, OnPostgres as Small, line, registers};
+}
+
+#[path = "feeds.rs"]
+mod feeds;
+#[path = "runs.rs"]
+mod runs;
+
+use std::collections::BTreeMap;
+
+use huiliu::clock::Clock;
+use huiliu::demo;
+use huiliu::engine::{Engine, RunOptions};
+use huiliu::store::QuarantineFilter;
+use huiliu::store::Store;
+use huiliu::store::postgres::PostgresStore;
+use huiliu::store::sqlite::SqliteStore;
+
+use crate::support::services::Database;
+use crate::support::{Small, now, registers};
+
+/// Two nights of the demo's city on both stores: registers, history, ledger, quarantine and batches are the same bytes.
+#[tokio::test]
+async fn two_nights_of_the_city_are_the_same_on_both_stores() {
+    let (one, other) = (city(None).await, city(Some(Database::new().await)).await);
+    for (name, told) in &one {
+        assert_eq!(told.len(), other[name].len(), "{name}");
+        for (a, b) in told.iter().zip(&other[name]) {
+            assert!(a == b, "{name} differ:\n{a:.600}\n{b:.600}");
+        }
+    }
+    assert!(one["batches"].len() >= 8 && one["registers"].len() > 5_000);
+}
+
+/// What two nights left behind, by kind.
+async fn city(database: Option<Database>) -> BTreeMap<&'static str, Vec<String>> {
+    let small = Small::empty();
+    for (path, text) in demo::definitions() {
+        small.write(path, text);
+    }
+    small.write(".huiliu/pseudonym.key", [7; 32]);
+    let mut told: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut engine = None;
+    for night in [0, 1] {
+        demo::write_outbox(&small.path().join("outbox"), 7, 1, night).unwrap();
+        drop(engine.take());
+        let workspace = huiliu::config::Workspace::load(small.path()).unwrap();
+        std::fs::create_dir_all(small.path().join(".huiliu")).unwrap();
+        let store: Box<dyn Store> = match &database {
+            None => Box::new(SqliteStore::open(&small.path().join(".huiliu/huiliu.db")).await.unwrap()),
+            Some(database) => Box::new(PostgresStore::open(&database.url(), "test").await.unwrap()),
+        };
+        let engine = engine.insert(Engine::new(workspace, store, Clock::Frozen(now())).await.unwrap());
+        let pipelines: Vec<_> = engine.workspace().pipelines.keys().cloned().collect();
+        for pipeline in pipelines {
+            let mut report = engine.run(&pipeline, &RunOptions::default()).await.unwrap();
+            report.seconds = 0.0;
+            told.entry("runs").or_default().push(format!("{report:?}"));
+        }
+        let feeds: Vec<_> = engine.workspace().feeds.keys().cloned().collect();
+        for feed in feeds {
+            let mut report = engine.release(&feed).await.unwrap();
+            report.seconds = 0.0;
+            told.entry("releases").or_default().push(format!("{report:?}"));
+        }
+    }
+    let mut engine = engine.unwrap();
+    assert_eq!(engine.doctor().await.unwrap().disagreements, 0);
+    told.insert("registers", registers(&mut engine).await);
+    let ledger = engine.store().ledger(None).await.unwrap();
+    told.insert("ledger", ledger.iter().map(|line| serde_json::to_string(line).unwrap()).collect());
+    let filter = QuarantineFilter { with_content: true, limit: 1_000_000, ..QuarantineFilter::default() };
+    let aside = engine.store().quarantine(&filter).await.unwrap();
+    told.insert("quarantine", aside.iter().map(|row| format!("{row:?}")).collect());
+    told.insert("batches", spooled(&small));
+    told
+}
+
+/// Every batch of the spool: its body, and its manifest without what signing puts into it.
+fn spooled(small: &Small) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut dirs: Vec<_> =
+        std::fs::read_dir(small.path().join(".huiliu/spool")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    dirs.sort();
+    for dir in dirs {
+        let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        for file in files {
+            let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+            if !name.ends_with(".p7s") {
+                all.push(format!("{name} {}", String::from_utf8_lossy(&std::fs::read(&file).unwrap())));
+            }
+        }
+    }
+    all
+}
