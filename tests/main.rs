@@ -7,6 +7,7 @@ mod city;
 mod feeds;
 mod interop;
 mod on_postgres;
+mod postgres;
 mod real;
 mod runs;
 mod support;

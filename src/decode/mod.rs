@@ -175,7 +175,7 @@ pub struct RowPlace {
 }
 
 /// Some rows, in file order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Decoded {
     /// One Utf8 column per wanted column, in wanted order; null where the file has no such column or no cell.
     /// Cells are as written (untrimmed), except private-use characters with a known repair, which are repaired.
@@ -197,6 +197,26 @@ pub struct Decoded {
 }
 
 impl Decoded {
+    /// The first `rows` with all that could not be decoded, and the others.
+    pub fn split_at(mut self, rows: usize) -> (Self, Self) {
+        let at = self.raw_ends.get(rows.wrapping_sub(1)).copied().unwrap_or(0);
+        let (mut early, mut late) = (Vec::new(), Vec::new());
+        for (row, column, code) in self.notes {
+            if row < rows { early.push((row, column, code)) } else { late.push((row - rows, column, code)) }
+        }
+        let rest = Self {
+            rows: self.rows.slice(rows, self.rows.num_rows() - rows),
+            places: self.places.split_off(rows),
+            raw: self.raw.split_off(at),
+            raw_ends: self.raw_ends.split_off(rows).into_iter().map(|end| end - at).collect(),
+            notes: late,
+            undecodable: Vec::new(),
+            dropped: 0,
+            resume: self.resume,
+        };
+        (Self { rows: self.rows.slice(0, rows), notes: early, ..self }, rest)
+    }
+
     /// Raw bytes of row `i` of this chunk.
     pub fn raw_row(&self, i: usize) -> &[u8] {
         let start = if i == 0 { 0 } else { self.raw_ends[i - 1] };

@@ -26,6 +26,24 @@ pub(super) struct Prepared {
     pub(super) mapped: Option<Vec<Laid>>,
 }
 
+impl Prepared {
+    /// The same rows, to be mapped when they are taken.
+    pub(super) fn unmapped(&self) -> Self {
+        Self { decoded: self.decoded.clone(), named: self.named.clone(), mapped: None }
+    }
+
+    /// Its first and its second half; itself when it has but one row.
+    pub(super) fn halves(self) -> Result<(Self, Self), Self> {
+        let rows = self.decoded.rows.num_rows();
+        if rows < 2 {
+            return Err(self);
+        }
+        let (first, second) = self.decoded.split_at(rows / 2);
+        let (a, b) = self.named.split_at(rows / 2);
+        Ok((Self { decoded: first, named: a, mapped: None }, Self { decoded: second, named: b, mapped: None }))
+    }
+}
+
 /// A chunk mapped for one register.
 pub(super) struct Laid {
     /// In row order.

@@ -12,6 +12,7 @@
 //!     seal batch (with cursor, holdings, ledger) → outlet → durable
 //! ```
 
+mod chunks;
 mod doctor;
 mod flow;
 mod intake;

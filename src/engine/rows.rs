@@ -14,12 +14,20 @@ use crate::mapping::Mapped;
 use crate::record::Value;
 
 /// Key and digest of every row of a chunk.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Identified {
     /// The contracted key cells, joined by U+001F; the digest of the row where they are blank or not contracted.
     pub(super) keys: Vec<SourceKey>,
     /// XXH3 over all cells: it recognises what did not change, it proves nothing.
     pub(super) digests: Vec<i64>,
+}
+
+impl Identified {
+    /// The first `rows`, and the others.
+    pub(super) fn split_at(mut self, rows: usize) -> (Self, Self) {
+        let rest = Self { keys: self.keys.split_off(rows), digests: self.digests.split_off(rows) };
+        (self, rest)
+    }
 }
 
 /// Names every row; `key` holds column indexes.

@@ -1,20 +1,18 @@
 //! One pass of one pipeline over the files its source has.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
+use super::chunks::Care;
 use super::flow::Flow;
-use super::intake::Intake;
-use super::take::{Passage, retract, take};
+use super::take::retract;
 use super::{Engine, EngineError, FileReport, RegisterReport, RunReport};
 use crate::config::{DriftPolicy, Extract, Pipeline};
-use crate::decode::{Header, Wanted};
+use crate::decode::{Decode, Header, Input, Resume, Wanted};
 use crate::linking::Departure;
 use crate::mapping::Facts;
 use crate::source::Item;
-use crate::store::{
-    ChangeSet, ChunkCounts, FileStart, FileState, FileStatus, QuarantineFilter, RegisterPart, RunEnd, RunStart,
-    RunStatus,
-};
+use crate::store::{ChunkCounts, FileStart, FileState, FileStatus, RunEnd, RunStart, RunStatus, StoreError};
 
 /// How a run treats checks.
 #[derive(Debug, Clone, Default)]
@@ -27,40 +25,15 @@ pub struct RunOptions {
 const RETRACT_ROWS: i64 = 4096;
 
 /// A run under way.
-struct Pass {
-    run: i64,
-    report: RunReport,
+pub(super) struct Pass {
+    pub(super) run: i64,
+    pub(super) report: RunReport,
     last: Option<(u64, u64)>,
-    started: Instant,
+    pub(super) started: Instant,
 }
 
 /// A file waits for a person.
-struct Held(String);
-
-/// What a committed part adds to the report.
-struct Counted {
-    register: String,
-    counts: ChunkCounts,
-    codes: Vec<(&'static str, String, u64)>,
-}
-
-impl Counted {
-    fn of(part: &RegisterPart) -> Self {
-        Self { register: part.register.clone(), counts: part.counts.clone(), codes: part.codes.clone() }
-    }
-
-    fn add_to(self, report: &mut RunReport) {
-        let Some(line) = report.registers.iter_mut().find(|line| line.register == self.register) else { return };
-        line.counts.add(&self.counts);
-        for (kind, code, n) in self.codes {
-            let list = if kind == "note" { &mut line.notes_by } else { &mut line.quarantined_by };
-            match list.iter_mut().find(|(known, _)| *known == code) {
-                Some((_, total)) => *total += n,
-                None => list.push((code, n)),
-            }
-        }
-    }
-}
+pub(super) struct Held(pub(super) String);
 
 impl Engine {
     /// Takes every file that the pipeline's source has and that was not taken before, oldest name first.
@@ -181,7 +154,6 @@ impl Engine {
         (item, source): (&Item, &dyn crate::source::Source),
         options: &RunOptions,
     ) -> Result<Option<Held>, EngineError> {
-        let input = source.open(item).await?;
         let start = FileStart {
             dataset: flow.from.to_string(),
             name: item.name.clone(),
@@ -189,115 +161,28 @@ impl Engine {
             bytes: item.bytes,
             at: self.now(),
         };
-        let state = self.store.begin_file(start).await?;
-        let wanted: Vec<Wanted> = flow
-            .dataset
-            .columns
-            .iter()
-            .map(|column| Wanted { name: column.name.clone(), path: column.path.clone() })
-            .collect();
+        let state = self.store.begin_file(start.clone()).await?;
         self.progress.file(&flow.pipeline.name, &item.name, item.bytes);
-        let (format, resume) = (flow.dataset.format.clone(), state.resume);
-        let opened = tokio::task::spawn_blocking(move || {
-            crate::decode::open(input, &format, &wanted, crate::decode::Limits::default(), resume)
-        });
-        let decoder = opened.await.map_err(|error| EngineError::Internal(error.to_string()))??;
+        let decoder = open_decoder(flow, source.open(item).await?, state.resume).await?;
         if options.accept.is_none()
             && let Some(held) = drifted(flow, decoder.header())
         {
             return Ok(Some(held));
         }
-        let held = self.take_chunks(flow, pass, &state, (decoder, options)).await?;
+        let mut taken = self.take_chunks(flow, pass, &state, (decoder, options, Care::Usual)).await;
+        if matches!(&taken, Err(EngineError::Store(StoreError::Data { .. }))) {
+            tracing::warn!(file = %item.name, "the store refused a value; the file goes on chunk by chunk to find its row");
+            self.recount(pass).await?;
+            let state = self.store.begin_file(start).await?;
+            let decoder = open_decoder(flow, source.open(item).await?, state.resume).await?;
+            taken = self.take_chunks(flow, pass, &state, (decoder, options, Care::RowByRow)).await;
+        }
+        let held = taken?;
         self.progress.done();
         if held.is_some() {
             return Ok(held);
         }
         self.finish_extract(flow, pass, &state, options).await
-    }
-
-    async fn take_chunks(
-        &mut self,
-        flow: &Flow,
-        pass: &mut Pass,
-        state: &FileState,
-        (decoder, options): (Box<dyn crate::decode::Decode>, &RunOptions),
-    ) -> Result<Option<Held>, EngineError> {
-        let mut seen = Vec::new();
-        let mut passages = Vec::new();
-        let mut fresh = true;
-        for (i, lane) in flow.lanes.iter().enumerate() {
-            seen.push(self.store.seen(lane.stream, state.id).await?);
-            fresh &= self.store.claim_count(lane.stream).await? == 0;
-            let filter = QuarantineFilter {
-                dataset: Some(flow.from.to_string()),
-                register: Some(lane.register.clone()),
-                status: Some("open".into()),
-                limit: 1,
-                ..QuarantineFilter::default()
-            };
-            let heals = !self.store.quarantine(&filter).await?.is_empty();
-            passages.push(Passage { run: pass.run, file: state.id, at: state.at, keeps_undecodable: i == 0, heals });
-        }
-        let mut intake = Intake::start(decoder, flow, fresh);
-        let mut file_counts = vec![ChunkCounts::default(); flow.lanes.len()];
-        while let Some(prepared) = intake.next().await {
-            let mut prepared = prepared?;
-            self.check_stop()?;
-            let rows = prepared.decoded.rows.num_rows() as u64;
-            let (mut parts, mut needed) = (Vec::new(), 0);
-            let mut next_ids = self.store.next_ids().await?;
-            let mut ahead = prepared.mapped.take().unwrap_or_default().into_iter();
-            for (i, passage) in passages.iter().enumerate() {
-                let at = (i, *passage, next_ids);
-                let (part, todo) = take(&mut *self.store, flow, at, (&prepared, ahead.next()), &mut seen[i]).await?;
-                next_ids = part.next_ids;
-                if !part.counts.balanced() {
-                    return Err(EngineError::Unbalanced { register: part.register });
-                }
-                needed += todo;
-                parts.push(part);
-            }
-            intake.needed_mapping(needed, flow.lanes.len() * rows as usize);
-            for (total, part) in file_counts.iter_mut().zip(&parts) {
-                total.add(&part.counts);
-            }
-            let resume = prepared.decoded.resume;
-            self.commit(pass, Some((state.id, resume)), parts).await?;
-            self.progress.rows(rows, resume.byte);
-            pace(flow, pass, file_counts.first().map_or(0, |counts| counts.read)).await;
-            if options.accept.is_none()
-                && let Some(held) = too_many_quarantined(flow, &file_counts, false)
-            {
-                return Ok(Some(held));
-            }
-        }
-        if options.accept.is_none()
-            && let Some(held) = too_many_quarantined(flow, &file_counts, true)
-        {
-            return Ok(Some(held));
-        }
-        Ok(None)
-    }
-
-    async fn commit(
-        &mut self,
-        pass: &mut Pass,
-        place: Option<(i64, crate::decode::Resume)>,
-        parts: Vec<RegisterPart>,
-    ) -> Result<(), EngineError> {
-        let counted: Vec<Counted> = parts.iter().map(Counted::of).collect();
-        let change = ChangeSet {
-            run: pass.run,
-            file: place.map(|(file, _)| file),
-            at: self.now(),
-            resume: place.map(|(_, resume)| resume),
-            parts,
-        };
-        self.store.commit(change).await?;
-        for counted in counted {
-            counted.add_to(&mut pass.report);
-        }
-        Ok(())
     }
 
     /// Checks over the whole file, then what a full extract no longer shows is retracted.
@@ -447,29 +332,18 @@ fn drifted(flow: &Flow, header: &Header) -> Option<Held> {
     None
 }
 
-/// The share of rows set aside so far; before the end of a file only once enough rows were read to judge.
-fn too_many_quarantined(flow: &Flow, counts: &[ChunkCounts], at_end: bool) -> Option<Held> {
-    const ENOUGH: u64 = 50_000;
-    let limit = flow.pipeline.limits.quarantine.0;
-    let worst = counts.iter().max_by_key(|counts| counts.quarantined + counts.undecodable)?;
-    let bad = worst.quarantined + worst.undecodable;
-    let judged = at_end || worst.read >= ENOUGH;
-    (judged && bad as f64 > limit * worst.read as f64).then(|| {
-        Held(format!(
-            "HL0512 {bad} of {} rows were set aside, more than the limit of {:.2}%",
-            worst.read,
-            limit * 100.0
-        ))
-    })
-}
-
-/// Waits so that no more rows a second are read than the pipeline may.
-async fn pace(flow: &Flow, pass: &Pass, rows: u64) {
-    if let Some(rate) = flow.pipeline.limits.rate {
-        let due = Duration::from_secs_f64(rows as f64 / f64::from(rate.0));
-        if let Some(early) = due.checked_sub(pass.started.elapsed()) {
-            #[expect(clippy::disallowed_methods, reason = "a rate is kept by waiting")]
-            tokio::time::sleep(early).await;
-        }
-    }
+/// The decoder of a file's format, after what was taken of it before.
+async fn open_decoder(
+    flow: &Flow,
+    input: Arc<dyn Input>,
+    resume: Option<Resume>,
+) -> Result<Box<dyn Decode>, EngineError> {
+    let columns = flow.dataset.columns.iter();
+    let wanted: Vec<Wanted> =
+        columns.map(|column| Wanted { name: column.name.clone(), path: column.path.clone() }).collect();
+    let format = flow.dataset.format.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        crate::decode::open(input, &format, &wanted, crate::decode::Limits::default(), resume)
+    });
+    Ok(opened.await.map_err(|error| EngineError::Internal(error.to_string()))??)
 }

@@ -110,6 +110,8 @@ pub trait Store: Send {
     /// May return before it is durable; then the next call waits for it, or answers as if it had, and an error is told
     /// by the next call that has to wait.
     async fn commit(&mut self, change: ChangeSet) -> Result<()>;
+    /// Waits until what was committed is durable, and says how that ended; others may write until the next chunk.
+    async fn rest(&mut self) -> Result<()>;
     /// Claims of a stream that a full extract did not show, given the claims it did show; at most `limit` from `after`.
     async fn vanished(
         &mut self,

@@ -243,7 +243,7 @@ impl Small {
             None => Box::new(SqliteStore::open(&self.path().join(".huiliu/huiliu.db")).await.unwrap()),
             Some(database) => {
                 let database = database.get_or_init(Database::new).await;
-                Box::new(PostgresStore::open(&database.url(), "test").await.unwrap())
+                Box::new(PostgresStore::open(&database.url(), "test").await?)
             }
         };
         Engine::new(workspace, store, Clock::Frozen(now())).await

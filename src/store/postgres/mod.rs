@@ -301,6 +301,10 @@ impl Store for PostgresStore {
         self.begin_commit(change).await
     }
 
+    async fn rest(&mut self) -> Result<()> {
+        self.at_rest().await
+    }
+
     async fn vanished(
         &mut self,
         stream: StreamId,

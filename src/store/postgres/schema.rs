@@ -333,9 +333,19 @@ impl Month {
         Some(Self { register: register.to_owned(), first: day.with_day(1)? })
     }
 
-    /// Makes its partitions where they are missing. Several processes may; one after the other does.
+    /// Makes its partitions where they are missing. Several processes may; one after the other does. Where nothing is
+    /// missing, nothing is locked.
     pub(super) async fn make(&self, conn: &mut PgConnection) -> Result<()> {
         let Some(next) = self.first.checked_add_months(chrono::Months::new(1)) else { return Ok(()) };
+        let newest = in_registers(&format!("{}_change_{}", self.register, self.first.format("%Y_%m")));
+        let there: bool = sqlx::query_scalar("select to_regclass($1) is not null")
+            .bind(newest)
+            .fetch_one(&mut *conn)
+            .await
+            .map_err(refused)?;
+        if there {
+            return Ok(());
+        }
         let mut sql = "select pg_advisory_xact_lock(7413);\n".to_owned();
         for what in ["history", "change"] {
             let whole = format!("{}_{what}", self.register);

@@ -210,6 +210,10 @@ impl Store for SqliteStore {
         self.begin_commit(change).await
     }
 
+    async fn rest(&mut self) -> Result<()> {
+        self.settle().await
+    }
+
     async fn vanished(
         &mut self,
         stream: StreamId,

@@ -1,0 +1,300 @@
+//! What only a database server can do to us: other writers, lost connections, refused values, hands in the schema.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use huiliu::engine::Engine;
+use huiliu::error::Disposition;
+use huiliu::store::postgres::PostgresStore;
+use huiliu::store::{QuarantineFilter, Store, StoreError};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::runs::valid_code;
+use crate::support::services::{Database, service, unique};
+use crate::support::{CODES, OnPostgres, line, registers};
+
+/// One statement after the other, as a person would type them.
+async fn sql(url: &str, text: &str) {
+    let mut conn = PgConnection::connect(url).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut conn).await.unwrap();
+}
+
+async fn refusal(url: &str, installation: &str) -> String {
+    match PostgresStore::open(url, installation).await {
+        Ok(_) => "opened".into(),
+        Err(StoreError::Refused(problem)) => problem.code.to_owned(),
+        Err(error) => format!("{:?}: {error}", error.disposition()),
+    }
+}
+
+fn row<'a>(code: &'a str, name: &'a str) -> [&'a str; 6] {
+    [code, name, "", "100万元", "在营", "2026-10-01 00:00:00"]
+}
+
+#[tokio::test]
+async fn whoever_cannot_or_must_not_open_it_is_told_why() {
+    let database = Database::new().await;
+    let url = database.url();
+    assert_eq!(refusal(&url, "one").await, "opened");
+    assert_eq!(refusal(&url, "one").await, "opened", "again, and nothing changes");
+    assert_eq!(refusal(&url, "other").await, "HL0404");
+
+    let wrong = refusal(&url.replace("huiliu:huiliu@", "huiliu:wrong@"), "one").await;
+    assert!(wrong.starts_with("Retry") && wrong.contains("28P01") && !wrong.contains("wrong"), "{wrong}");
+    let missing = refusal(&format!("{url}_not"), "one").await;
+    assert!(missing.starts_with("Retry") && missing.contains("3D000"), "{missing}");
+
+    sql(&url, "alter table huiliu.run add column mine text").await;
+    assert_eq!(refusal(&url, "one").await, "HL0403");
+    sql(&url, "alter table huiliu.run drop column mine; insert into huiliu.migration values (99)").await;
+    assert_eq!(refusal(&url, "one").await, "HL0401");
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_never_answers_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://huiliu:x@{}/huiliu", listener.local_addr().unwrap());
+    let silent = tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            kept.push(stream);
+        }
+    });
+    let told = tokio::time::timeout(Duration::from_secs(60), refusal(&url, "one")).await.unwrap();
+    assert!(told.starts_with("Retry") && told.contains("never answered"), "{told}");
+    silent.abort();
+}
+
+#[tokio::test]
+async fn the_servers_certificate_is_checked_when_the_address_says_so() {
+    let database = Database::new().await;
+    let url = database.url().replace("127.0.0.1", "localhost");
+    let own = format!("{url}?sslmode=verify-full&sslrootcert={}", service("CA"));
+    assert_eq!(refusal(&own, "one").await, "opened");
+    let mut conn = PgConnection::connect(&own).await.unwrap();
+    let encrypted: bool = sqlx::query_scalar("select ssl from pg_stat_ssl where pid = pg_backend_pid()")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert!(encrypted);
+    let strangers = format!("{url}?sslmode=verify-full");
+    assert!(refusal(&strangers, "one").await.starts_with("Retry"), "a CA that nobody named is not trusted");
+}
+
+#[tokio::test]
+async fn instances_that_start_together_make_the_tables_once() {
+    let database = Database::new().await;
+    let opening = (0..6).map(|_| {
+        let url = database.url();
+        tokio::spawn(async move { refusal(&url, "one").await })
+    });
+    for opened in opening.collect::<Vec<_>>() {
+        assert_eq!(opened.await.unwrap(), "opened");
+    }
+}
+
+#[tokio::test]
+async fn a_register_that_somebody_altered_is_refused_by_name() {
+    let small = OnPostgres::new();
+    small.engine().await;
+    let url = small.database().await.unwrap();
+    sql(&url, "alter table registers.enterprise alter column capital type double precision").await;
+    let refused = small.try_engine().await.err().unwrap().to_string();
+    assert!(refused.contains("HL0403") && refused.contains("enterprise"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_reader_may_query_registers_and_nothing_else() {
+    let small = OnPostgres::new();
+    small.extract("QY_1.csv", &[row(CODES[0], "青岛海蓝")]);
+    small.run("qy").await;
+    let url = small.database().await.unwrap();
+    let reader = unique("bi");
+    sql(&url, &format!("create role {reader} login password 'x' in role huiliu_reader")).await;
+    let mut conn = PgConnection::connect(&url.replace("huiliu:huiliu@", &format!("{reader}:x@"))).await.unwrap();
+    let name: String = sqlx::query_scalar("select name from registers.enterprise where capital = 1000000")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(name, "青岛海蓝");
+    let code =
+        |done: Result<_, sqlx::Error>| done.err().and_then(|e| e.as_database_error()?.code().map(|c| c.into_owned()));
+    for forbidden in ["select * from huiliu.claim", "delete from registers.enterprise"] {
+        let done = sqlx::raw_sql(forbidden).execute(&mut conn).await;
+        assert_eq!(code(done).as_deref(), Some("42501"), "{forbidden}");
+    }
+    conn.close().await.unwrap();
+    sql(&url, &format!("drop role {reader}")).await;
+}
+
+/// A change log read by number loses what a slower transaction drew earlier, unless writers take turns.
+#[tokio::test]
+async fn a_slow_writer_of_the_change_log_makes_nobody_skip_anything() {
+    let small = OnPostgres::new();
+    small.extract("QY_1.csv", &[row(CODES[0], "甲"), row(CODES[1], "乙")]);
+    small.run("qy").await;
+    assert_eq!(small.release().await.upserts, 2);
+    let url = small.database().await.unwrap();
+    let mut slow = PgConnection::connect(&url).await.unwrap();
+    // Somebody corrects an entity by hand, draws a number, and takes his time.
+    let by_hand = "begin; update registers.enterprise set name = '甲手改', _version = 2 where _id = 1; \
+                   insert into registers.enterprise_change (at, entity, version, kind, run) \
+                   values ('2026-11-21', 1, 2, 'changed', 0)";
+    sqlx::raw_sql(by_hand).execute(&mut slow).await.unwrap();
+    small.extract("QY_2.csv", &[row(CODES[0], "甲"), row(CODES[1], "乙二"), row(CODES[2], "丙")]);
+    let small = Arc::new(small);
+    let night = tokio::spawn({
+        let small = Arc::clone(&small);
+        async move { small.run("qy").await }
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!night.is_finished(), "the run waits for its numbers");
+    assert_eq!(small.release().await.status, "nothing new", "and the feed does not wait");
+    sqlx::raw_sql("commit").execute(&mut slow).await.unwrap();
+    assert_eq!(line(&night.await.unwrap()), "succeeded 3/0/0/1/1/1/0/0");
+    let released = small.release().await;
+    assert_eq!((released.upserts, released.withdrawals), (3, 0), "the slow change and both fast ones");
+}
+
+/// Two processes run two pipelines into one register at once; it ends as if one had run after the other.
+#[tokio::test]
+async fn two_writers_take_turns() {
+    let (together, apart) = (Arc::new(OnPostgres::new()), OnPostgres::new());
+    let codes: Vec<String> = (0..12_000).map(valid_code).collect();
+    for small in [&*together, &apart] {
+        let gs: Vec<_> = codes.iter().map(|code| row(code, "工商名")).collect();
+        small.extract("QY_1.csv", &gs);
+        let tax: Vec<_> = codes
+            .iter()
+            .rev()
+            .map(|code| [code.as_str(), "", "税务名", "13800000000", "2026-10-01 00:00:00"])
+            .collect();
+        small.taxpayers("NSR_1.csv", &tax);
+    }
+    apart.run("qy").await;
+    apart.run("nsr").await;
+    drop(together.engine().await);
+    let runs = ["qy", "nsr"].map(|pipeline| {
+        let small = Arc::clone(&together);
+        tokio::spawn(async move { small.run(pipeline).await })
+    });
+    for run in runs {
+        assert_eq!(run.await.unwrap().status, "succeeded");
+    }
+    let mut engine = together.engine().await;
+    let doctor = engine.doctor().await.unwrap();
+    assert_eq!(doctor.disagreements, 0, "{:?}", doctor.findings);
+    // Ids and versions depend on who came first; what is said of each code does not.
+    let (a, b) = (said(&mut engine).await, said(&mut apart.engine().await).await);
+    assert_eq!(a.len(), 12_000);
+    for (one, other) in a.iter().zip(&b) {
+        assert_eq!(one, other);
+    }
+}
+
+/// The rows of the register without their ids and versions, sorted.
+async fn said(engine: &mut Engine) -> Vec<String> {
+    let page = engine.store().claimed_entities("enterprise", 0, 1_000_000).await.unwrap();
+    let held = engine.store().before("enterprise", &page).await.unwrap();
+    let mut rows: Vec<String> = held.values().map(|entity| format!("{:?}", entity.row.as_ref().unwrap().0)).collect();
+    rows.sort();
+    rows
+}
+
+/// Connections die under a run again and again; runs after them end where an undisturbed one does.
+#[tokio::test]
+async fn connections_that_are_cut_cost_time_and_nothing_else() {
+    let (undisturbed, cut) = (OnPostgres::new(), Arc::new(OnPostgres::new()));
+    let codes: Vec<String> = (0..30_000).map(valid_code).collect();
+    let rows: Vec<_> = codes.iter().map(|code| row(code, "企业")).collect();
+    undisturbed.extract("QY_1.csv", &rows);
+    undisturbed.run("qy").await;
+    cut.extract("QY_1.csv", &rows);
+    drop(cut.engine().await);
+    let url = cut.database().await.unwrap();
+    let (name, stop) = (url.rsplit('/').next().unwrap().to_owned(), Arc::new(AtomicBool::new(false)));
+    let cutting = tokio::spawn({
+        let stop = Arc::clone(&stop);
+        async move {
+            let mut conn = PgConnection::connect(&service("POSTGRES")).await.unwrap();
+            let (mut cuts, mut pause) = (0, Duration::from_millis(400));
+            while !stop.load(Ordering::Relaxed) {
+                tokio::time::sleep(pause).await;
+                pause += pause / 3; // every moment of a run, and an end however slow the machine is
+                let killed: i64 = sqlx::query_scalar(
+                    "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = $1",
+                )
+                .bind(&name)
+                .fetch_one(&mut conn)
+                .await
+                .unwrap();
+                cuts += killed;
+            }
+            cuts
+        }
+    });
+    let mut passes = 0;
+    loop {
+        passes += 1;
+        assert!(passes < 200, "no progress");
+        let Ok(mut engine) = cut.try_engine().await else { continue };
+        match engine.run("qy", &huiliu::engine::RunOptions::default()).await {
+            Ok(report) if report.status == "succeeded" => break,
+            Ok(report) => assert_eq!(report.status, "failed", "{report:?}"),
+            Err(error) => assert_eq!(error.disposition(), Disposition::Retry, "{error}"),
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(cutting.await.unwrap() > 0 && passes > 1, "something was cut");
+    let mut engine = cut.engine().await;
+    assert_eq!(engine.doctor().await.unwrap().disagreements, 0);
+    assert!(registers(&mut engine).await == registers(&mut undisturbed.engine().await).await);
+}
+
+/// A value that the database refuses costs its row, not the file.
+#[tokio::test]
+async fn a_value_that_the_database_refuses_is_set_aside_with_its_row() {
+    let small = OnPostgres::new();
+    let codes: Vec<String> = (0..20_000).map(valid_code).collect();
+    let mut rows: Vec<_> = codes.iter().map(|code| row(code, "企业")).collect();
+    drop(small.engine().await);
+    let url = small.database().await.unwrap();
+    sql(&url, "alter table registers.enterprise add constraint short check (length(name) < 9)").await;
+    for bad in [0, 8_191, 8_192, 13_000] {
+        rows[bad][1] = "这个名称比约束所允许的要长";
+    }
+    small.extract("QY_1.csv", &rows);
+    let report = small.run("qy").await;
+    assert_eq!(line(&report), "succeeded 20000/0/4/19996/0/0/0/0", "{report:?}");
+    let mut engine = small.engine().await;
+    let filter = QuarantineFilter { limit: 100, ..QuarantineFilter::default() };
+    let aside = engine.store().quarantine(&filter).await.unwrap();
+    let told: Vec<_> = aside.iter().map(|bad| (bad.row, bad.reasons[0].code.as_str())).collect();
+    assert_eq!(told, [(1, "store_23514"), (8_192, "store_23514"), (8_193, "store_23514"), (13_001, "store_23514")]);
+    assert_eq!(engine.doctor().await.unwrap().disagreements, 0);
+    assert_eq!(line(&small.run("qy").await), "succeeded 0/0/0/0/0/0/0/0", "the file is taken");
+}
+
+#[tokio::test]
+async fn old_months_go_when_every_feed_has_read_them() {
+    let small = OnPostgres::new();
+    small.extract("QY_1.csv", &[row(CODES[0], "甲")]);
+    small.run("qy").await;
+    let url = small.database().await.unwrap();
+    let months = "create table registers.enterprise_change_2024_01 partition of registers.enterprise_change \
+                  for values from ('2024-01-01') to ('2024-02-01'); \
+                  create table registers.enterprise_history_2024_01 partition of registers.enterprise_history \
+                  for values from ('2024-01-01') to ('2024-02-01'); \
+                  insert into registers.enterprise_change (at, entity, version, kind, run) values ('2024-01-05', 1, 1, 'new', 1)";
+    sql(&url, months).await;
+    let mut store = PostgresStore::open(&url, "test").await.unwrap();
+    let workspace = huiliu::config::Workspace::load(small.path()).unwrap();
+    store.prepare(&workspace.registers.values().collect::<Vec<_>>()).await.unwrap();
+    let year = 1_735_689_600_000_000; // 2025-01-01
+    small.engine().await.store().feed("housing.enterprise").await.unwrap();
+    assert_eq!(store.retain_since(year).await.unwrap(), ["enterprise_history_2024_01"], "the feed has not read it");
+    small.release().await;
+    assert_eq!(store.retain_since(year).await.unwrap(), ["enterprise_change_2024_01"]);
+    assert_eq!(small.engine().await.doctor().await.unwrap().disagreements, 0);
+}
