@@ -5,8 +5,9 @@
 --
 -- Then give each a password with \password NAME (this file never sees one), and huiliu_writer's to the daemon.
 --
--- Here: roles, who may connect, and limits. What they may do with tables is granted by the store's own migrations, which
--- run as the writer when the daemon starts. Never let the daemon come as a superuser or as the database's owner.
+-- Here: roles, who may connect, and limits. Schemas (huiliu: the program's own; registers: what people query), tables and
+-- what each role may do with them come from the store's own migrations, when the daemon first comes as the writer. Never let
+-- it come as a superuser or as the database's owner.
 \set ON_ERROR_STOP on
 \if :{?writer}
 \else
@@ -35,10 +36,8 @@ alter role :"reader" set default_transaction_read_only = on;
 alter role :"reader" set statement_timeout = '5min';
 alter role :"reader" set idle_in_transaction_session_timeout = '1min';
 
--- Nobody else comes in, and nobody but the writer makes anything.
+-- Nobody else comes in, and nobody but the writer makes anything: its schemas.
 revoke all on database :"DBNAME" from public;
 revoke all on schema public from public;
 grant connect, create, temporary on database :"DBNAME" to :"writer";
-grant usage, create on schema public to :"writer";
 grant connect on database :"DBNAME" to :"reader";
-grant usage on schema public to :"reader";

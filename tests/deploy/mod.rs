@@ -52,7 +52,8 @@ fn stdout(path: &str, args: &[&str]) -> String {
 
 /// The documents of a YAML file.
 fn yaml(path: &Path) -> Vec<Json> {
-    let code = "import sys, json, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1], encoding='utf-8')))))";
+    let code =
+        "import sys, json, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1], encoding='utf-8')))))";
     let text = passes(program("python").args(["-c", code]).arg(path));
     serde_json::from_str(&text).unwrap()
 }

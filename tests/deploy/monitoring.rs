@@ -126,6 +126,9 @@ fn grafana_is_provisioned_with_what_compose_mounts() {
     assert!(compose.contains(&format!("../grafana/huiliu.json:{shown}/huiliu.json:ro")), "{shown}");
     // Prometheus scrapes what answers: the port of huiliu.yaml, under the job's name that alerts look for.
     let scraped = &yaml(Path::new("deploy/prometheus/prometheus.yml"))[0]["scrape_configs"][0];
-    assert_eq!((&scraped["job_name"], &scraped["static_configs"][0]["targets"][0]), (&"huiliu".into(), &"huiliu:7070".into()));
+    assert_eq!(
+        (&scraped["job_name"], &scraped["static_configs"][0]["targets"][0]),
+        (&"huiliu".into(), &"huiliu:7070".into())
+    );
     assert_eq!(yaml(Path::new("deploy/huiliu.yaml"))[0]["serve"]["listen"], "0.0.0.0:7070");
 }

@@ -9,9 +9,9 @@ use crate::support::services::service;
 
 #[test]
 fn shellcheck_finds_nothing_in_any_script() {
-    let all = ["deploy", "tests/deploy", "fuzz/run", ".ci/run"].into_iter().flat_map(|path| {
-        if Path::new(path).is_dir() { files(path) } else { vec![PathBuf::from(path)] }
-    });
+    let all = ["deploy", "tests/deploy", "fuzz/run", ".ci/run"]
+        .into_iter()
+        .flat_map(|path| if Path::new(path).is_dir() { files(path) } else { vec![PathBuf::from(path)] });
     let scripts: Vec<PathBuf> = all.filter(|path| is_shell(path)).collect();
     for known in ["deploy/dev/services", "deploy/backup/restore", "deploy/compose/make-secrets"] {
         assert!(scripts.iter().any(|path| path == Path::new(known)), "{known} is not among {scripts:?}");

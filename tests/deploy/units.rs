@@ -60,6 +60,7 @@ fn the_daemon_can_do_little_beyond_its_work() {
 fn the_user_of_the_units_can_be_made() {
     let path = fs::canonicalize("deploy/systemd/huiliu.sysusers").unwrap();
     let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("etc")).unwrap();
     passes(Command::new("systemd-sysusers").arg(format!("--root={}", root.path().display())).arg(path));
     let users = fs::read_to_string(root.path().join("etc/passwd")).unwrap();
     assert!(users.starts_with("huiliu:"), "{users}");
