@@ -92,6 +92,18 @@ fn alerts_and_dashboard_name_metrics_that_exist_and_forget_none() {
 }
 
 #[test]
+fn the_daemon_tells_exactly_the_metrics_of_the_list() {
+    let source = fs::read_to_string("src/serve/metrics.rs").unwrap();
+    let literals = source.split('"').skip(1).step_by(2).filter(|text| text.starts_with("huiliu_"));
+    let told: BTreeSet<&str> = literals.collect();
+    let list = fs::read_to_string("deploy/prometheus/metrics.txt").unwrap();
+    let names = list.lines().filter_map(|line| line.split_whitespace().next().filter(|word| *word != "#"));
+    // The library writes the ending of a counter itself.
+    let listed: BTreeSet<&str> = names.map(|name| name.strip_suffix("_total").unwrap_or(name)).collect();
+    assert_eq!(told, listed);
+}
+
+#[test]
 fn every_query_of_the_dashboard_is_promql_and_every_panel_has_a_chinese_title() {
     let dashboard = dashboard();
     let mut queries = Vec::new();
