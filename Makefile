@@ -12,6 +12,7 @@ demo: ## a small city, end to end, on the embedded store
 test: ## every test; installs and starts what it needs
 	deploy/dev/python-env
 	deploy/dev/services up
+	deploy/dev/tools
 	cargo test --locked
 
 lint: ## formatting and lints, warnings are errors

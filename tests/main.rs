@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod city;
+mod deploy;
 mod feeds;
 mod interop;
 mod on_postgres;
