@@ -35,6 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::clock::Clock;
 use crate::config::Workspace;
 use crate::error::{Disposition, Problem};
+use crate::outlet::rabbitmq::RabbitMq;
 use crate::store::{Store, StoreError};
 
 /// What stops a run or a feed.
@@ -130,6 +131,7 @@ pub struct Engine {
     clock: Clock,
     progress: Arc<dyn Progress>,
     stop: Arc<AtomicBool>,
+    broker: Option<RabbitMq>,
 }
 
 impl Engine {
@@ -137,7 +139,21 @@ impl Engine {
     pub async fn new(workspace: Workspace, mut store: Box<dyn Store>, clock: Clock) -> Result<Self, EngineError> {
         let registers: Vec<_> = workspace.registers.values().collect();
         store.prepare(&registers).await?;
-        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop: Arc::new(AtomicBool::new(false)) })
+        let broker = premises::broker(&workspace);
+        let stop = Arc::new(AtomicBool::new(false));
+        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker })
+    }
+
+    /// With a broker that other engines of this process use too, so that all share its one connection.
+    #[must_use]
+    pub fn with_broker(mut self, broker: Option<RabbitMq>) -> Self {
+        self.broker = broker;
+        self
+    }
+
+    /// The broker (消息队列), to be shared; `None` when none is configured.
+    pub fn broker(&self) -> Option<RabbitMq> {
+        self.broker.clone()
     }
 
     /// With somebody to tell.
