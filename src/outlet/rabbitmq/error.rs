@@ -82,7 +82,7 @@ impl BrokerError {
     }
 
     /// What an error of the client library means.
-    pub(super) fn of(place: &str, error: &lapin::Error) -> Self {
+    pub fn of(place: &str, error: &lapin::Error) -> Self {
         let (place, why) = (place.to_owned(), error.to_string());
         let ErrorKind::ProtocolError(said) = error.kind() else { return Self::Unreachable { place, why } };
         let why = said.get_message().to_string();

@@ -127,7 +127,10 @@ impl Link {
 }
 
 /// Waits for an answer of the broker, at most so long.
-pub(super) async fn within<T>(
+///
+/// # Errors
+/// [`BrokerError::Unreachable`] when it does not come, else what [`BrokerError::of`] makes of the answer.
+pub async fn within<T>(
     place: &str,
     of_what: &str,
     patience: Duration,

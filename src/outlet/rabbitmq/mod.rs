@@ -19,7 +19,7 @@ mod topology;
 
 pub use address::Address;
 pub use error::BrokerError;
-pub use link::{Link, Patience};
+pub use link::{Link, Patience, within};
 pub use manage::{Depth, Manager};
 pub use message::{Parts, parts};
 pub use publish::{RabbitMq, RabbitMqOutlet};
