@@ -16,6 +16,7 @@ mod doctor;
 mod flow;
 mod intake;
 mod premises;
+mod receipts;
 mod release;
 mod replay;
 mod report;
@@ -25,6 +26,7 @@ mod take;
 
 pub use doctor::{DoctorReport, Finding};
 pub use premises::{spool_dir, state_dir};
+pub use receipts::{FalseReceipt, ReceiptsReport};
 pub use replay::{Corrections, ReplayReport, StillRefused};
 pub use report::{FeedReport, FileReport, RegisterReport, RunReport};
 pub use run::RunOptions;
@@ -59,6 +61,9 @@ pub enum EngineError {
     /// A batch could not be built.
     #[error(transparent)]
     Batch(#[from] crate::batch::BatchError),
+    /// The broker said no.
+    #[error("{code} {0}", code = .0.code())]
+    Broker(#[from] crate::outlet::rabbitmq::BrokerError),
     /// The outlet said no.
     #[error(transparent)]
     Outlet(#[from] crate::outlet::OutletError),
@@ -93,6 +98,8 @@ impl EngineError {
             Self::Source(error) => error.disposition(),
             Self::Decode(error) => error.disposition(),
             Self::Outlet(error) => error.disposition(),
+            Self::Broker(error) if error.passes() => Disposition::Retry,
+            Self::Broker(_) => Disposition::Halt,
             Self::Definitions(_) | Self::Crypto(_) | Self::Batch(_) | Self::Unbalanced { .. } | Self::Internal(_) => {
                 Disposition::Halt
             }
