@@ -6,6 +6,7 @@ mod bad_input;
 mod city;
 mod feeds;
 mod interop;
+mod rabbitmq;
 mod real;
 mod runs;
 mod support;

@@ -82,15 +82,23 @@ async fn from_queue(
     context: &Context,
 ) -> anyhow::Result<Vec<Received>> {
     if args.feed.is_empty() {
-        return Err(usage("a queue belongs to a feed, and none is named", "give --feed NAME, as the issuing office calls it"));
+        return Err(usage(
+            "a queue belongs to a feed, and none is named",
+            "give --feed NAME, as the issuing office calls it",
+        ));
     }
     let address = Address::parse(&args.from, args.ca.as_deref()).map_err(|error| problem(error.into()))?;
     let signer = args.sign.as_deref().map(read_signer).transpose()?;
     let answering = Answering { user: address.user().to_owned(), signer, clock: context.clock };
     let mut sink = target.open(args.state.as_deref()).await.map_err(problem)?;
     if args.follow {
-        let following =
-            Following { address: &address, patience: Patience::default(), feeds: &args.feed, trust, answering: &answering };
+        let following = Following {
+            address: &address,
+            patience: Patience::default(),
+            feeds: &args.feed,
+            trust,
+            answering: &answering,
+        };
         let told = |received: &Received| tracing::info!(feed = received.feed, through = received.through, "loaded");
         return Ok(following.follow(sink.as_mut(), interrupted(), told).await);
     }
@@ -102,13 +110,7 @@ async fn from_queue(
     Ok(all)
 }
 
-async fn drain(
-    link: &Link,
-    feed: &str,
-    trust: &Arc<Trust>,
-    answering: &Answering,
-    sink: &mut dyn Sink,
-) -> Received {
+async fn drain(link: &Link, feed: &str, trust: &Arc<Trust>, answering: &Answering, sink: &mut dyn Sink) -> Received {
     match QueuedFeed::open(link.clone(), feed, answering.clone()).await {
         Ok(mut queue) => receive_feed(&mut queue, feed, trust, sink, answering.clock).await,
         Err(error) => {

@@ -110,7 +110,8 @@ impl Receiver {
         let Parcel { place, seq, manifest, signature, body } = parcel;
         let name = seq.map_or_else(|| place.clone(), |seq| batch_id(&feed, seq));
         let (trust, now) = (Arc::clone(&self.trust), self.clock.now());
-        let opened = heavy(&name, move || open_manifest(&manifest, &signature, &trust, Moment::Signing { now })).await?;
+        let opened =
+            heavy(&name, move || open_manifest(&manifest, &signature, &trust, Moment::Signing { now })).await?;
         let opened = opened.map_err(|error| ReceiveError::Batch { batch: name, error })?;
         let found = &opened.manifest;
         if found.feed != feed || seq.is_some_and(|seq| seq != found.seq) {
@@ -170,9 +171,8 @@ impl Receiver {
             return Err(ReceiveError::Fork { batch: name, what });
         }
         let (named, bytes, (algorithm, expected)) = (name.clone(), manifest.body.bytes, manifest.body.digest());
-        let same = heavy(&name, move || {
-            content(body, bytes, &named).map(|body| algorithm.digest(&[&body]) == expected)
-        });
+        let same =
+            heavy(&name, move || content(body, bytes, &named).map(|body| algorithm.digest(&[&body]) == expected));
         if !same.await?? {
             let error = BatchError::BodyDigest { what: "its digest differs" };
             return Err(ReceiveError::Batch { batch: name, error });

@@ -109,7 +109,9 @@ impl QueuedFeed {
     async fn left(&self) -> Result<u32, BrokerError> {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         let asked = self.channel.queue_declare(self.queue.as_str().into(), options, FieldTable::default());
-        within(self.link.place(), "answer", self.link.patience().confirm, asked).await.map(|queue| queue.message_count())
+        within(self.link.place(), "answer", self.link.patience().confirm, asked)
+            .await
+            .map(|queue| queue.message_count())
     }
 
     /// A delivery, or `None` when nothing came for a while and the broker says that nothing is left.

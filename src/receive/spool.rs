@@ -37,7 +37,10 @@ impl Spool {
     /// # Errors
     /// [`ReceiveError::Usage`] when it is of another form or the directory is not there.
     pub fn parse(text: &str) -> Result<Self, ReceiveError> {
-        let usage = |what: String| ReceiveError::Usage { what, hint: "give --from spool:DIR or amqps://user:password@host/vhost".into() };
+        let usage = |what: String| ReceiveError::Usage {
+            what,
+            hint: "give --from spool:DIR or amqps://user:password@host/vhost".into(),
+        };
         let Some(root) = text.strip_prefix("spool:").filter(|root| !root.is_empty()) else {
             // An address can hold a password: only its kind is repeated.
             return Err(usage(format!("cannot receive from {}", text.split(':').next().unwrap_or_default())));

@@ -11,9 +11,9 @@ use sqlx::{Connection as _, Row as _, SqliteConnection};
 use super::*;
 use crate::batch::tests::{chain, heading};
 use crate::batch::{BodyBuilder, FeedField, FeedSchema, Heading, SealedBatch, seal};
+use crate::clock::Clock;
 use crate::crypto::tests::{CaAndSigner, noon};
 use crate::crypto::{Digest, DigestAlgorithm};
-use crate::clock::Clock;
 use crate::outlet::{self, BatchFiles, Outlet as _};
 use crate::record::FieldType;
 

@@ -14,7 +14,8 @@ pub use intents::{
     Snapshot,
 };
 pub use rows::{
-    ClaimView, DeliveryView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView, ReceiptRow, RunView,
+    ClaimView, DeliveryView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView,
+    ReceiptRow, RunView,
 };
 
 use std::collections::HashMap;

@@ -71,9 +71,8 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 }
 
 fn topology(workspace: &Workspace, args: &Args, vhost: &str) -> anyhow::Result<Topology> {
-    let goes_there = |name: &str| {
-        workspace.feeds.get(name).is_some_and(|feed| feed.delivery.outlet.value == OutletKind::Rabbitmq)
-    };
+    let goes_there =
+        |name: &str| workspace.feeds.get(name).is_some_and(|feed| feed.delivery.outlet.value == OutletKind::Rabbitmq);
     for name in &args.feeds {
         named::feed(workspace, name)?;
         if !goes_there(name) {
@@ -93,8 +92,7 @@ fn topology(workspace: &Workspace, args: &Args, vhost: &str) -> anyhow::Result<T
         }
     }
     let limits = Limits { messages: args.max_batches, bytes: args.max_bytes };
-    let mut topology =
-        Topology { vhost: vhost.to_owned(), feeds, subscribers, limits, passwords: BTreeMap::new() };
+    let mut topology = Topology { vhost: vhost.to_owned(), feeds, subscribers, limits, passwords: BTreeMap::new() };
     if let Some(dir) = &args.password_dir {
         for user in topology.users() {
             let password = password(dir, &user)?;

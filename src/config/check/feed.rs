@@ -84,8 +84,10 @@ fn broker(feed: &Feed, ground: &Ground<'_>) -> Option<Problem> {
     if !ground.trusts("huiliu.yaml") {
         return None; // what it says about the broker may be what is wrong with it
     }
-    let problem = Problem::error("HL0145", format!("feed \"{}\" goes to RabbitMQ, and no broker is configured", feed.name));
-    let hint = "write broker: env:HUILIU_BROKER in huiliu.yaml, with amqps://user:password@host:5671/vhost in the environment";
+    let problem =
+        Problem::error("HL0145", format!("feed \"{}\" goes to RabbitMQ, and no broker is configured", feed.name));
+    let hint =
+        "write broker: env:HUILIU_BROKER in huiliu.yaml, with amqps://user:password@host:5671/vhost in the environment";
     Some(problem.at(outlet.place.clone()).hint(hint))
 }
 

@@ -9,7 +9,11 @@ pub(super) fn check(ground: &Ground<'_>) -> Vec<Problem> {
     if !ground.trusts("huiliu.yaml") {
         return Vec::new();
     }
-    store(ground).into_iter().chain(broker(ground)).map(|problem| problem.at(Mark::START.place("huiliu.yaml"))).collect()
+    store(ground)
+        .into_iter()
+        .chain(broker(ground))
+        .map(|problem| problem.at(Mark::START.place("huiliu.yaml")))
+        .collect()
 }
 
 fn store(ground: &Ground<'_>) -> Option<Problem> {
@@ -32,11 +36,13 @@ fn broker(ground: &Ground<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     if !["amqp://", "amqps://"].iter().any(|scheme| broker.url.starts_with(scheme)) {
         let problem = Problem::error("HL0146", "the broker's address does not begin with amqps:// or amqp://");
-        problems.push(problem.hint("write amqps://user:password@host:5671/vhost, best as a reference: env:HUILIU_BROKER"));
+        problems
+            .push(problem.hint("write amqps://user:password@host:5671/vhost, best as a reference: env:HUILIU_BROKER"));
     }
     let odd = broker.api.as_ref().filter(|api| !["http://", "https://"].iter().any(|scheme| api.starts_with(scheme)));
     if odd.is_some() {
-        let problem = Problem::error("HL0146", "the address of the broker's management API does not begin with http(s)://");
+        let problem =
+            Problem::error("HL0146", "the address of the broker's management API does not begin with http(s)://");
         problems.push(problem.hint("write https://host:15671, or leave broker_api out"));
     }
     problems

@@ -73,15 +73,17 @@ impl Manager {
             api.unwrap_or(&usual).parse().map_err(|_| bad("the management API's does not read as a URL"))?;
         let own = !base.username().is_empty();
         let user = if own { decoded(base.username()) } else { address.user().to_owned() };
-        let password =
-            if own { decoded(base.password().unwrap_or_default()) } else { address.password().to_owned() };
+        let password = if own { decoded(base.password().unwrap_or_default()) } else { address.password().to_owned() };
         // What is printed later must not have them.
-        base.set_username("").and_then(|()| base.set_password(None)).map_err(|()| bad("the management API has no host"))?;
+        base.set_username("")
+            .and_then(|()| base.set_password(None))
+            .map_err(|()| bad("the management API has no host"))?;
         super::link::trust_ring();
         let mut builder = Client::builder().timeout(PATIENCE).no_proxy();
         if let Some(pem) = &address.ca {
             let certificates = Certificate::from_pem_bundle(pem.as_bytes());
-            builder = builder.tls_certs_merge(certificates.map_err(|_| bad("the certificates of broker_ca do not read"))?);
+            builder =
+                builder.tls_certs_merge(certificates.map_err(|_| bad("the certificates of broker_ca do not read"))?);
         }
         let client = builder.build().map_err(|error| bad(&format!("no HTTP client can be made: {error}")))?;
         Ok(Self { client, base, user, password, vhost: address.vhost().to_owned() })
@@ -192,10 +194,8 @@ impl Manager {
             request = request.json(body);
         }
         // Without its URL, which stands in the place already.
-        let unreachable = |error: reqwest::Error| BrokerError::Unreachable {
-            place: self.place(),
-            why: chain(&error.without_url()),
-        };
+        let unreachable =
+            |error: reqwest::Error| BrokerError::Unreachable { place: self.place(), why: chain(&error.without_url()) };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(unreachable)?;
@@ -235,7 +235,8 @@ fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
-        let digit = |at: usize| tail.get(at).and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+        let digit =
+            |at: usize| tail.get(at).and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
         match (first, digit(0), digit(1)) {
             (b'%', Some(high), Some(low)) => {
                 bytes.push(high * 16 + low);
@@ -258,9 +259,15 @@ mod tests {
     fn the_api_is_the_brokers_unless_it_is_named() {
         let address = Address::parse("amqp://bus:b%2Fus@h/v", None).unwrap();
         let usual = Manager::new(&address, None).unwrap();
-        assert_eq!((usual.place().as_str(), usual.user.as_str(), usual.password.as_str()), ("http://h:15672", "bus", "b/us"));
+        assert_eq!(
+            (usual.place().as_str(), usual.user.as_str(), usual.password.as_str()),
+            ("http://h:15672", "bus", "b/us")
+        );
         let own = Manager::new(&address, Some("https://admin:top%2Fsecret@m:1/mq/")).unwrap();
-        assert_eq!((own.place().as_str(), own.user.as_str(), own.password.as_str()), ("https://m:1/mq", "admin", "top/secret"));
+        assert_eq!(
+            (own.place().as_str(), own.user.as_str(), own.password.as_str()),
+            ("https://m:1/mq", "admin", "top/secret")
+        );
         assert!(!format!("{own:?}").contains("secret"));
         assert_eq!(decoded("100%25%zz%e6%b1%87%"), "100%%zz汇%");
     }

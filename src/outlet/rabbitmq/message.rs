@@ -22,7 +22,8 @@ pub struct Parts {
 
 /// A name that AMQP can carry.
 pub(super) fn short(name: &str) -> Result<ShortString, BrokerError> {
-    ShortString::try_new(name).map_err(|_| BrokerError::Address { what: format!("a name has {} bytes, 255 are possible", name.len()) })
+    ShortString::try_new(name)
+        .map_err(|_| BrokerError::Address { what: format!("a name has {} bytes, 255 are possible", name.len()) })
 }
 
 /// The properties of a batch's message. The same batch has the same.

@@ -122,11 +122,9 @@ impl Outlet for RabbitMqOutlet {
         };
         match answer {
             Confirmation::Ack(None) => Ok(Delivered::Durable),
-            Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => Err(OutletError::Unroutable {
-                batch: batch.id(),
-                place: place(),
-                why: returned.reply_text.to_string(),
-            }),
+            Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => {
+                Err(OutletError::Unroutable { batch: batch.id(), place: place(), why: returned.reply_text.to_string() })
+            }
             Confirmation::Nack(None) => Err(OutletError::Full { batch: batch.id(), place: place() }),
             // Confirms are asked for when the channel is made.
             Confirmation::NotRequested => Err(OutletError::Unavailable {

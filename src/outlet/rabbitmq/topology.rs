@@ -84,9 +84,10 @@ impl Topology {
 
     /// Which queue gets what: exchange, queue, routing key.
     pub(super) fn bindings(&self) -> Vec<(&'static str, String, String)> {
-        let of_feeds = self.feeds.iter().flat_map(|feed| {
-            [(BATCHES, queue_of(feed), feed.clone()), (DEAD, dead_queue_of(feed), feed.clone())]
-        });
+        let of_feeds = self
+            .feeds
+            .iter()
+            .flat_map(|feed| [(BATCHES, queue_of(feed), feed.clone()), (DEAD, dead_queue_of(feed), feed.clone())]);
         [(RECEIPTS, RECEIPTS.to_owned(), "#".to_owned())].into_iter().chain(of_feeds).collect()
     }
 
@@ -270,7 +271,10 @@ mod tests {
             all.iter().map(|one| one["name"].as_str().unwrap_or_default().to_owned()).collect()
         };
         assert_eq!(names("exchanges"), ["huiliu.batches", "huiliu.dead", "huiliu.receipts"]);
-        assert_eq!(names("queues"), ["huiliu.receipts", "huiliu.dead.housing.enterprise", "huiliu.feed.housing.enterprise"]);
+        assert_eq!(
+            names("queues"),
+            ["huiliu.receipts", "huiliu.dead.housing.enterprise", "huiliu.feed.housing.enterprise"]
+        );
         assert_eq!(names("policies"), ["huiliu.limits"]);
         assert_eq!(names("users"), ["huiliu.housing"]);
         assert_eq!(definitions["bindings"].as_array().unwrap().len(), 3);

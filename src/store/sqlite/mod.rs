@@ -25,9 +25,9 @@ use self::checkpoint::Checkpointer;
 use self::pending::Pending;
 use self::schema::{RegisterTable, quoted};
 use super::{
-    BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState, FileStatus,
-    HeldDigest, HistoryView, Holding, LedgerRow, QuarantineFilter, QuarantineView, Recalled, ReceiptRow, Result, RunEnd, RunStart,
-    RunView, SealSet, Snapshot, Store, StoreError,
+    BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
+    FileStatus, HeldDigest, HistoryView, Holding, LedgerRow, QuarantineFilter, QuarantineView, Recalled, ReceiptRow,
+    Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
 use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};

@@ -8,14 +8,12 @@ use super::{SqliteStore, unavailable};
 
 impl SqliteStore {
     pub(super) async fn sealed_manifest(&mut self, feed: &str, seq: i64) -> Result<Option<Vec<u8>>> {
-        sqlx::query_scalar(
-            "select manifest from batch where feed = (select id from feed where name = ?) and seq = ?",
-        )
-        .bind(feed)
-        .bind(seq)
-        .fetch_optional(&mut self.conn)
-        .await
-        .map_err(unavailable)
+        sqlx::query_scalar("select manifest from batch where feed = (select id from feed where name = ?) and seq = ?")
+            .bind(feed)
+            .bind(seq)
+            .fetch_optional(&mut self.conn)
+            .await
+            .map_err(unavailable)
     }
 
     pub(super) async fn keep_receipt(&mut self, row: &ReceiptRow) -> Result<bool> {
