@@ -548,7 +548,7 @@ async fn who_listens_gets_what_comes_also_after_the_connection_was_closed() {
         stop.send(()).unwrap();
     };
     let both = async { tokio::join!(listening, acting).0 };
-    let all = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
+    let all = tokio::time::timeout(Duration::from_secs(60), Box::pin(both)).await.unwrap();
     assert!(all.iter().all(|received| received.stopped.is_none()), "{all:?}");
     assert_eq!(all.iter().map(|received| received.batches).collect::<Vec<_>>(), [5, 1]);
     assert_eq!(city.vhost.queued(&feeds[0]).await, 0);

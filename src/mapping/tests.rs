@@ -122,6 +122,7 @@ pub(super) fn workspace(mappings: &[&str], rule: &str) -> config::Workspace {
             store: String::new(),
             spool: ".".into(),
             signing: None,
+            broker: None,
         },
         connectors: BTreeMap::from([("market".into(), connector)]),
         registers: names.iter().map(|n| (n.clone(), Register { name: n.clone(), ..register.clone() })).collect(),

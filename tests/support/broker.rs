@@ -28,7 +28,7 @@ impl Vhost {
     /// Makes it, with two subscribers of names that no other test has.
     pub async fn new() -> Self {
         let name = unique("v");
-        let subscribers = ["a", "b"].map(|which| unique(which)).to_vec();
+        let subscribers = ["a", "b"].map(unique).to_vec();
         api(Method::PUT, &["vhosts", &name], json!({})).await;
         let (user, all) = (Url::parse(&service("RABBITMQ")).unwrap().username().to_owned(), ".*");
         let permission = json!({ "configure": all, "write": all, "read": all });

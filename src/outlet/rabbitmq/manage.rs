@@ -106,7 +106,9 @@ impl Manager {
         }
         for (exchange, queue, key) in topology.bindings() {
             let path = ["bindings", &self.vhost, "e", exchange, "q", &queue].map(str::to_owned);
-            self.send(Method::POST, &path, &json!({ "routing_key": key, "arguments": {} }), "binding", &queue).await?;
+            let binding = json!({ "routing_key": key, "arguments": {} });
+            let (status, answer) = self.ask(Method::POST, &path, Some(&binding)).await?;
+            self.accepted(status, answer, "binding", &queue)?;
         }
         for (user, permission) in topology.permissions() {
             match topology.user(&user) {
@@ -164,18 +166,7 @@ impl Manager {
     }
 
     async fn put(&self, path: &[String], body: &Value, kind: &str, name: &str) -> Result<(), BrokerError> {
-        self.send(Method::PUT, path, body, kind, name).await
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        path: &[String],
-        body: &Value,
-        kind: &str,
-        name: &str,
-    ) -> Result<(), BrokerError> {
-        let (status, answer) = self.ask(method, path, Some(body)).await?;
+        let (status, answer) = self.ask(Method::PUT, path, Some(body)).await?;
         self.accepted(status, answer, kind, name).map(|_| ())
     }
 
