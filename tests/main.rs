@@ -9,6 +9,7 @@ mod feeds;
 mod interop;
 mod on_postgres;
 mod postgres;
+mod rabbitmq;
 mod real;
 mod runs;
 mod support;

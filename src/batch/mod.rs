@@ -16,6 +16,7 @@ mod error;
 mod manifest;
 mod merkle;
 mod open;
+mod receipt;
 mod schema;
 mod seal;
 
@@ -28,6 +29,7 @@ pub use manifest::{
 };
 pub use merkle::{prove, root, verify_proof};
 pub use open::{Opened, OpenedManifest, open, open_manifest};
+pub use receipt::{Applied, Effect, RECEIPT_FORMAT, Receipt};
 pub use schema::{FeedField, FeedSchema};
 pub use seal::{Heading, SealedBatch, seal};
 

@@ -76,7 +76,7 @@ pub enum Command {
     Init(init::Args),
     /// Look at rows that were set aside, have them corrected, replay them 问题数据
     Quarantine(quarantine::Args),
-    /// Verify batches from a spool and load them, in order
+    /// Verify batches from a spool or a queue and load them, in order 接收
     Receive(receive::Args),
     /// Ask the shared databases: values, origin, history 基础库
     Register(register::Args),

@@ -1,54 +1,156 @@
-//! `huiliu receive`: batches from a spool, verified and loaded.
+//! `huiliu receive`: batches from a spool or a queue, verified and loaded.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use super::{Context, Exit};
-use crate::crypto::Trust;
+use crate::crypto::{Signer, Trust};
 use crate::error::Problem;
-use crate::receive::{Inbox, ReceiveError, Received, Target, receive_feed};
+use crate::outlet::rabbitmq::{Address, Link, Patience};
+use crate::receive::{Answering, Following, QueuedFeed, ReceiveError, Received, Sink, Spool, Target, receive_feed};
 
 /// Arguments of `receive`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where batches lie: spool:DIR
-    #[arg(long, value_name = "spool:DIR")]
+    /// Where batches are: spool:DIR, or amqps://user:password@host:port/vhost, best from the environment
+    #[arg(long, value_name = "FROM", env = "HUILIU_RECEIVE_FROM", hide_env_values = true)]
     pub from: String,
-    /// Only this feed; may be given again
+    /// Only this feed; may be given again. A queue needs at least one
     #[arg(long, value_name = "NAME")]
     pub feed: Vec<String>,
     /// CA certificate(s) of the issuing office, PEM
     #[arg(long, value_name = "FILE")]
     pub trust: PathBuf,
-    /// Where records go: sqlite:FILE, csv:DIR or ndjson:-
-    #[arg(long, value_name = "TARGET")]
+    /// Where records go: sqlite:FILE, postgres://user:password@host/database, csv:DIR or ndjson:-
+    #[arg(long, value_name = "TARGET", env = "HUILIU_RECEIVE_TO", hide_env_values = true)]
     pub to: String,
     /// Where ndjson:- keeps its cursor [default: ndjson.cursor.json]
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+    /// Queue: keep listening until interrupted; without it, end when the broker says that nothing is left
+    #[arg(long)]
+    pub follow: bool,
+    /// Queue: CA certificate(s) of the broker, PEM, believed beside the public ones
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Queue: sign receipts 回执 with this key and certificate chain, PEM; without it they say they are not signed
+    #[arg(long, value_name = "KEY,CHAIN")]
+    pub sign: Option<String>,
 }
 
 /// Loads what is there. Feeds that stop at a bad batch are reported, the others go on; any stop makes it fail.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let trust = Arc::new(read_trust(&args.trust)?);
-    let inbox = Inbox::parse(&args.from).map_err(problem)?;
     let target = Target::parse(&args.to).map_err(problem)?;
-    let feeds = choose(&inbox, &args.feed).map_err(problem)?;
-    let mut sink = target.open(args.state.as_deref()).await.map_err(problem)?;
-    let mut all = Vec::with_capacity(feeds.len());
-    for feed in feeds {
-        all.push(receive_feed(&inbox, &feed, &trust, sink.as_mut(), context.clock.now()).await);
+    let queue = ["amqp://", "amqps://"].iter().any(|scheme| args.from.starts_with(scheme));
+    if !queue && (args.follow || args.ca.is_some() || args.sign.is_some()) {
+        return Err(usage("--follow, --ca and --sign are for queues", "give --from amqps://user:password@host/vhost"));
     }
+    let all = if queue {
+        from_queue(&args, &trust, &target, context).await?
+    } else {
+        from_spool(&args, &trust, &target, context).await?
+    };
     // Records on stdout leave no room for a report there.
     report(&all, context, target == Target::Ndjson)?;
     Ok(if all.iter().any(|received| received.stopped.is_some()) { Exit::Failed } else { Exit::Done })
 }
 
+async fn from_spool(
+    args: &Args,
+    trust: &Arc<Trust>,
+    target: &Target,
+    context: &Context,
+) -> anyhow::Result<Vec<Received>> {
+    let spool = Spool::parse(&args.from).map_err(problem)?;
+    let feeds = choose(&spool, &args.feed).map_err(problem)?;
+    let mut sink = target.open(args.state.as_deref()).await.map_err(problem)?;
+    let mut all = Vec::with_capacity(feeds.len());
+    for feed in feeds {
+        all.push(receive_feed(&mut spool.feed(&feed), &feed, trust, sink.as_mut(), context.clock).await);
+    }
+    Ok(all)
+}
+
+async fn from_queue(
+    args: &Args,
+    trust: &Arc<Trust>,
+    target: &Target,
+    context: &Context,
+) -> anyhow::Result<Vec<Received>> {
+    if args.feed.is_empty() {
+        return Err(usage(
+            "a queue belongs to a feed, and none is named",
+            "give --feed NAME, as the issuing office calls it",
+        ));
+    }
+    let address = Address::parse(&args.from, args.ca.as_deref()).map_err(|error| problem(error.into()))?;
+    let signer = args.sign.as_deref().map(read_signer).transpose()?;
+    let answering = Answering { user: address.user().to_owned(), signer, clock: context.clock };
+    let mut sink = target.open(args.state.as_deref()).await.map_err(problem)?;
+    if args.follow {
+        let following = Following {
+            address: &address,
+            patience: Patience::default(),
+            feeds: &args.feed,
+            trust,
+            answering: &answering,
+        };
+        let told = |received: &Received| tracing::info!(feed = received.feed, through = received.through, "loaded");
+        return Ok(following.follow(sink.as_mut(), interrupted(), told).await);
+    }
+    let link = Link::open(&address, Patience::default()).await.map_err(|error| problem(error.into()))?;
+    let mut all = Vec::with_capacity(args.feed.len());
+    for feed in &args.feed {
+        all.push(drain(&link, feed, trust, &answering, sink.as_mut()).await);
+    }
+    Ok(all)
+}
+
+async fn drain(link: &Link, feed: &str, trust: &Arc<Trust>, answering: &Answering, sink: &mut dyn Sink) -> Received {
+    match QueuedFeed::open(link.clone(), feed, answering.clone()).await {
+        Ok(mut queue) => receive_feed(&mut queue, feed, trust, sink, answering.clock).await,
+        Err(error) => {
+            let stopped = Some(Problem::from(&ReceiveError::from(error)));
+            Received { stopped, ..Received::nothing(feed) }
+        }
+    }
+}
+
+/// Ends when a person interrupts, or the system ends the process gently.
+async fn interrupted() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await, // then only an interrupt ends it
+        }
+    };
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => drop(interrupt),
+        () = terminated => {}
+    }
+}
+
+/// `KEY,CHAIN` → a signer.
+fn read_signer(files: &str) -> anyhow::Result<Arc<Signer>> {
+    let Some((key, chain)) = files.split_once(',') else {
+        return Err(usage("--sign names two files", "give --sign key.pem,chain.pem"));
+    };
+    let signer = Signer::load(Path::new(key), Path::new(chain)).map_err(|error| Problem::from(&error))?;
+    Ok(Arc::new(signer))
+}
+
+fn usage(what: &str, hint: &str) -> anyhow::Error {
+    problem(ReceiveError::Usage { what: what.to_owned(), hint: hint.to_owned() }).into()
+}
+
 /// The roots to believe, from a PEM file.
-pub(super) fn read_trust(path: &std::path::Path) -> anyhow::Result<Trust> {
+pub(super) fn read_trust(path: &Path) -> anyhow::Result<Trust> {
     let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Trust::from_pem(&pem).map_err(|error| Problem::from(&error).detail(path.display().to_string()).into())
 }
@@ -57,8 +159,8 @@ fn problem(error: ReceiveError) -> Problem {
     Problem::from(&error)
 }
 
-fn choose(inbox: &Inbox, wanted: &[String]) -> Result<Vec<String>, ReceiveError> {
-    let present = inbox.feeds()?;
+fn choose(spool: &Spool, wanted: &[String]) -> Result<Vec<String>, ReceiveError> {
+    let present = spool.feeds()?;
     if wanted.is_empty() {
         return Ok(present.into_iter().collect());
     }
@@ -101,9 +203,10 @@ fn text(all: &[Received]) -> String {
                 "{feed:width$}  {batches} batches, {records} records ({upserts} upserts, {withdrawals} withdrawals), {through}"
             )
         };
+        let again = if received.again > 0 { format!(", {} came again", received.again) } else { String::new() };
         let stopped = if received.stopped.is_some() { "  STOPPED" } else { "" };
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{line}{stopped}");
+        let _ = writeln!(out, "{line}{again}{stopped}");
     }
     if all.is_empty() {
         out.push_str("no feeds\n");

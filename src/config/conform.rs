@@ -261,17 +261,10 @@ mod tests {
             (CONNECTOR, "extract: full", "extract: { cursor: UPD_TIME, lag: 10m }", &["HL0110 14:16", "HL0110 14:34"]),
             (CONNECTOR, "extract: full", "extract: log", &["HL0110 14:14"]),
             (CONNECTOR, "    drift:", "    signature: required\n    drift:", &["HL0110 21:5"]),
-            (FEED, "outlet: spool", "outlet: rabbitmq", &["HL0110 15:11"]),
             (FEED, "outlet: spool", "outlet: spool\n  encrypt_to: certs/housing.pem", &["HL0110 16:3"]),
         ] {
             check(file, from, to, expect);
         }
-    }
-
-    #[test]
-    fn a_feed_to_rabbitmq_is_told_to_use_the_spool() {
-        let problems = check(FEED, "outlet: spool", "outlet: rabbitmq", &["HL0110 15:11"]);
-        assert!(problems[0].hint.as_deref().unwrap_or_default().contains("outlet: spool"));
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub enum MaskRule {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
     /// Where to.
-    pub outlet: OutletKind,
+    pub outlet: At<OutletKind>,
     /// How often the daemon looks.
     pub every: Duration,
     /// Size of one batch.
@@ -92,11 +92,13 @@ pub struct Delivery {
     pub quota: Option<Quota>,
 }
 
-/// Where batches go. RabbitMQ joins here.
+/// Where batches go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutletKind {
     /// Files under the installation's spool directory.
     Spool,
+    /// The installation's RabbitMQ.
+    Rabbitmq,
 }
 
 /// Limits of one batch; whichever is reached first closes it.

@@ -17,6 +17,7 @@ mod doctor;
 mod flow;
 mod intake;
 mod premises;
+mod receipts;
 mod release;
 mod replay;
 mod report;
@@ -26,6 +27,7 @@ mod take;
 
 pub use doctor::{DoctorReport, Finding};
 pub use premises::{spool_dir, state_dir};
+pub use receipts::{FalseReceipt, ReceiptsReport};
 pub use replay::{Corrections, ReplayReport, StillRefused};
 pub use report::{FeedReport, FileReport, RegisterReport, RunReport};
 pub use run::RunOptions;
@@ -36,6 +38,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::clock::Clock;
 use crate::config::Workspace;
 use crate::error::{Disposition, Problem};
+use crate::outlet::rabbitmq::RabbitMq;
 use crate::store::{Store, StoreError};
 
 /// What stops a run or a feed.
@@ -59,6 +62,9 @@ pub enum EngineError {
     /// A batch could not be built.
     #[error(transparent)]
     Batch(#[from] crate::batch::BatchError),
+    /// The broker said no.
+    #[error("{code} {0}", code = .0.code())]
+    Broker(#[from] crate::outlet::rabbitmq::BrokerError),
     /// The outlet said no.
     #[error(transparent)]
     Outlet(#[from] crate::outlet::OutletError),
@@ -93,6 +99,8 @@ impl EngineError {
             Self::Source(error) => error.disposition(),
             Self::Decode(error) => error.disposition(),
             Self::Outlet(error) => error.disposition(),
+            Self::Broker(error) if error.passes() => Disposition::Retry,
+            Self::Broker(_) => Disposition::Halt,
             Self::Definitions(_) | Self::Crypto(_) | Self::Batch(_) | Self::Unbalanced { .. } | Self::Internal(_) => {
                 Disposition::Halt
             }
@@ -131,6 +139,7 @@ pub struct Engine {
     clock: Clock,
     progress: Arc<dyn Progress>,
     stop: Arc<AtomicBool>,
+    broker: Option<RabbitMq>,
 }
 
 impl Engine {
@@ -138,7 +147,21 @@ impl Engine {
     pub async fn new(workspace: Workspace, mut store: Box<dyn Store>, clock: Clock) -> Result<Self, EngineError> {
         let registers: Vec<_> = workspace.registers.values().collect();
         store.prepare(&registers).await?;
-        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop: Arc::new(AtomicBool::new(false)) })
+        let broker = premises::broker(&workspace);
+        let stop = Arc::new(AtomicBool::new(false));
+        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker })
+    }
+
+    /// With a broker that other engines of this process use too, so that all share its one connection.
+    #[must_use]
+    pub fn with_broker(mut self, broker: Option<RabbitMq>) -> Self {
+        self.broker = broker;
+        self
+    }
+
+    /// The broker (消息队列), to be shared; `None` when none is configured.
+    pub fn broker(&self) -> Option<RabbitMq> {
+        self.broker.clone()
     }
 
     /// With somebody to tell.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::config::{Feed, OutletKind, Workspace};
 use crate::crypto::{CryptoError, Signer, dev_ca};
+use crate::outlet::rabbitmq::{Address, Patience, RabbitMq};
 use crate::outlet::{Outlet, Spool};
 
 /// The directory of state, as a path that can be opened.
@@ -34,9 +35,19 @@ pub(super) fn pseudonym_key(workspace: &Workspace, feed: &str) -> Result<Vec<u8>
     Ok([secret.as_slice(), feed.as_bytes()].concat())
 }
 
-/// Where this feed's batches go.
-pub(super) fn outlet(workspace: &Workspace, feed: &Feed) -> Box<dyn Outlet> {
-    match feed.delivery.outlet {
-        OutletKind::Spool => Box::new(Spool::new(spool_dir(workspace))),
+/// The installation's broker, not connected yet; `None` when none is configured.
+pub(super) fn broker(workspace: &Workspace) -> Option<RabbitMq> {
+    let configured = workspace.installation.broker.as_ref()?;
+    let address = Address::parse(&configured.url, configured.ca.as_deref());
+    Some(RabbitMq::new(address, Patience::default()))
+}
+
+/// Where this feed's batches go. All feeds share the broker's one connection.
+pub(super) fn outlet(workspace: &Workspace, feed: &Feed, broker: Option<&RabbitMq>) -> Box<dyn Outlet> {
+    match (feed.delivery.outlet.value, broker) {
+        (OutletKind::Spool, _) => Box::new(Spool::new(spool_dir(workspace))),
+        (OutletKind::Rabbitmq, Some(broker)) => Box::new(broker.outlet()),
+        // The check of definitions refuses this (HL0145); batches then wait, and say why.
+        (OutletKind::Rabbitmq, None) => Box::new(RabbitMq::unconfigured().outlet()),
     }
 }

@@ -116,12 +116,14 @@ pub(super) fn workspace(mappings: &[&str], rule: &str) -> config::Workspace {
     config::Workspace {
         dir: ".".into(),
         installation: config::Installation {
+            name: None,
             issuer: "办".into(),
             zone: chrono_tz::Asia::Shanghai,
             state_dir: ".".into(),
             store: String::new(),
             spool: ".".into(),
             signing: None,
+            broker: None,
         },
         connectors: BTreeMap::from([("market".into(), connector)]),
         registers: names.iter().map(|n| (n.clone(), Register { name: n.clone(), ..register.clone() })).collect(),

@@ -3,6 +3,7 @@
 //! Decides: when a batch counts as delivered. Must not know: what is in a batch, cursors, retries — those are the
 //! engine's. Guarantees: bytes go out as they were sealed; delivering the same batch again is harmless.
 
+pub mod rabbitmq;
 mod scripted;
 mod spool;
 
@@ -57,6 +58,66 @@ pub enum OutletError {
         /// File or address.
         place: String,
     },
+    /// The broker has nowhere to put it: exchange, queue or binding is missing. Nothing is lost.
+    #[error("{place} has no queue for {batch}: {why}")]
+    Unroutable {
+        /// `feed/seq`.
+        batch: String,
+        /// Address, without user and password.
+        place: String,
+        /// The broker's reason.
+        why: String,
+    },
+    /// The broker refused it: the queue is at its limit.
+    #[error("the queue of {batch} at {place} takes no more")]
+    Full {
+        /// `feed/seq`.
+        batch: String,
+        /// Address.
+        place: String,
+    },
+    /// The broker takes nothing from anybody until its alarm ends.
+    #[error("{place} takes nothing now, {batch} waits: {why}")]
+    Blocked {
+        /// `feed/seq`.
+        batch: String,
+        /// Address.
+        place: String,
+        /// The broker's reason: `low on disk`, `low on memory`.
+        why: String,
+    },
+    /// The broker knows the user, password or virtual host not, or forbids.
+    #[error("{place} does not let us deliver {batch}: {why}")]
+    Denied {
+        /// `feed/seq`.
+        batch: String,
+        /// Address.
+        place: String,
+        /// The broker's reason.
+        why: String,
+    },
+    /// Manifest and signature travel in one frame, and the broker's frames are smaller.
+    #[error("manifest and signature of {batch} need {bytes} bytes, {place} allows {allowed} in a frame")]
+    TooLarge {
+        /// `feed/seq`.
+        batch: String,
+        /// Address.
+        place: String,
+        /// Bytes needed.
+        bytes: usize,
+        /// Bytes allowed.
+        allowed: usize,
+    },
+    /// The broker cannot be reached, or does not answer in time.
+    #[error("cannot deliver {batch}: {place} does not answer: {why}")]
+    Unreachable {
+        /// `feed/seq`.
+        batch: String,
+        /// Address.
+        place: String,
+        /// What was waited for, or the system's reason.
+        why: String,
+    },
 }
 
 impl OutletError {
@@ -65,13 +126,26 @@ impl OutletError {
         match self {
             Self::Unavailable { .. } => "HL0730",
             Self::Conflict { .. } => "HL0731",
+            Self::Unroutable { .. } => "HL0732",
+            Self::Full { .. } => "HL0733",
+            Self::Blocked { .. } => "HL0734",
+            Self::Denied { .. } => "HL0735",
+            Self::TooLarge { .. } => "HL0736",
+            Self::Unreachable { .. } => "HL0737",
         }
     }
 
     /// What the engine does.
     pub const fn disposition(&self) -> Disposition {
         match self {
-            Self::Unavailable { .. } => Disposition::Retry,
+            // A broker's administrator mends all of these, and the same bytes then go out.
+            Self::Unavailable { .. }
+            | Self::Unroutable { .. }
+            | Self::Full { .. }
+            | Self::Blocked { .. }
+            | Self::Denied { .. }
+            | Self::TooLarge { .. }
+            | Self::Unreachable { .. } => Disposition::Retry,
             Self::Conflict { .. } => Disposition::Halt,
         }
     }

@@ -39,13 +39,14 @@ impl Sink for CsvSink {
         Ok(self.cursors.get(feed))
     }
 
-    async fn apply(&mut self, batch: &Opened) -> Result<(), ReceiveError> {
+    async fn apply(&mut self, batch: &Opened) -> Result<Option<u64>, ReceiveError> {
         let (feed, seq) = (&batch.manifest.feed, batch.manifest.seq);
         let dir = self.dir.join(feed);
         fs::create_dir_all(&dir).map_err(|error| failed(&dir, &error))?;
         let path = dir.join(format!("{seq:012}.csv"));
         replace_file(&path, text(batch).as_bytes()).map_err(|error| failed(&path, &error))?;
-        self.cursors.set(feed, Cursor { seq, manifest_digest: HexDigest(batch.manifest_digest) })
+        self.cursors.set(feed, Cursor { seq, manifest_digest: HexDigest(batch.manifest_digest) })?;
+        Ok(None)
     }
 }
 

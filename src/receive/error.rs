@@ -2,6 +2,7 @@
 
 use crate::batch::BatchError;
 use crate::error::Problem;
+use crate::outlet::rabbitmq::BrokerError;
 
 /// Why a feed stopped. Nothing of the batch it stopped at was loaded.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,9 @@ pub enum ReceiveError {
         /// What.
         what: String,
     },
+    /// The broker, or the way to it.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
     /// Wrong arguments.
     #[error("{what}")]
     Usage {
@@ -96,6 +100,7 @@ impl ReceiveError {
             Self::Target { .. } => "HL0744",
             Self::CursorMismatch { .. } => "HL0745",
             Self::Table { .. } => "HL0746",
+            Self::Broker(error) => error.code(),
             Self::Usage { .. } => "HL0747",
         }
     }

@@ -1,14 +1,14 @@
 //! One feed, from its cursor as far as it goes.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::inbox::{Envelope, read_body, read_envelope};
-use super::{Cursor, Inbox, ReceiveError, Sink};
-use crate::batch::{HexDigest, Manifest, Opened, batch_id, open_manifest};
+use super::inbox::{Content, Inbox, Parcel};
+use super::spool::read_body;
+use super::{Cursor, ReceiveError, Sink};
+use crate::batch::{BatchError, Effect, HexDigest, Manifest, Opened, OpenedManifest, Receipt, batch_id, open_manifest};
+use crate::clock::Clock;
 use crate::crypto::{Moment, Trust};
 use crate::error::Problem;
 
@@ -27,117 +27,177 @@ pub struct Received {
     pub upserts: u64,
     /// Of which withdrawals.
     pub withdrawals: u64,
+    /// Batches that came again, were the same and had no effect.
+    pub again: u64,
     /// Why it stopped before the end; `None` when everything there was loaded.
     pub stopped: Option<Problem>,
 }
 
+impl Received {
+    /// Nothing yet.
+    pub fn nothing(feed: &str) -> Self {
+        Self {
+            feed: feed.to_owned(),
+            through: None,
+            batches: 0,
+            records: 0,
+            upserts: 0,
+            withdrawals: 0,
+            again: 0,
+            stopped: None,
+        }
+    }
+}
+
 /// Verifies and loads every batch of `feed` that follows the sink's cursor, and stops at the first that does not hold.
-/// Certificates must be valid at the time of signing; `now` is what signing times are compared with.
+/// Certificates must be valid at the time of signing, which is compared with the clock.
 pub async fn receive_feed(
-    inbox: &Inbox,
+    inbox: &mut dyn Inbox,
     feed: &str,
     trust: &Arc<Trust>,
     sink: &mut dyn Sink,
-    now: DateTime<Utc>,
+    clock: Clock,
 ) -> Received {
-    let mut received = Received {
-        feed: feed.to_owned(),
-        through: None,
-        batches: 0,
-        records: 0,
-        upserts: 0,
-        withdrawals: 0,
-        stopped: None,
-    };
-    let mut receiver = Receiver { inbox, feed, trust, now };
-    received.stopped = receiver.run(sink, &mut received).await.err().map(|error| Problem::from(&error));
-    received
+    let mut receiver = Receiver::new(feed, trust, clock);
+    let stopped = receiver.drain(inbox, sink).await.err().map(|error| Problem::from(&error));
+    Received { stopped, ..receiver.received }
 }
 
-struct Receiver<'a> {
-    inbox: &'a Inbox,
-    feed: &'a str,
-    trust: &'a Arc<Trust>,
-    now: DateTime<Utc>,
+/// One feed on its way.
+pub(super) struct Receiver {
+    trust: Arc<Trust>,
+    clock: Clock,
+    /// `None` until the sink was asked.
+    cursor: Option<Option<Cursor>>,
+    pub(super) received: Received,
 }
 
-impl Receiver<'_> {
-    async fn run(&mut self, sink: &mut dyn Sink, received: &mut Received) -> Result<(), ReceiveError> {
-        let mut cursor = sink.cursor(self.feed).await?;
-        received.through = cursor.map(|cursor| cursor.seq);
-        let present = self.inbox.seqs(self.feed)?;
-        if let Some(cursor) = &cursor {
-            self.check_loaded(cursor, &present)?;
-        }
-        let after = cursor.map_or(0, |cursor| cursor.seq);
-        for seq in present.range(after + 1..) {
-            let expected = cursor.map_or(1, |cursor| cursor.seq + 1);
-            if *seq != expected {
-                return Err(ReceiveError::Hole { feed: self.feed.to_owned(), expected, found: *seq });
-            }
-            let batch = self.open(*seq, cursor).await?;
-            sink.apply(&batch).await?;
-            cursor = Some(Cursor { seq: *seq, manifest_digest: HexDigest(batch.manifest_digest) });
-            received.through = Some(*seq);
-            received.batches += 1;
-            received.records += batch.manifest.body.records;
-            received.upserts += batch.manifest.body.upserts;
-            received.withdrawals += batch.manifest.body.withdrawals;
-        }
+impl Receiver {
+    pub(super) fn new(feed: &str, trust: &Arc<Trust>, clock: Clock) -> Self {
+        Self { trust: Arc::clone(trust), clock, cursor: None, received: Received::nothing(feed) }
+    }
+
+    async fn drain(&mut self, inbox: &mut dyn Inbox, sink: &mut dyn Sink) -> Result<(), ReceiveError> {
+        while self.step(inbox, sink).await? {}
         Ok(())
     }
 
-    /// The batch at the cursor, if it is still there, must be the one that was loaded.
-    fn check_loaded(&self, cursor: &Cursor, present: &BTreeSet<u64>) -> Result<(), ReceiveError> {
-        if !present.contains(&cursor.seq) {
-            return Ok(());
+    /// Takes one batch. False when there is none; what does not hold is left where it is.
+    pub(super) async fn step(&mut self, inbox: &mut dyn Inbox, sink: &mut dyn Sink) -> Result<bool, ReceiveError> {
+        let cursor = match self.cursor {
+            Some(cursor) => cursor,
+            None => sink.cursor(&self.received.feed).await?,
+        };
+        self.cursor = Some(cursor);
+        self.received.through = cursor.map(|cursor| cursor.seq);
+        let Some(parcel) = inbox.next(cursor).await? else { return Ok(false) };
+        match self.take(parcel, cursor, sink).await {
+            Ok(receipt) => inbox.settle(receipt).await.map(|()| true),
+            Err(error) => {
+                inbox.refuse().await?;
+                Err(error)
+            }
         }
-        let batch = || batch_id(self.feed, cursor.seq);
-        let bytes = read_envelope(&self.inbox.files(self.feed, cursor.seq), &batch())?.manifest;
-        let same = Manifest::from_json(&bytes)
-            .is_ok_and(|manifest| manifest.body.digest().0.digest(&[&bytes]) == cursor.manifest_digest.0);
-        if same {
-            return Ok(());
-        }
-        Err(ReceiveError::Fork { batch: batch(), what: "the batch loaded under this number was another one" })
     }
 
-    /// Reads and verifies one batch, and that it follows `cursor`. Heavy: runs beside the async tasks.
-    async fn open(&self, seq: u64, cursor: Option<Cursor>) -> Result<Opened, ReceiveError> {
-        let (inbox, feed, trust) = (self.inbox.clone(), self.feed.to_owned(), Arc::clone(self.trust));
-        let now = self.now;
-        tokio::task::spawn_blocking(move || open(&inbox, (&feed, seq), cursor, &trust, now)).await.map_err(|_| {
-            ReceiveError::Incomplete {
-                batch: batch_id(self.feed, seq),
-                file: "the batch".into(),
-                why: "verification was broken off".into(),
-            }
-        })?
+    async fn take(
+        &mut self,
+        parcel: Parcel,
+        cursor: Option<Cursor>,
+        sink: &mut dyn Sink,
+    ) -> Result<Receipt, ReceiveError> {
+        let feed = self.received.feed.clone();
+        let Parcel { place, seq, manifest, signature, body } = parcel;
+        let name = seq.map_or_else(|| place.clone(), |seq| batch_id(&feed, seq));
+        let (trust, now) = (Arc::clone(&self.trust), self.clock.now());
+        let opened =
+            heavy(&name, move || open_manifest(&manifest, &signature, &trust, Moment::Signing { now })).await?;
+        let opened = opened.map_err(|error| ReceiveError::Batch { batch: name, error })?;
+        let found = &opened.manifest;
+        if found.feed != feed || seq.is_some_and(|seq| seq != found.seq) {
+            return Err(ReceiveError::Misplaced { place, batch: batch_id(&found.feed, found.seq) });
+        }
+        let expected = cursor.map_or(1, |cursor| cursor.seq + 1);
+        if found.seq < expected {
+            return self.again(opened, body, sink).await;
+        }
+        if found.seq > expected {
+            return Err(ReceiveError::Hole { feed, expected, found: found.seq });
+        }
+        if found.previous != cursor.map(|cursor| cursor.manifest_digest) {
+            return Err(ReceiveError::Fork { batch: batch_id(&feed, found.seq), what: "it follows another batch" });
+        }
+        self.load(opened, body, sink).await
+    }
+
+    /// The next batch: everything about it is checked, then it is loaded.
+    async fn load(
+        &mut self,
+        opened: OpenedManifest,
+        body: Content,
+        sink: &mut dyn Sink,
+    ) -> Result<Receipt, ReceiveError> {
+        let name = batch_id(&opened.manifest.feed, opened.manifest.seq);
+        let named = name.clone();
+        let batch: Opened = heavy(&name, move || {
+            let body = content(body, opened.manifest.body.bytes, &named)?;
+            opened.open_body(&body).map_err(|error| ReceiveError::Batch { batch: named, error })
+        })
+        .await??;
+        let held = sink.apply(&batch).await?;
+        let (manifest, digest) = (&batch.manifest, HexDigest(batch.manifest_digest));
+        self.cursor = Some(Some(Cursor { seq: manifest.seq, manifest_digest: digest }));
+        let received = &mut self.received;
+        received.through = Some(manifest.seq);
+        received.batches += 1;
+        received.records += manifest.body.records;
+        received.upserts += manifest.body.upserts;
+        received.withdrawals += manifest.body.withdrawals;
+        Ok(Receipt { held, ..self.receipt(manifest, digest, Effect::Applied) })
+    }
+
+    /// A batch that was loaded before must be the same one; then it has no effect.
+    async fn again(
+        &mut self,
+        opened: OpenedManifest,
+        body: Content,
+        sink: &mut dyn Sink,
+    ) -> Result<Receipt, ReceiveError> {
+        let OpenedManifest { manifest, digest, .. } = opened;
+        let name = batch_id(&manifest.feed, manifest.seq);
+        let loaded = sink.loaded(&manifest.feed, manifest.seq).await?;
+        if loaded.is_some_and(|loaded| loaded.0 != digest) {
+            let what = "the batch loaded under this number was another one";
+            return Err(ReceiveError::Fork { batch: name, what });
+        }
+        let (named, bytes, (algorithm, expected)) = (name.clone(), manifest.body.bytes, manifest.body.digest());
+        let same =
+            heavy(&name, move || content(body, bytes, &named).map(|body| algorithm.digest(&[&body]) == expected));
+        if !same.await?? {
+            let error = BatchError::BodyDigest { what: "its digest differs" };
+            return Err(ReceiveError::Batch { batch: name, error });
+        }
+        self.received.again += 1;
+        Ok(self.receipt(&manifest, HexDigest(digest), Effect::AlreadyLoaded))
+    }
+
+    fn receipt(&self, manifest: &Manifest, digest: HexDigest, effect: Effect) -> Receipt {
+        Receipt::new(manifest, digest, effect, self.clock.now())
     }
 }
 
-fn open(
-    inbox: &Inbox,
-    (feed, seq): (&str, u64),
-    cursor: Option<Cursor>,
-    trust: &Trust,
-    now: DateTime<Utc>,
-) -> Result<Opened, ReceiveError> {
-    let name = batch_id(feed, seq);
-    let failed = |error| ReceiveError::Batch { batch: name.clone(), error };
-    let files = inbox.files(feed, seq);
-    let Envelope { manifest, signature } = read_envelope(&files, &name)?;
-    let opened = open_manifest(&manifest, &signature, trust, Moment::Signing { now }).map_err(failed)?;
-    let manifest = &opened.manifest;
-    if manifest.feed != feed || manifest.seq != seq {
-        return Err(ReceiveError::Misplaced {
-            place: files.manifest.display().to_string(),
-            batch: batch_id(&manifest.feed, manifest.seq),
-        });
+fn content(body: Content, bytes: u64, name: &str) -> Result<Vec<u8>, ReceiveError> {
+    match body {
+        Content::File(file) => read_body(&file, bytes, name),
+        Content::Bytes(body) => Ok(body),
     }
-    if manifest.previous != cursor.map(|cursor| cursor.manifest_digest) {
-        return Err(ReceiveError::Fork { batch: name, what: "it follows another batch" });
-    }
-    let body = read_body(&files, manifest.body.bytes, &name)?;
-    opened.open_body(&body).map_err(failed)
+}
+
+/// Runs beside the async tasks.
+async fn heavy<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ReceiveError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| ReceiveError::Incomplete {
+        batch: name.to_owned(),
+        file: "the batch".into(),
+        why: "verification was broken off".into(),
+    })
 }

@@ -1,4 +1,4 @@
-//! The subscriber's side: batches from a spool, verified, loaded in order, exactly once in effect.
+//! The subscriber's side: batches from a spool or a queue, verified, loaded in order, exactly once in effect.
 //!
 //! Decides: what a receiver accepts next and where it stops. Must not know: registers, grants, the engine; it needs
 //! nothing but a CA certificate. Guarantees: a batch is loaded only if everything about it holds and it follows the one
@@ -11,20 +11,28 @@ mod csv;
 mod cursor;
 mod error;
 mod feed;
+mod follow;
 mod inbox;
 mod ndjson;
+mod postgres;
 mod proof;
+mod queue;
 mod sink;
+mod spool;
 mod sqlite;
 
 pub use csv::CsvSink;
 pub use cursor::Cursor;
 pub use error::ReceiveError;
 pub use feed::{Received, receive_feed};
-pub use inbox::Inbox;
+pub use follow::Following;
+pub use inbox::{Content, Inbox, Parcel};
 pub use ndjson::NdjsonSink;
+pub use postgres::PostgresSink;
 pub use proof::{Link, Proof, Proven, moment, prove_all};
+pub use queue::{Answering, QueuedFeed};
 pub use sink::{Sink, Target};
+pub use spool::{Spool, SpooledFeed};
 pub use sqlite::SqliteSink;
 
 #[cfg(test)]

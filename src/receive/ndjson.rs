@@ -45,7 +45,7 @@ impl Sink for NdjsonSink {
         Ok(self.cursors.get(feed))
     }
 
-    async fn apply(&mut self, batch: &Opened) -> Result<(), ReceiveError> {
+    async fn apply(&mut self, batch: &Opened) -> Result<Option<u64>, ReceiveError> {
         let mut lines = Vec::new();
         for record in &batch.records {
             // Maps with text keys cannot fail to be written into memory.
@@ -56,7 +56,7 @@ impl Sink for NdjsonSink {
         let written = self.out.write_all(&lines).and_then(|()| self.out.flush());
         written.map_err(|error| ReceiveError::Target { target: "the output".into(), why: error.to_string() })?;
         let cursor = Cursor { seq: batch.manifest.seq, manifest_digest: HexDigest(batch.manifest_digest) };
-        self.cursors.set(&batch.manifest.feed, cursor)
+        self.cursors.set(&batch.manifest.feed, cursor).map(|()| None)
     }
 }
 

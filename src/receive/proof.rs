@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::ReceiveError;
-use super::inbox::{Envelope, read_body, read_envelope};
+use super::spool::{Envelope, read_body, read_envelope};
 use crate::batch::{HexDigest, Manifest, batch_id, open_manifest};
 use crate::crypto::{Moment, SignedBy, Trust};
 use crate::error::Problem;
@@ -91,7 +91,7 @@ fn prove(file: &Path, trust: &Trust, moment: Moment) -> Result<Proven, ReceiveEr
     let failed = |error| ReceiveError::Batch { batch: name.clone(), error };
     let Envelope { manifest, signature } = read_envelope(&files, &name)?;
     let opened = open_manifest(&manifest, &signature, trust, moment).map_err(failed)?;
-    let body = read_body(&files, opened.manifest.body.bytes, &name)?;
+    let body = read_body(&files.body, opened.manifest.body.bytes, &name)?;
     let opened = opened.open_body(&body).map_err(failed)?;
     Ok(Proven {
         signed: opened.signed,

@@ -35,7 +35,12 @@ impl fmt::Debug for SqliteSink {
 
 const CURSOR_TABLE: &str = "create table if not exists huiliu_cursor (
     feed text primary key, register text not null unique, seq integer not null, manifest_digest text not null,
-    sealed_at text not null) strict";
+    sealed_at text not null, held integer) strict";
+
+/// What was loaded: a batch that comes again is compared with it.
+const BATCH_TABLE: &str = "create table if not exists huiliu_batch (
+    feed text not null, seq integer not null, manifest_digest text not null, primary key (feed, seq))
+    strict, without rowid";
 
 impl SqliteSink {
     /// Opens the database, making it when it is missing.
@@ -54,10 +59,17 @@ impl SqliteSink {
             .await
             .map_err(failed)?;
         sqlx::query(CURSOR_TABLE).execute(&mut connection).await.map_err(failed)?;
+        sqlx::query(BATCH_TABLE).execute(&mut connection).await.map_err(failed)?;
+        // A database of an earlier version does not count its rows.
+        let counts = "select count(*) from pragma_table_info('huiliu_cursor') where name = 'held'";
+        if sqlx::query_scalar::<_, i64>(counts).fetch_one(&mut connection).await.map_err(failed)? == 0 {
+            let widen = "alter table huiliu_cursor add column held integer";
+            sqlx::query(widen).execute(&mut connection).await.map_err(failed)?;
+        }
         Ok(Self { target, connection })
     }
 
-    async fn load(&mut self, batch: &Opened) -> Result<(), ReceiveError> {
+    async fn load(&mut self, batch: &Opened) -> Result<u64, ReceiveError> {
         let target = self.target.clone();
         let failed = |error: sqlx::Error| failed(&target, &error);
         let mut transaction = self.connection.begin_with("begin immediate").await.map_err(failed)?;
@@ -67,21 +79,31 @@ impl SqliteSink {
         }
         let mut table = Table { target: &target, name: &batch.manifest.register, transaction: &mut transaction };
         table.prepare(batch).await?;
-        table.load(batch).await?;
+        let held = table.load_and_count(batch).await?;
+        sqlx::query("insert or replace into huiliu_batch values (?, ?, ?)")
+            .bind(&batch.manifest.feed)
+            .bind(batch.manifest.seq.cast_signed())
+            .bind(HexDigest(batch.manifest_digest).to_string())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
         sqlx::query(
-            "insert into huiliu_cursor (feed, register, seq, manifest_digest, sealed_at) values (?, ?, ?, ?, ?)
-             on conflict (feed) do update set
-                seq = excluded.seq, manifest_digest = excluded.manifest_digest, sealed_at = excluded.sealed_at",
+            "insert into huiliu_cursor (feed, register, seq, manifest_digest, sealed_at, held)
+             values (?, ?, ?, ?, ?, ?)
+             on conflict (feed) do update set seq = excluded.seq, manifest_digest = excluded.manifest_digest,
+                sealed_at = excluded.sealed_at, held = excluded.held",
         )
         .bind(&batch.manifest.feed)
         .bind(&batch.manifest.register)
         .bind(batch.manifest.seq.cast_signed())
         .bind(HexDigest(batch.manifest_digest).to_string())
         .bind(batch.manifest.created_at.to_rfc3339())
+        .bind(held)
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
-        transaction.commit().await.map_err(failed)
+        transaction.commit().await.map_err(failed)?;
+        Ok(held.unsigned_abs())
     }
 }
 
@@ -91,9 +113,20 @@ impl Sink for SqliteSink {
         read_cursor(&mut self.connection, &self.target, feed).await
     }
 
-    async fn apply(&mut self, batch: &Opened) -> Result<(), ReceiveError> {
+    async fn loaded(&mut self, feed: &str, seq: u64) -> Result<Option<HexDigest>, ReceiveError> {
+        let digest: Option<String> =
+            sqlx::query_scalar("select manifest_digest from huiliu_batch where feed = ? and seq = ?")
+                .bind(feed)
+                .bind(seq.cast_signed())
+                .fetch_optional(&mut self.connection)
+                .await
+                .map_err(|error| failed(&self.target, &error))?;
+        Ok(digest.as_deref().and_then(digest_from_hex).map(HexDigest))
+    }
+
+    async fn apply(&mut self, batch: &Opened) -> Result<Option<u64>, ReceiveError> {
         // Boxed: the statements' futures are large.
-        Box::pin(self.load(batch)).await
+        Box::pin(self.load(batch)).await.map(Some)
     }
 }
 
@@ -222,6 +255,32 @@ impl Table<'_> {
             None => format!("it has a table {} that was not made by receiving", self.name),
         };
         Err(ReceiveError::CursorMismatch { target: self.target.to_owned(), what })
+    }
+
+    /// Loads, and says how many rows the table has then: as many as before, and those gained among the batch's own.
+    async fn load_and_count(&mut self, batch: &Opened) -> Result<i64, ReceiveError> {
+        let counted: Option<Option<i64>> = sqlx::query_scalar("select held from huiliu_cursor where feed = ?")
+            .bind(&batch.manifest.feed)
+            .fetch_optional(&mut *self.transaction)
+            .await
+            .map_err(|error| self.failed(&error))?;
+        let table = quoted(self.name);
+        let held = match counted {
+            Some(Some(held)) => held,
+            Some(None) | None => self.scalar(format!("select count(*) from {table}"), "").await?,
+        };
+        let ids: Vec<i64> = batch.records.iter().map(|record| record.id).collect();
+        let ids = serde_json::to_string(&ids).unwrap_or_default();
+        let present = format!("select count(*) from {table} where \"_id\" in (select value from json_each(?))");
+        let before = self.scalar(present.clone(), &ids).await?;
+        self.load(batch).await?;
+        Ok(held + self.scalar(present, &ids).await? - before)
+    }
+
+    async fn scalar(&mut self, sql: String, ids: &str) -> Result<i64, ReceiveError> {
+        let query = sqlx::query_scalar(AssertSqlSafe(sql));
+        let query = if ids.is_empty() { query } else { query.bind(ids) };
+        query.fetch_one(&mut *self.transaction).await.map_err(|error| self.failed(&error))
     }
 
     async fn load(&mut self, batch: &Opened) -> Result<(), ReceiveError> {

@@ -11,9 +11,10 @@ use sqlx::{Connection as _, Row as _, SqliteConnection};
 use super::*;
 use crate::batch::tests::{chain, heading};
 use crate::batch::{BodyBuilder, FeedField, FeedSchema, Heading, SealedBatch, seal};
+use crate::clock::Clock;
 use crate::crypto::tests::{CaAndSigner, noon};
 use crate::crypto::{Digest, DigestAlgorithm};
-use crate::outlet::{BatchFiles, Outlet as _, Spool};
+use crate::outlet::{self, BatchFiles, Outlet as _};
 use crate::record::FieldType;
 
 const FEED: &str = "housing.enterprise";
@@ -46,12 +47,16 @@ impl City {
     }
 
     async fn deliver(&self, batch: &SealedBatch) {
-        Spool::new(self.path("spool")).deliver(batch).await.unwrap();
+        outlet::Spool::new(self.path("spool")).deliver(batch).await.unwrap();
     }
 
     async fn receive(&self, sink: &mut dyn Sink) -> Received {
-        let inbox = Inbox::parse(&format!("spool:{}", self.path("spool").display())).unwrap();
-        receive_feed(&inbox, FEED, &self.trust, sink, noon()).await
+        self.receive_of(FEED, sink).await
+    }
+
+    async fn receive_of(&self, feed: &str, sink: &mut dyn Sink) -> Received {
+        let spool = Spool::parse(&format!("spool:{}", self.path("spool").display())).unwrap();
+        receive_feed(&mut spool.feed(feed), feed, &self.trust, sink, Clock::Frozen(noon())).await
     }
 
     async fn sqlite(&self) -> SqliteSink {
@@ -226,8 +231,7 @@ async fn one_table_belongs_to_one_feed() {
     assert_eq!(city.load().await, (1, None));
     let other = one(&city, Heading { feed: "tax.enterprise".into(), ..heading(1, None) }, &[("name", FieldType::Text)]);
     city.deliver(&other).await;
-    let inbox = Inbox::parse(&format!("spool:{}", city.path("spool").display())).unwrap();
-    let received = receive_feed(&inbox, "tax.enterprise", &city.trust, &mut city.sqlite().await, noon()).await;
+    let received = city.receive_of("tax.enterprise", &mut city.sqlite().await).await;
     assert_eq!(ended(&received), (0, Some("HL0745")));
 
     let mut connection =
@@ -316,7 +320,7 @@ async fn proofs_say_what_was_checked() {
     fs::write(city.files(2).body, b"").unwrap();
     assert_eq!(link(&[2, 3]), [Err("HL0723"), Ok(Link::NotGiven)]);
     let other = one(&city, heading(3, Some([9; 32])), &[("name", FieldType::Text)]);
-    Spool::new(city.path("elsewhere")).deliver(&other).await.unwrap();
+    outlet::Spool::new(city.path("elsewhere")).deliver(&other).await.unwrap();
     let elsewhere = BatchFiles::in_feed(&city.path("elsewhere").join(FEED), 3).manifest;
     let both = prove_all(&[city.files(3).manifest, elsewhere, city.path("x.json")], &city.trust, moment);
     let codes: Vec<_> = both.iter().map(|proof| proof.problem.as_ref().map(|problem| problem.code)).collect();

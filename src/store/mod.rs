@@ -18,7 +18,8 @@ pub use intents::{
     Snapshot,
 };
 pub use rows::{
-    ClaimView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView, RunView,
+    ClaimView, DeliveryView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView,
+    ReceiptRow, RunView,
 };
 
 use std::collections::HashMap;
@@ -187,6 +188,14 @@ pub trait Store: Send {
     async fn holders(&mut self, entity: EntityId) -> Result<Vec<(String, i64, i64)>>;
     /// Live rows of a register.
     async fn count(&mut self, register: &str) -> Result<u64>;
+    /// The manifest of a sealed batch.
+    async fn manifest(&mut self, feed: &str, seq: i64) -> Result<Option<Vec<u8>>>;
+    /// Keeps a subscriber's answer; false when it is there already.
+    async fn record_receipt(&mut self, receipt: &ReceiptRow) -> Result<bool>;
+    /// Answers for a feed, newest batch first.
+    async fn receipts(&mut self, feed: &str, limit: i64) -> Result<Vec<ReceiptRow>>;
+    /// How far a feed's batches are: sealed, durable, received.
+    async fn delivery(&mut self, feed: &str) -> Result<DeliveryView>;
     /// Writes an audit entry: who, what, why, result — never values.
     async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()>;
 }

@@ -186,6 +186,58 @@ pub struct FeedView {
     pub durable: i64,
 }
 
+/// A subscriber's answer (回执), as it came and as it was judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiptRow {
+    /// Feed, as the receipt says.
+    pub feed: String,
+    /// Batch, as the receipt says.
+    pub seq: i64,
+    /// SHA-256 of the receipt, hex.
+    pub digest: String,
+    /// When the subscriber says it loaded the batch, microseconds.
+    pub at: i64,
+    /// When it was recorded.
+    pub recorded_at: i64,
+    /// The broker user who published it.
+    pub sender: Option<String>,
+    /// Subject of the certificate that signed it, when the signature was verified.
+    pub signer: Option<String>,
+    /// Rows that the subscriber says it holds.
+    pub held: Option<i64>,
+    /// What does not fit what was sent; `None` when everything does.
+    pub mismatch: Option<String>,
+    /// JSON, as it came.
+    pub receipt: Vec<u8>,
+    /// Detached CMS, as it came.
+    pub signature: Option<Vec<u8>>,
+}
+
+/// How far a feed's batches are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DeliveryView {
+    /// Last batch sealed; 0 is none.
+    pub sealed: i64,
+    /// Last batch durable with the outlet.
+    pub durable: i64,
+    /// Last batch with a receipt that fits.
+    pub received: i64,
+    /// Batches not durable.
+    pub waiting_batches: i64,
+    /// Records in them.
+    pub waiting_records: i64,
+    /// Bytes of their bodies.
+    pub waiting_bytes: i64,
+    /// When the oldest of them was sealed, microseconds.
+    pub waiting_since: Option<i64>,
+    /// Records in batches without a receipt.
+    pub unanswered_records: i64,
+    /// When the oldest of those was sealed.
+    pub unanswered_since: Option<i64>,
+    /// Receipts that do not fit.
+    pub mismatches: i64,
+}
+
 /// One file.
 #[derive(Debug, Clone, Serialize)]
 pub struct FileView {

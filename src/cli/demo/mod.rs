@@ -21,7 +21,7 @@ use crate::crypto::dev_ca::DevCaFiles;
 use crate::demo::{Outbox, definitions, write_outbox};
 use crate::engine::{Engine, RunOptions, spool_dir, state_dir};
 use crate::error::Problem;
-use crate::receive::{Inbox, Received, Target, receive_feed};
+use crate::receive::{Received, Spool, Target, receive_feed};
 
 /// Where the demo lives unless `--dir` says otherwise.
 const HOME: &str = ".huiliu/demo";
@@ -153,12 +153,12 @@ async fn receive(engine: &Engine, home: &Path, context: &Context) -> anyhow::Res
     let root = DevCaFiles::below(&state_dir(engine.workspace())).root;
     let pem = fs::read(&root).with_context(|| format!("cannot read {}", root.display()))?;
     let trust = Arc::new(Trust::from_pem(&pem).map_err(|error| Problem::from(&error))?);
-    let inbox = Inbox::parse(&format!("spool:{}", spool_dir(engine.workspace()).display()));
-    let inbox = inbox.map_err(|error| Problem::from(&error))?;
+    let spool = Spool::parse(&format!("spool:{}", spool_dir(engine.workspace()).display()));
+    let spool = spool.map_err(|error| Problem::from(&error))?;
     let target = Target::parse(&format!("sqlite:{}", home.join("housing.db").display()));
     let target = target.map_err(|error| Problem::from(&error))?;
     let mut sink = target.open(None).await.map_err(|error| Problem::from(&error))?;
-    Ok(receive_feed(&inbox, RECEIVED, &trust, sink.as_mut(), context.clock.now()).await)
+    Ok(receive_feed(&mut spool.feed(RECEIVED), RECEIVED, &trust, sink.as_mut(), context.clock).await)
 }
 
 /// Files, rows and bytes that the generator wrote.

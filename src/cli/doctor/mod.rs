@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::table::{count, number, table, text};
 use super::workspace::{Access, open};
 use super::{Context, Exit};
+use crate::config::OutletKind;
 use crate::engine::{DoctorReport, Engine, Finding, spool_dir};
 
 /// Arguments of `doctor`.
@@ -43,7 +44,11 @@ async fn compare_spool(engine: &mut Engine, report: &mut DoctorReport) -> anyhow
         return Ok(None);
     }
     let mut compared = 0;
-    let feeds: Vec<String> = engine.store().feeds().await?.into_iter().map(|feed| feed.feed).collect();
+    let defined = engine.workspace().feeds.values();
+    let queued: Vec<String> =
+        defined.filter(|f| f.delivery.outlet.value == OutletKind::Rabbitmq).map(|f| f.name.clone()).collect();
+    let mut feeds: Vec<String> = engine.store().feeds().await?.into_iter().map(|feed| feed.feed).collect();
+    feeds.retain(|feed| !queued.contains(feed));
     for feed in feeds {
         let links = engine.store().batch_links(&feed).await?;
         let waiting = engine.store().undelivered(&feed).await?.into_iter().map(|row| row.seq).collect();

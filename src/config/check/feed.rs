@@ -4,7 +4,7 @@ use super::super::names::is_valid;
 use super::super::read::feed::MASKS;
 use super::super::shape::Naming;
 use super::super::yaml::Mark;
-use super::super::{At, Feed, Field, MaskRule, Register, ShareClass};
+use super::super::{At, Feed, Field, MaskRule, OutletKind, Register, ShareClass};
 use super::{Ground, dangling, repeated};
 use crate::error::{Place, Problem, nearest};
 use crate::record::FieldType;
@@ -17,6 +17,7 @@ pub(super) fn check(feed: &Feed, ground: &Ground<'_>) -> Vec<Problem> {
     let mut problems = repeated("field", &feed.fields);
     problems.extend(file_name(feed));
     problems.extend(validity(feed, ground));
+    problems.extend(broker(feed, ground));
     if feed.fields.is_empty() && ground.trusts(&feed.file) {
         let problem = Problem::error("HL0138", format!("feed \"{}\" grants no field", feed.name));
         problems.push(problem.at(start(feed)));
@@ -72,6 +73,22 @@ fn validity(feed: &Feed, ground: &Ground<'_>) -> Option<Problem> {
     } else {
         None
     }
+}
+
+/// A feed to RabbitMQ needs one.
+fn broker(feed: &Feed, ground: &Ground<'_>) -> Option<Problem> {
+    let outlet = &feed.delivery.outlet;
+    if outlet.value != OutletKind::Rabbitmq || ground.workspace.installation.broker.is_some() {
+        return None;
+    }
+    if !ground.trusts("huiliu.yaml") {
+        return None; // what it says about the broker may be what is wrong with it
+    }
+    let problem =
+        Problem::error("HL0145", format!("feed \"{}\" goes to RabbitMQ, and no broker is configured", feed.name));
+    let hint =
+        "write broker: env:HUILIU_BROKER in huiliu.yaml, with amqps://user:password@host:5671/vhost in the environment";
+    Some(problem.at(outlet.place.clone()).hint(hint))
 }
 
 fn mask_without_field(feed: &Feed, field: &str, mask: &At<MaskRule>) -> Option<Problem> {

@@ -71,7 +71,7 @@ const DELIVERY: Shape = Shape {
 
 const OUTLETS: &[Word] = &[
     Word::now("spool", "文件出口 Files below the installation's spool directory."),
-    Word::later("rabbitmq", "write outlet: spool, and let the subscriber fetch the files"),
+    Word::now("rabbitmq", "消息队列 The subscriber's queue on the installation's broker."),
 ];
 
 const BATCH: Shape = Shape {
@@ -133,8 +133,12 @@ fn mask(text: &str) -> MaskRule {
 
 fn delivery(view: View<'_>) -> Delivery {
     let batch = view.get("batch");
+    let outlet = view.get("outlet");
     Delivery {
-        outlet: OutletKind::Spool,
+        outlet: At {
+            value: if outlet.raw() == Some("rabbitmq") { OutletKind::Rabbitmq } else { OutletKind::Spool },
+            place: outlet.place(),
+        },
         every: view.get("every").parsed(|text| span::parse(text).ok()).unwrap_or_default(),
         batch: BatchLimit {
             records: number(batch.get("records")),

@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 
 use super::super::shape::{Key, Kind, Shape};
 use super::super::view::View;
-use super::super::{Installation, SigningFiles};
+use super::super::{Broker, Installation, SigningFiles};
 use super::VERSION;
 
 /// The table.
@@ -38,7 +38,30 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
             Kind::Map(&SIGNING),
             "Signing key and certificates; a development CA is made on first use when absent.",
         ),
-        Key::later("broker", "消息队列 broker"),
+        Key::optional(
+            "broker",
+            "消息队列 broker",
+            Kind::Secret,
+            "RabbitMQ, amqps://user:password@host:port/vhost; best as env: or file: reference.",
+        ),
+        Key::optional(
+            "broker_ca",
+            "消息队列证书 broker_ca",
+            Kind::Address,
+            "PEM file with certificate authorities to believe beside the public ones.",
+        ),
+        Key::optional(
+            "broker_api",
+            "消息队列管理接口 broker_api",
+            Kind::Secret,
+            "RabbitMQ's management API; port 15672 of the broker's host (15671 with TLS) when absent.",
+        ),
+        Key::optional(
+            "receipt_ca",
+            "回执证书 receipt_ca",
+            Kind::Address,
+            "PEM file with certificate authorities under which subscribers sign receipts.",
+        ),
         Key::later("retention", "保存期限 retention"),
         Key::later("smtp", "邮件 smtp"),
         Key::later("otlp", "遥测 otlp"),
@@ -72,6 +95,12 @@ pub(in crate::config) fn read(dir: &Path, view: View<'_>) -> Installation {
         signing: signing.is_map().then(|| SigningFiles {
             key: path(signing.get("key")).unwrap_or_default(),
             chain: path(signing.get("chain")).unwrap_or_default(),
+        }),
+        broker: view.get("broker").resolved().map(|url| Broker {
+            url,
+            ca: path(view.get("broker_ca")),
+            api: view.get("broker_api").resolved(),
+            receipt_ca: path(view.get("receipt_ca")),
         }),
         state_dir,
     }
@@ -117,7 +146,7 @@ mod tests {
     #[test]
     fn what_later_versions_bring_is_refused() {
         let dir = write();
-        let text = "version: 1\nbroker: amqps://x\nstore: env:UNSET\nsigning: { key: a.pem }\nzone: 北京\n";
+        let text = "version: 1\nsmtp: x\nstore: env:UNSET\nsigning: { key: a.pem }\nzone: 北京\n";
         put(dir.path(), "huiliu.yaml", text.as_bytes());
         let expect = ["HL0110 2:1", "HL0118 3:8", "HL0107 4:10", "HL0108 5:7"];
         assert_eq!(summary(&load_and_check(dir.path()).1), expect);

@@ -110,7 +110,7 @@ impl Engine {
         Ok(Some(Pass {
             issuer: self.workspace.installation.issuer.clone(),
             quota_left: self.quota_left(&feed, now).await?,
-            outlet: Some(super::premises::outlet(&self.workspace, &feed)),
+            outlet: Some(super::premises::outlet(&self.workspace, &feed, self.broker.as_ref())),
             release: refused.is_none().then(|| Arc::new(release)),
             decision,
             body: BodyBuilder::new(&schema, state.seq.unsigned_abs() + 1),
@@ -371,7 +371,7 @@ impl Engine {
             Ok(Delivered::Accepted) => Ok(true),
             Err(error) if error.disposition() == Disposition::Retry => {
                 pass.report.status = "waiting";
-                pass.report.why = Some(error.to_string());
+                pass.report.why = Some(format!("{} {error}", error.code()));
                 pass.outlet = None;
                 Ok(false)
             }

@@ -10,6 +10,7 @@ mod copy;
 mod feeds;
 mod lookup;
 mod pages;
+mod receipts;
 mod runs;
 mod schema;
 mod turn;
@@ -27,9 +28,9 @@ use self::turn::Turn;
 use super::pending::Pending;
 use super::table::RegisterTable;
 use super::{
-    BatchLink, BatchRow, ChangeSet, ClaimView, EntityView, FeedState, FeedView, FileStart, FileState, FileStatus,
-    HeldDigest, HistoryView, Holding, LedgerRow, QuarantineFilter, QuarantineView, Recalled, Result, RunEnd, RunStart,
-    RunView, SealSet, Snapshot, Store, StoreError,
+    BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
+    FileStatus, HeldDigest, HistoryView, Holding, LedgerRow, QuarantineFilter, QuarantineView, Recalled, ReceiptRow,
+    Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
 use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
@@ -429,6 +430,22 @@ impl Store for PostgresStore {
 
     async fn count(&mut self, register: &str) -> Result<u64> {
         at_rest!(self.live_count(register))
+    }
+
+    async fn manifest(&mut self, feed: &str, seq: i64) -> Result<Option<Vec<u8>>> {
+        at_rest!(self.sealed_manifest(feed, seq))
+    }
+
+    async fn record_receipt(&mut self, receipt: &ReceiptRow) -> Result<bool> {
+        at_rest!(self.keep_receipt(receipt))
+    }
+
+    async fn receipts(&mut self, feed: &str, limit: i64) -> Result<Vec<ReceiptRow>> {
+        at_rest!(self.list_receipts(feed, limit))
+    }
+
+    async fn delivery(&mut self, feed: &str) -> Result<DeliveryView> {
+        at_rest!(self.delivery_of(feed))
     }
 
     async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()> {

@@ -7,6 +7,7 @@ mod feeds;
 mod lookup;
 mod pages;
 mod pending;
+mod receipts;
 mod runs;
 mod schema;
 mod views;
@@ -24,9 +25,9 @@ use self::checkpoint::Checkpointer;
 use super::pending::Pending;
 use super::table::{RegisterTable, quoted};
 use super::{
-    BatchLink, BatchRow, ChangeSet, ClaimView, EntityView, FeedState, FeedView, FileStart, FileState, FileStatus,
-    HeldDigest, HistoryView, Holding, LedgerRow, QuarantineFilter, QuarantineView, Recalled, Result, RunEnd, RunStart,
-    RunView, SealSet, Snapshot, Store, StoreError,
+    BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
+    FileStatus, HeldDigest, HistoryView, Holding, LedgerRow, QuarantineFilter, QuarantineView, Recalled, ReceiptRow,
+    Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
 use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
@@ -395,6 +396,26 @@ impl Store for SqliteStore {
         let sql = format!("select count(*) from {}", quoted(register));
         let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut self.conn).await.map_err(unavailable)?;
         Ok(count.unsigned_abs())
+    }
+
+    async fn manifest(&mut self, feed: &str, seq: i64) -> Result<Option<Vec<u8>>> {
+        self.settle().await?;
+        self.sealed_manifest(feed, seq).await
+    }
+
+    async fn record_receipt(&mut self, receipt: &ReceiptRow) -> Result<bool> {
+        self.settle().await?;
+        self.keep_receipt(receipt).await
+    }
+
+    async fn receipts(&mut self, feed: &str, limit: i64) -> Result<Vec<ReceiptRow>> {
+        self.settle().await?;
+        self.list_receipts(feed, limit).await
+    }
+
+    async fn delivery(&mut self, feed: &str) -> Result<DeliveryView> {
+        self.settle().await?;
+        self.delivery_of(feed).await
     }
 
     async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()> {

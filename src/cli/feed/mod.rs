@@ -1,5 +1,9 @@
 //! `huiliu feed`: what goes to whom, and sending it now.
 
+mod provision;
+mod receipts;
+mod status;
+
 use std::sync::Arc;
 
 use clap::Subcommand;
@@ -26,6 +30,12 @@ enum Verb {
         /// Feeds; none means all
         feeds: Vec<String>,
     },
+    /// How far every feed is: sealed, durable with the outlet, received; and how full its queue is 进度
+    Status,
+    /// Make exchange, queues and users on RabbitMQ; safe to call again 建队列
+    Provision(provision::Args),
+    /// Read what subscribers answered, and compare it with what was sent 回执
+    Receipts(receipts::Args),
 }
 
 /// Runs the verb.
@@ -33,6 +43,9 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args.verb {
         Verb::List => list(context).await,
         Verb::Release { feeds } => release(feeds, context).await,
+        Verb::Status => status::run(context).await,
+        Verb::Provision(args) => provision::run(args, context).await,
+        Verb::Receipts(args) => receipts::run(&args, context).await,
     }
 }
 

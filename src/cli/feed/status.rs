@@ -1,0 +1,103 @@
+//! `huiliu feed status`: how far every feed is, and how full its queue.
+
+use serde::Serialize;
+
+use super::super::table::{count, number, table, text};
+use super::super::workspace::{Access, open};
+use super::super::{Context, Exit};
+use crate::config::{OutletKind, Workspace};
+use crate::outlet::rabbitmq::{Address, BrokerError, Depth, Manager};
+use crate::store::DeliveryView;
+
+const MICROS_PER_MINUTE: i64 = 60_000_000;
+
+/// One feed.
+#[derive(Debug, Serialize)]
+struct Line {
+    feed: String,
+    outlet: &'static str,
+    #[serde(flatten)]
+    delivery: DeliveryView,
+    /// Minutes that the oldest batch waits which no outlet has.
+    lag_minutes: Option<i64>,
+    /// Minutes since the oldest batch without a receipt was sealed.
+    unanswered_minutes: Option<i64>,
+    /// The queue; `None` without one, or when nobody tells.
+    queue: Option<Depth>,
+}
+
+/// Runs the verb.
+pub async fn run(context: &Context) -> anyhow::Result<Exit> {
+    let mut opened = open(context, Access::Read).await?;
+    let now = context.clock.now().timestamp_micros();
+    let minutes = |since: Option<i64>| since.map(|since| (now - since).max(0) / MICROS_PER_MINUTE);
+    let feeds: Vec<(String, OutletKind)> =
+        opened.engine.workspace().feeds.values().map(|feed| (feed.name.clone(), feed.delivery.outlet.value)).collect();
+    let mut lines = Vec::with_capacity(feeds.len());
+    for (feed, outlet) in feeds {
+        let delivery = opened.engine.store().delivery(&feed).await?;
+        lines.push(Line {
+            outlet: if outlet == OutletKind::Rabbitmq { "rabbitmq" } else { "spool" },
+            lag_minutes: minutes(delivery.waiting_since),
+            unanswered_minutes: minutes(delivery.unanswered_since).filter(|_| outlet == OutletKind::Rabbitmq),
+            feed,
+            delivery,
+            queue: None,
+        });
+    }
+    if let Err(error) = depths(opened.engine.workspace(), &mut lines).await {
+        context.note(&format!("queues are not shown: {} {error}", error.code()))?;
+    }
+    if context.json {
+        context.print_json(&lines)?;
+    } else {
+        context.print(&shown(&lines))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Asks the broker's management API; the first failure is told, and nobody is asked again.
+async fn depths(workspace: &Workspace, lines: &mut [Line]) -> Result<(), BrokerError> {
+    let Some(broker) = &workspace.installation.broker else { return Ok(()) };
+    let address = Address::parse(&broker.url, broker.ca.as_deref())?;
+    let manager = Manager::new(&address, broker.api.as_deref())?;
+    for line in lines.iter_mut().filter(|line| line.outlet == "rabbitmq") {
+        line.queue = manager.depth(&line.feed).await?;
+    }
+    Ok(())
+}
+
+fn shown(lines: &[Line]) -> String {
+    let columns = [
+        text("订阅 feed"),
+        text("出口 outlet"),
+        number("已封 sealed"),
+        number("到达 durable"),
+        number("回执 received"),
+        number("待送 waiting records"),
+        number("bytes"),
+        number("滞后 lag min"),
+        number("队列 in queue"),
+        number("死信 dead"),
+        number("不符 false receipts"),
+    ];
+    let n = |n: i64| count(n.unsigned_abs());
+    let maybe = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), count);
+    let rows = lines.iter().map(|line| {
+        let DeliveryView { sealed, durable, received, waiting_records, waiting_bytes, mismatches, .. } = line.delivery;
+        [
+            line.feed.clone(),
+            line.outlet.to_owned(),
+            n(sealed),
+            n(durable),
+            if line.outlet == "rabbitmq" { n(received) } else { "-".to_owned() },
+            n(waiting_records),
+            n(waiting_bytes),
+            maybe(line.lag_minutes.map(i64::unsigned_abs)),
+            maybe(line.queue.map(|queue| queue.ready + queue.unacknowledged)),
+            maybe(line.queue.map(|queue| queue.dead)),
+            n(mismatches),
+        ]
+    });
+    table(&columns, rows)
+}

@@ -1,0 +1,597 @@
+//! Feeds through a real RabbitMQ, each test in a virtual host of its own: the whole way to the subscriber's table, and
+//! everything that can go wrong on it.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use huiliu::batch::SealedBatch;
+use huiliu::clock::Clock;
+use huiliu::crypto::{Trust, dev_ca};
+use huiliu::engine::{Engine, FeedReport};
+use huiliu::outlet::rabbitmq::{Address, Link, Patience, RabbitMq, publish_receipt};
+use huiliu::outlet::{Delivered, Outlet as _};
+use huiliu::receive::{Answering, Following, Target};
+use lapin::options::ConfirmSelectOptions;
+use serde_json::{Value as Json, json};
+use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection};
+
+use crate::support::broker::{PATIENCE, Proxy, Vhost};
+use crate::support::services::{Database, service};
+use crate::support::{CODES, Small, now};
+
+/// A workspace with two feeds to RabbitMQ, one for each subscriber of a virtual host.
+struct City {
+    small: Small,
+    vhost: Vhost,
+}
+
+const ROWS: &str = "rows: status = '在营'\n";
+
+fn grant(subscriber: &str, rows: &str) -> String {
+    format!(
+        "version: 1
+subscriber: {subscriber}
+register: enterprise
+purpose: 资质审查
+basis: 条例第三十二条
+approved: {{ by: 数据资源处, on: 2026-03-01, number: 17号 }}
+valid: {{ from: 2026-03-01 }}
+fields: [uscc, name, capital, status]
+{rows}delivery: {{ outlet: rabbitmq, every: 1m, batch: {{ records: 1, bytes: 4MiB }} }}
+"
+    )
+}
+
+impl City {
+    /// Five enterprises taken in; nothing released, nothing provisioned.
+    async fn new() -> Self {
+        let vhost = Vhost::new().await;
+        let small = Small::new();
+        fs::remove_file(small.path().join("pipelines/feeds/housing.enterprise.yaml")).unwrap();
+        let city = Self { small, vhost };
+        city.broker(&city.vhost.url());
+        city.grant(0, ROWS);
+        city.grant(1, &format!("rows: uscc = '{}'\n", CODES[0]));
+        city.extract("QY_1.csv", &["在营"; 5]);
+        city.small.run("qy").await;
+        city
+    }
+
+    /// The same, with queues and users.
+    async fn provisioned() -> Self {
+        let city = Self::new().await;
+        city.provision(&[]);
+        city
+    }
+
+    fn broker(&self, url: &str) {
+        let api = service("RABBITMQ_API");
+        self.small.write("huiliu.yaml", format!("version: 1\nbroker: {url}\nbroker_api: {api}\n"));
+    }
+
+    fn grant(&self, which: usize, rows: &str) {
+        let file = format!("pipelines/feeds/{}.yaml", self.feed(which));
+        self.small.write(&file, grant(&self.vhost.subscribers[which], rows));
+    }
+
+    fn extract(&self, file: &str, statuses: &[&str]) {
+        let row = |(status, code)| [code, "青岛红瓦贸易有限公司", "", "100万元", status, "2026-10-01 00:00:00"];
+        let rows: Vec<[&str; 6]> = statuses.iter().copied().zip(CODES).map(row).collect();
+        self.small.extract(file, &rows);
+    }
+
+    fn feed(&self, which: usize) -> String {
+        format!("{}.enterprise", self.vhost.subscribers[which])
+    }
+
+    fn user(&self, which: usize) -> String {
+        format!("huiliu.{}", self.vhost.subscribers[which])
+    }
+
+    /// A subscriber's address, with the password that provisioning made.
+    fn from(&self, which: usize) -> String {
+        let user = self.user(which);
+        let file = self.path(&format!("passwords/{user}.password"));
+        self.vhost.url_of(&user, fs::read_to_string(file).unwrap().trim())
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.small.path().join(name).display().to_string()
+    }
+
+    fn provision(&self, args: &[&str]) {
+        let passwords = self.path("passwords");
+        let (code, out, err) =
+            huiliu(self.small.path(), &[&["feed", "provision", "--password-dir", &passwords], args].concat());
+        assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    }
+
+    async fn release(&self, which: usize) -> FeedReport {
+        self.small.engine().await.release(&self.feed(which)).await.unwrap()
+    }
+
+    /// What `huiliu receive` says of one feed, and its exit code.
+    fn receive(&self, from: &str, which: usize, to: &str) -> (i32, Json) {
+        let (trust, feed) = (self.path(".huiliu/dev-ca.pem"), self.feed(which));
+        let args = ["--json", "receive", "--from", from, "--feed", &feed, "--trust", &trust, "--to", to];
+        let (code, out, err) = huiliu(self.small.path(), &args);
+        let json: Json = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
+        (code, if json["feeds"].is_array() { json["feeds"][0].clone() } else { json })
+    }
+
+    fn sqlite(&self) -> String {
+        format!("sqlite:{}", self.path("out.db"))
+    }
+
+    async fn waiting(&self, which: usize) -> Vec<SealedBatch> {
+        let feed = self.feed(which);
+        let rows = self.small.engine().await.store().undelivered(&feed).await.unwrap();
+        let sealed = |row: huiliu::store::BatchRow| SealedBatch {
+            feed: feed.clone(),
+            seq: row.seq.unsigned_abs(),
+            manifest_digest: huiliu::crypto::digest_from_hex(&row.manifest_digest).unwrap(),
+            body: row.body,
+            manifest: row.manifest,
+            signature: row.signature,
+        };
+        rows.into_iter().map(sealed).collect()
+    }
+}
+
+fn huiliu(dir: &Path, args: &[&str]) -> (i32, String, String) {
+    let command = Command::new(env!("CARGO_BIN_EXE_huiliu"))
+        .env("HUILIU_LOG", "error")
+        .arg("--dir")
+        .arg(dir)
+        .args(args)
+        .output()
+        .unwrap();
+    let Output { status, stdout, stderr } = command;
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+fn counts(received: &Json) -> (i64, i64, i64) {
+    let n = |key: &str| received[key].as_i64().unwrap_or_else(|| panic!("{received}"));
+    (n("batches"), n("again"), n("through"))
+}
+
+fn waits(report: &FeedReport, code: &str) {
+    assert_eq!(report.status, "waiting", "{report:?}");
+    assert!(report.why.as_deref().unwrap().starts_with(code), "{report:?}");
+}
+
+fn broker(url: &str, patience: Patience) -> RabbitMq {
+    RabbitMq::new(Address::parse(url, None), patience)
+}
+
+/// The subscriber's table, as text.
+async fn sqlite_rows(city: &City) -> Vec<String> {
+    let mut connection = SqliteConnection::connect(&city.sqlite()).await.unwrap();
+    let sql = "select uscc || '|' || capital || '|' || status from enterprise order by uscc";
+    sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_whole_way_to_a_sqlite_table_and_a_receipt_back() {
+    let city = City::provisioned().await;
+    assert_eq!(city.release(0).await.durable, 5);
+    let (code, received) = city.receive(&city.from(0), 0, &city.sqlite());
+    assert_eq!((code, counts(&received)), (0, (5, 0, 5)), "{received}");
+    assert_eq!(sqlite_rows(&city).await.len(), 5);
+
+    city.extract("QY_2.csv", &["在营", "注销", "在营", "在营", "在营"]);
+    city.small.run("qy").await;
+    assert_eq!(city.release(0).await.durable, 1);
+    let (code, received) = city.receive(&city.from(0), 0, &city.sqlite());
+    assert_eq!((code, counts(&received)), (0, (1, 0, 6)), "{received}");
+    assert_eq!(received["withdrawals"], 1);
+    let rows = sqlite_rows(&city).await;
+    assert_eq!((rows.len(), rows[1].as_str()), (4, "91370211MA3D28XC5X|1000000|在营"));
+
+    let mut engine = city.small.engine().await;
+    let report = engine.read_receipts().await.unwrap();
+    assert_eq!((report.read, report.recorded, report.mismatches.len()), (6, 6, 0), "{report:?}");
+    let receipts = engine.store().receipts(&city.feed(0), 9).await.unwrap();
+    assert_eq!((receipts[0].seq, receipts[0].held, receipts[0].sender.as_deref()), (6, Some(4), Some(&*city.user(0))));
+    assert_eq!(engine.read_receipts().await.unwrap().read, 0, "each is read once");
+    drop(engine);
+
+    let (_, out, err) = huiliu(city.small.path(), &["--json", "feed", "status"]);
+    let status: Json = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
+    let line = status.as_array().unwrap().iter().find(|line| line["feed"] == city.feed(0)).unwrap().clone();
+    assert_eq!((&line["sealed"], &line["durable"], &line["received"]), (&json!(6), &json!(6), &json!(6)), "{line}");
+    assert_eq!((&line["waiting_records"], &line["mismatches"]), (&json!(0), &json!(0)));
+    assert!(line["queue"]["ready"].is_u64(), "the management API answers: {line} {err}");
+}
+
+#[tokio::test]
+async fn the_whole_way_to_a_postgresql_table_with_its_own_types() {
+    let city = City::provisioned().await;
+    let database = Database::new().await;
+    city.release(0).await;
+    let (code, received) = city.receive(&city.from(0), 0, &database.url());
+    assert_eq!((code, counts(&received)), (0, (5, 0, 5)), "{received}");
+    city.extract("QY_2.csv", &["在营", "注销", "在营", "在营", "在营"]);
+    city.small.run("qy").await;
+    city.release(0).await;
+    let (code, received) = city.receive(&city.from(0), 0, &database.url());
+    assert_eq!((code, counts(&received)), (0, (1, 0, 6)), "{received}");
+
+    let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+    let row = sqlx::query(
+        "select count(*), sum(capital)::text, pg_typeof(min(capital))::text, \
+         (select held from huiliu_cursor), (select count(*) from huiliu_batch) from enterprise",
+    );
+    let row = row.fetch_one(&mut connection).await.unwrap();
+    let found: (i64, String, String, i64, i64) = (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4));
+    assert_eq!(found, (4, "4000000".into(), "numeric".into(), 4, 6));
+    // A column that is no longer granted becomes null, one of another type is refused.
+    sqlx::query("alter table enterprise alter column status type varchar(9)").execute(&mut connection).await.unwrap();
+    city.extract("QY_3.csv", &["在营", "注销", "注销", "在营", "在营"]);
+    city.small.run("qy").await;
+    city.release(0).await;
+    let (code, received) = city.receive(&city.from(0), 0, &database.url());
+    assert_eq!((code, received["stopped"]["code"].as_str()), (1, Some("HL0746")), "{received}");
+    assert_eq!(city.vhost.queued(&city.feed(0)).await, 1, "it stays in the queue");
+    let (code, received) = city.receive("amqp://nobody:wrong@127.0.0.1:1/x", 0, "postgres://u:p@127.0.0.1:1/d");
+    assert_eq!((code, received[0]["code"].as_str()), (1, Some("HL0744")), "{received}");
+    assert!(!received.to_string().contains("u:p"));
+}
+
+#[tokio::test]
+async fn what_has_no_queue_waits_and_after_a_crash_the_same_bytes_are_applied_once() {
+    let city = City::new().await;
+    let report = city.release(0).await;
+    waits(&report, "HL0732");
+    assert_eq!((report.durable, city.waiting(0).await.len()), (0, 5), "all wait behind the first");
+    waits(&city.release(0).await, "HL0732");
+    city.provision(&[]);
+    city.provision(&[]); // again is harmless
+
+    // Confirmed by the broker, and then the process dies before it says so to the store.
+    let lost = city.waiting(0).await.remove(0);
+    let outlet = broker(&city.vhost.url(), PATIENCE).outlet();
+    assert_eq!(outlet.deliver(&lost).await, Ok(Delivered::Durable));
+    let report = city.release(0).await;
+    assert_eq!((report.durable, city.waiting(0).await.len()), (5, 0), "{report:?}");
+    assert_eq!(city.vhost.queued(&city.feed(0)).await, 6);
+    let (code, received) = city.receive(&city.from(0), 0, &city.sqlite());
+    assert_eq!((code, counts(&received)), (0, (5, 1, 5)), "{received}");
+    assert_eq!((sqlite_rows(&city).await.len(), city.vhost.queued(&city.feed(0)).await), (5, 0));
+    let report = city.small.engine().await.read_receipts().await.unwrap();
+    assert_eq!((report.read, report.mismatches.len()), (6, 0), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_full_queue_delays_only_its_own_feed_and_loses_nothing() {
+    let city = City::new().await;
+    city.provision(&["--max-batches", "2"]);
+    let full = city.release(0).await;
+    waits(&full, "HL0733");
+    assert!((2..5).contains(&full.durable), "{full:?}");
+    let other = city.release(1).await;
+    assert_eq!((other.status, other.durable), ("released", 1), "{other:?}");
+    let mut received = 0;
+    for _ in 0..5 {
+        let (code, report) = city.receive(&city.from(0), 0, &city.sqlite());
+        assert_eq!((code, &report["again"]), (0, &json!(0)), "{report}");
+        received += report["batches"].as_i64().unwrap();
+        city.release(0).await;
+    }
+    assert_eq!((received, city.waiting(0).await.len(), sqlite_rows(&city).await.len()), (5, 0, 5));
+    city.provision(&["--max-batches", "100"]); // limits can be changed, queues stay
+}
+
+#[tokio::test]
+async fn everything_that_refuses_has_its_code() {
+    let city = City::provisioned().await;
+    let short = Patience { connect: Duration::from_millis(800), confirm: Duration::from_secs(5) };
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let never = format!("amqp://u:p@{}/v", silent.local_addr().unwrap());
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let code = async |url: &str, ca: Option<&str>, patience| {
+        let address = Address::parse(url, ca.map(Path::new)).unwrap();
+        let outcome = tokio::time::timeout(Duration::from_secs(30), Link::open(&address, patience)).await.unwrap();
+        outcome.map(drop).map_err(|error| error.code())
+    };
+    let nowhere = city.vhost.url().replace(&city.vhost.name, "no-such-vhost");
+    assert_eq!(code(&city.vhost.url_of("huiliu", "wrong"), None, PATIENCE).await, Err("HL0735"));
+    assert_eq!(code(&nowhere, None, PATIENCE).await, Err("HL0735"));
+    assert_eq!(code(&never, None, short).await, Err("HL0737"), "accepts, and never answers");
+    assert_eq!(code(&format!("amqp://u:p@{closed}/v"), None, PATIENCE).await, Err("HL0737"));
+
+    let tls = city.vhost.at(&service("RABBITMQ_TLS"));
+    let (own, wrong) = (service("CA"), city.path(".huiliu/dev-ca.pem"));
+    dev_ca::signer(&city.small.path().join(".huiliu"), now()).unwrap();
+    assert_eq!(code(&tls, Some(&own), PATIENCE).await, Ok(()));
+    assert_eq!(code(&tls, Some(&wrong), PATIENCE).await, Err("HL0737"), "an authority that did not sign it");
+    assert_eq!(code(&tls, None, PATIENCE).await, Err("HL0737"));
+
+    city.broker(&city.vhost.url_of("huiliu", "wrong"));
+    let report = city.release(0).await;
+    waits(&report, "HL0735");
+    assert!(!report.why.unwrap().contains("wrong"), "no password in messages");
+    city.broker(&city.vhost.url());
+    assert_eq!(city.release(0).await.durable, 5, "nothing was lost");
+    let (code, received) = city.receive(&city.vhost.url(), 1, &city.sqlite());
+    assert_eq!((code, &received["batches"]), (0, &json!(0)));
+}
+
+#[tokio::test]
+async fn a_department_reads_its_own_queue_only_and_publishes_no_batches() {
+    let city = City::provisioned().await;
+    city.release(0).await;
+    let (code, received) = city.receive(&city.from(1), 0, &city.sqlite());
+    assert_eq!((code, received["stopped"]["code"].as_str()), (1, Some("HL0735")), "{received}");
+    city.grant(1, ROWS);
+    city.release(1).await;
+    let batch = SealedBatch { feed: city.feed(1), ..forged(&city).await };
+    let error = broker(&city.from(0), PATIENCE).outlet().deliver(&batch).await.unwrap_err();
+    assert_eq!(error.code(), "HL0735", "{error}");
+    let nobodys = city.vhost.url().replace(&city.vhost.name, "%2f");
+    let (code, received) = city.receive(&nobodys, 0, &city.sqlite());
+    assert_eq!((code, received["stopped"]["code"].as_str()), (1, Some("HL0732")), "no such queue there: {received}");
+}
+
+/// Some batch of feed 0 with an altered body.
+async fn forged(city: &City) -> SealedBatch {
+    city.small.write("huiliu.yaml", "version: 1\nbroker: amqp://127.0.0.1:1/x\n");
+    city.extract("QY_9.csv", &["在营", "在营", "在营", "在营", "注销"]);
+    city.small.run("qy").await;
+    waits(&city.release(0).await, "HL0737");
+    city.broker(&city.vhost.url());
+    let mut batch = city.waiting(0).await.remove(0);
+    let middle = batch.body.len() / 2;
+    batch.body[middle] ^= 1;
+    batch
+}
+
+#[tokio::test]
+async fn a_poisoned_batch_stops_the_receiver_and_stays_in_the_queue() {
+    let city = City::provisioned().await;
+    city.release(0).await;
+    let poison = forged(&city).await;
+    let outlet = broker(&city.vhost.url(), PATIENCE).outlet();
+    assert_eq!(outlet.deliver(&poison).await, Ok(Delivered::Durable));
+    for batches in [5, 0] {
+        let (code, received) = city.receive(&city.from(0), 0, &city.sqlite());
+        assert_eq!((code, received["stopped"]["code"].as_str()), (1, Some("HL0723")), "{received}");
+        assert_eq!((received["batches"].as_i64(), city.vhost.queued(&city.feed(0)).await), (Some(batches), 1));
+    }
+    assert_eq!(sqlite_rows(&city).await.len(), 5);
+    // A batch after a hole is as bad.
+    let hole = City::provisioned().await;
+    hole.broker("amqp://127.0.0.1:1/x");
+    waits(&hole.release(0).await, "HL0737");
+    hole.broker(&hole.vhost.url());
+    let first = hole.waiting(0).await.remove(0);
+    hole.release(0).await;
+    purge_one(&hole, &first).await;
+    let (code, received) = hole.receive(&hole.from(0), 0, &hole.sqlite());
+    assert_eq!((code, received["stopped"]["code"].as_str()), (1, Some("HL0740")), "{received}");
+    assert_eq!(hole.vhost.queued(&hole.feed(0)).await, 4);
+}
+
+/// Takes the first message out of the queue, as somebody with a console would.
+async fn purge_one(city: &City, expected: &SealedBatch) {
+    let channel = city.vhost.link().await.channel().await.unwrap();
+    let queue = huiliu::outlet::rabbitmq::queue_of(&city.feed(0));
+    channel.basic_qos(1, Default::default()).await.unwrap();
+    let consumer = channel.basic_consume(queue.as_str().into(), "".into(), Default::default(), Default::default());
+    let first = consumer.await.unwrap().next().await.unwrap().unwrap();
+    assert_eq!(first.data, expected.body);
+    first.acker.ack(Default::default()).await.unwrap();
+    channel.close(200, "done".into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_false_receipt_is_noticed_kept_and_moves_nothing() {
+    let city = City::provisioned().await;
+    city.release(0).await;
+    let (code, _) = city.receive(&city.from(0), 0, &city.sqlite());
+    assert_eq!(code, 0);
+    let mut engine = city.small.engine().await;
+    assert_eq!(engine.read_receipts().await.unwrap().recorded, 5);
+    let honest: Json = {
+        let kept = engine.store().receipts(&city.feed(0), 1).await.unwrap().remove(0);
+        serde_json::from_slice(&kept.receipt).unwrap()
+    };
+    let edited = |key: &str, value: Json| {
+        let mut receipt = honest.clone();
+        receipt[key] = value;
+        receipt.to_string()
+    };
+    let (own, other) = (city.from(0), city.from(1));
+    let lies = [
+        (&other, honest.to_string().replace("2026", "2025"), "sent it, not"),
+        (&own, edited("manifest_sha256", json!("0".repeat(64))), "manifest"),
+        (&own, edited("body_sha256", json!("0".repeat(64))), "body"),
+        (&own, edited("applied", json!({ "records": 2, "upserts": 2, "withdrawals": 0 })), "counts"),
+        (&own, edited("held", json!(7)), "holds 7 rows, by our record 5"),
+        (&own, edited("seq", json!(99)), "no such batch"),
+        (&own, edited("signed", json!(true)), "says that it is signed"),
+        (&own, "{\"feed\":\"".to_owned(), "the receipt, line 1"),
+    ];
+    for (url, receipt, why) in lies {
+        publish(url, receipt.as_bytes()).await;
+        let report = engine.read_receipts().await.unwrap();
+        let told = &report.mismatches[0].why;
+        assert!(report.mismatches.len() == 1 && told.contains(why), "{why}: {report:?}");
+    }
+    let delivery = engine.store().delivery(&city.feed(0)).await.unwrap();
+    assert_eq!((delivery.received, delivery.mismatches), (5, 7), "the eighth names no feed");
+    assert_eq!(engine.store().audit_chain().await.unwrap().1, Vec::<i64>::new());
+    drop(engine);
+    publish(&own, edited("seq", json!(98)).as_bytes()).await;
+    let (code, _, err) = huiliu(city.small.path(), &["feed", "receipts", "--once"]);
+    assert_eq!(code, 3);
+    assert!(err.contains("HL0750") && err.contains(&city.user(0)), "{err}");
+}
+
+async fn publish(url: &str, receipt: &[u8]) {
+    let address = Address::parse(url, None).unwrap();
+    let link = Link::open(&address, PATIENCE).await.unwrap();
+    let channel = link.channel().await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    publish_receipt(&link, &channel, "x/1", address.user(), (receipt, None)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_signed_receipt_is_verified_and_an_unsigned_one_refused_when_signatures_are_asked_for() {
+    let city = City::provisioned().await;
+    city.release(0).await;
+    let own = city.small.path().join("subscriber");
+    dev_ca::signer(&own, Clock::System.now()).unwrap();
+    let files = dev_ca::DevCaFiles::below(&own);
+    let config = fs::read_to_string(city.path("huiliu.yaml")).unwrap();
+    city.small.write("huiliu.yaml", format!("{config}receipt_ca: {}\n", files.root.display()));
+    let (trust, feed, to) = (city.path(".huiliu/dev-ca.pem"), city.feed(0), city.sqlite());
+    let sign = format!("{},{}", own.join("signing.key").display(), own.join("signing.pem").display());
+    let from = city.from(0);
+    let args = ["receive", "--from", &from, "--feed", &feed, "--trust", &trust, "--to", &to, "--sign", &sign];
+    let (code, out, err) = huiliu(city.small.path(), &args);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    // The subscriber's certificate is of today, and so must the clock be.
+    let (code, out, err) = huiliu(city.small.path(), &["--json", "feed", "receipts", "--once"]);
+    let report: Json = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &report["recorded"]), (0, &json!(5)), "{out}{err}");
+    let mut engine = city.small.engine().await;
+    let kept = engine.store().receipts(&feed, 1).await.unwrap().remove(0);
+    assert!(kept.signer.is_some() && kept.signature.is_some(), "{:?}", kept.signer);
+    let mut unsigned: Json = serde_json::from_slice(&kept.receipt).unwrap();
+    unsigned["signed"] = json!(false);
+    publish(&city.from(0), unsigned.to_string().as_bytes()).await;
+    let report = engine.read_receipts().await.unwrap();
+    assert_eq!(report.mismatches[0].why, "it is not signed");
+}
+
+#[tokio::test]
+async fn an_alarm_at_the_broker_is_told_at_once_and_delivery_goes_on_after_it() {
+    let city = City::provisioned().await;
+    let proxy = Proxy::new();
+    city.broker(&city.vhost.through(&proxy));
+    let mut engine = city.small.engine().await;
+    assert_eq!(engine.release(&city.feed(0)).await.unwrap().durable, 5);
+    proxy.alarm(true);
+    city.extract("QY_2.csv", &["在营", "注销", "在营", "在营", "在营"]);
+    city.small.run("qy").await;
+    let blocked = eventually(&mut engine, &city.feed(0), |report| report.status == "waiting").await;
+    waits(&blocked, "HL0734");
+    assert!(blocked.why.unwrap().contains("low on disk"));
+    proxy.alarm(false);
+    let open = eventually(&mut engine, &city.feed(0), |report| report.durable > 0).await;
+    assert_eq!(open.durable, 1, "{open:?}");
+    let (code, received) = city.receive(&city.from(0), 0, &city.sqlite());
+    assert_eq!((code, counts(&received).0), (0, 6), "{received}");
+}
+
+/// Releases until it comes out as expected; panics when that takes too long.
+async fn eventually(engine: &mut Engine, feed: &str, expected: impl Fn(&FeedReport) -> bool) -> FeedReport {
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    for _ in 0..200 {
+        tick.tick().await;
+        let report = engine.release(feed).await.unwrap();
+        if expected(&report) {
+            return report;
+        }
+    }
+    panic!("{feed} did not come to that");
+}
+
+#[tokio::test]
+async fn a_cut_connection_is_made_again_and_a_broker_that_falls_silent_does_not_hang() {
+    let city = City::provisioned().await;
+    let proxy = Proxy::new();
+    let shared = broker(&city.vhost.through(&proxy), Patience { confirm: Duration::from_secs(2), ..PATIENCE });
+    let mut engine = city.small.engine().await.with_broker(Some(shared));
+    assert_eq!(engine.release(&city.feed(0)).await.unwrap().durable, 5);
+    proxy.cut();
+    eventually(&mut engine, &city.feed(1), |report| report.durable == 1).await;
+    proxy.hold();
+    city.extract("QY_2.csv", &["在营", "注销", "在营", "在营", "在营"]);
+    city.small.run("qy").await;
+    waits(&engine.release(&city.feed(0)).await.unwrap(), "HL0737");
+    city.small.engine().await.release(&city.feed(0)).await.unwrap();
+    let (code, received) = city.receive(&city.from(0), 0, &city.sqlite());
+    assert_eq!((code, counts(&received)), (0, (6, 0, 6)), "{received}");
+}
+
+#[tokio::test]
+async fn who_listens_gets_what_comes_also_after_the_connection_was_closed() {
+    let city = City::provisioned().await;
+    city.release(0).await;
+    let feeds = [city.feed(0), city.feed(1)];
+    let pem = fs::read(city.path(".huiliu/dev-ca.pem")).unwrap();
+    let trust = Arc::new(Trust::from_pem(&pem).unwrap());
+    let address = Address::parse(&city.vhost.url(), None).unwrap();
+    let answering = Answering { user: address.user().to_owned(), signer: None, clock: Clock::System };
+    let following =
+        Following { address: &address, patience: PATIENCE, feeds: &feeds, trust: &trust, answering: &answering };
+    // Each register has one table, so the second feed has a database of its own kind: files.
+    let mut sink = Target::parse(&format!("csv:{}", city.path("csv"))).unwrap().open(None).await.unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let listening = following.follow(sink.as_mut(), async { drop(stopped.await) }, move |received| {
+        tell.send((received.feed.clone(), received.through)).unwrap()
+    });
+    let acting = async {
+        while told.recv().await.unwrap() != (feeds[0].clone(), Some(5)) {}
+        city.vhost.close_connections().await;
+        city.release(1).await;
+        while told.recv().await.unwrap() != (feeds[1].clone(), Some(1)) {}
+        stop.send(()).unwrap();
+    };
+    let both = async { tokio::join!(listening, acting).0 };
+    let all = tokio::time::timeout(Duration::from_secs(60), Box::pin(both)).await.unwrap();
+    assert!(all.iter().all(|received| received.stopped.is_none()), "{all:?}");
+    assert_eq!(all.iter().map(|received| received.batches).collect::<Vec<_>>(), [5, 1]);
+    assert_eq!(city.vhost.queued(&feeds[0]).await, 0);
+}
+
+#[tokio::test]
+async fn headers_that_no_frame_holds_are_refused_and_long_ones_pass() {
+    let city = City::provisioned().await;
+    let long = grant(&city.vhost.subscribers[0], ROWS).replace("资质审查", &"资质审查".repeat(3_000));
+    city.small.write(&format!("pipelines/feeds/{}.yaml", city.feed(0)), long);
+    city.broker(&format!("{}?frame_max=8192", city.vhost.url()));
+    waits(&city.release(0).await, "HL0736");
+    city.broker(&city.vhost.url());
+    assert_eq!(city.release(0).await.durable, 5, "36 kB of purpose fit the usual frame");
+    let (code, received) = city.receive(&city.from(0), 0, &city.sqlite());
+    assert_eq!((code, counts(&received)), (0, (5, 0, 5)), "{received}");
+}
+
+#[tokio::test]
+async fn printed_definitions_name_what_provisioning_makes_and_a_feed_elsewhere_is_refused() {
+    let city = City::provisioned().await;
+    let (code, out, err) = huiliu(city.small.path(), &["feed", "provision", "--print"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("--password-dir"), "users without a password are left out, and that is said: {err}");
+    let printed: Json = serde_json::from_str(&out).unwrap();
+    let there = crate::support::broker::api(reqwest::Method::GET, &["definitions", &city.vhost.name], Json::Null).await;
+    for kind in ["queues", "exchanges", "bindings", "policies"] {
+        let sorted = |all: &Json| {
+            let strip = |one: &Json| {
+                let mut one = one.clone();
+                one.as_object_mut().unwrap().remove("vhost");
+                let sorted: std::collections::BTreeMap<String, Json> = serde_json::from_value(one).unwrap();
+                serde_json::to_string(&sorted).unwrap()
+            };
+            let mut all: Vec<String> = all[kind].as_array().unwrap().iter().map(strip).collect();
+            all.sort();
+            all
+        };
+        assert_eq!(sorted(&printed).len(), sorted(&there).len(), "{kind}\n{printed}\n{there}");
+    }
+    let elsewhere = grant(&city.vhost.subscribers[1], ROWS).replace("rabbitmq", "spool");
+    city.small.write(&format!("pipelines/feeds/{}.yaml", city.feed(1)), elsewhere);
+    let (code, _, err) = huiliu(city.small.path(), &["feed", "provision", &city.feed(1)]);
+    assert_eq!(code, 1);
+    assert!(err.contains("HL0739"), "{err}");
+}
