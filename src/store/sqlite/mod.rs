@@ -1,10 +1,13 @@
 //! The embedded store: one SQLite file in WAL mode, every commit synced.
 
+mod backfills;
 mod bulk;
 mod checkpoint;
 mod commit;
 mod feeds;
+mod leases;
 mod lookup;
+mod operations;
 mod pages;
 mod pending;
 mod runs;
@@ -25,7 +28,7 @@ use self::pending::Pending;
 use self::schema::{RegisterTable, quoted};
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, EntityView, FeedState, FeedView, FileStart, FileState, FileStatus,
-    HeldDigest, HistoryView, Holding, LedgerRow, QuarantineFilter, QuarantineView, Recalled, Result, RunEnd, RunStart,
+    HeldDigest, HistoryView, Holding, Lease, LedgerRow, QuarantineFilter, QuarantineView, Recalled, Result, RunEnd, RunStart,
     RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
@@ -41,6 +44,8 @@ pub struct SqliteStore {
     pending: Option<Pending>,
     checkpointer: Checkpointer,
     registers: HashMap<String, RegisterTable>,
+    /// The lease that writes stand under.
+    fence: Option<Lease>,
     /// By number of rows: long texts, made once.
     recall_sql: HashMap<usize, Arc<str>>,
 }
@@ -69,6 +74,7 @@ impl SqliteStore {
             pending: None,
             checkpointer,
             registers: HashMap::new(),
+            fence: None,
             recall_sql: HashMap::new(),
         })
     }
