@@ -6,7 +6,7 @@ use super::flow::Flow;
 use super::intake::Intake;
 use super::take::{Passage, retract, take};
 use super::{Engine, EngineError, FileReport, RegisterReport, RunReport};
-use crate::config::{DriftPolicy, Extract, Pipeline};
+use crate::config::{DriftPolicy, Extract, Pipeline, Rate};
 use crate::decode::{Header, Wanted};
 use crate::linking::Departure;
 use crate::mapping::Facts;
@@ -25,6 +25,9 @@ pub struct RunOptions {
 
 /// Claims retracted in one transaction.
 const RETRACT_ROWS: i64 = 4096;
+
+/// How often somebody who waits looks whether to stop.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// A run under way.
 struct Pass {
@@ -69,10 +72,10 @@ impl Engine {
     pub async fn run(&mut self, name: &str, options: &RunOptions) -> Result<RunReport, EngineError> {
         let pipeline = self.pipeline(name)?;
         let flow = Flow::prepare(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
-        let last = self.store.runs(Some(name), 20).await?;
+        let last = self.store.runs(Some(name), 100).await?;
         let last = last
             .iter()
-            .find(|run| run.status == RunStatus::Succeeded.name() && run.read > 0)
+            .find(|run| run.kind == "run" && run.status == RunStatus::Succeeded.name() && run.read > 0)
             .map(|run| (run.read.unsigned_abs(), run.mapped.unsigned_abs()));
         let start =
             RunStart { pipeline: name.to_owned(), kind: "run", at: self.now(), definitions: self.workspace.digest() };
@@ -236,7 +239,9 @@ impl Engine {
                 ..QuarantineFilter::default()
             };
             let heals = !self.store.quarantine(&filter).await?.is_empty();
-            passages.push(Passage { run: pass.run, file: state.id, at: state.at, keeps_undecodable: i == 0, heals });
+            let keeps_undecodable = i == 0;
+            let (run, file) = (pass.run, state.id);
+            passages.push(Passage { run, file, at: state.at, keeps_undecodable, heals, guard: None });
         }
         let mut intake = Intake::start(decoder, flow, fresh);
         let mut file_counts = vec![ChunkCounts::default(); flow.lanes.len()];
@@ -264,7 +269,10 @@ impl Engine {
             let resume = prepared.decoded.resume;
             self.commit(pass, Some((state.id, resume)), parts).await?;
             self.progress.rows(rows, resume.byte);
-            pace(flow, pass, file_counts.first().map_or(0, |counts| counts.read)).await;
+            if let Some(rate) = flow.pipeline.limits.rate {
+                let read = file_counts.first().map_or(0, |counts| counts.read);
+                self.pace(rate, pass.started, read).await;
+            }
             if options.accept.is_none()
                 && let Some(held) = too_many_quarantined(flow, &file_counts, false)
             {
@@ -378,6 +386,18 @@ impl Engine {
         }
     }
 
+    /// Waits so that no more rows a second are read than may be since `started`; told to stop, it waits no longer.
+    pub(super) async fn pace(&mut self, rate: Rate, started: Instant, rows: u64) {
+        let due = Duration::from_secs_f64(rows as f64 / f64::from(rate.0));
+        while let Some(early) = due.checked_sub(started.elapsed()).filter(|early| !early.is_zero()) {
+            if self.check_stop().is_err() {
+                return;
+            }
+            #[expect(clippy::disallowed_methods, reason = "a rate is kept by waiting")]
+            tokio::time::sleep(early.min(GLANCE)).await;
+        }
+    }
+
     async fn close(&mut self, pass: Pass, outcome: Result<RunStatus, EngineError>) -> Result<RunReport, EngineError> {
         let Pass { run, mut report, started, .. } = pass;
         let mut status = match &outcome {
@@ -461,15 +481,4 @@ fn too_many_quarantined(flow: &Flow, counts: &[ChunkCounts], at_end: bool) -> Op
             limit * 100.0
         ))
     })
-}
-
-/// Waits so that no more rows a second are read than the pipeline may.
-async fn pace(flow: &Flow, pass: &Pass, rows: u64) {
-    if let Some(rate) = flow.pipeline.limits.rate {
-        let due = Duration::from_secs_f64(rows as f64 / f64::from(rate.0));
-        if let Some(early) = due.checked_sub(pass.started.elapsed()) {
-            #[expect(clippy::disallowed_methods, reason = "a rate is kept by waiting")]
-            tokio::time::sleep(early).await;
-        }
-    }
 }

@@ -51,6 +51,8 @@ pub trait Operations: Send {
     /// Makes the failed chunks of a backfill pending; returns how many.
     async fn retry_chunks(&mut self, id: i64) -> Result<u64>;
 
+    /// Digest and business time (microseconds) of the newest file of a dataset that was taken as a whole.
+    async fn newest_file(&mut self, dataset: &str) -> Result<Option<(String, i64)>>;
     /// Batches of a feed from this number on, in order, durable or not. The body is empty where it was dropped.
     async fn batches_from(&mut self, feed: &str, seq: i64, limit: i64) -> Result<Vec<BatchRow>>;
     /// Drops the bodies of durable batches sealed before an instant (microseconds); manifests and signatures stay as

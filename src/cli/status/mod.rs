@@ -1,18 +1,16 @@
 //! `huiliu status`: where everything stands — registers, pipelines, feeds, quarantine.
 
-mod due;
 mod text;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use self::due::Due;
 use super::table::rfc3339;
 use super::workspace::{Access, open};
 use super::{Context, Exit};
 use crate::config::Pipeline;
-use crate::engine::Engine;
+use crate::engine::{Due, Engine};
 use crate::store::{FeedView, RunView};
 
 /// Arguments of `status`.

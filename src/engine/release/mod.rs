@@ -221,6 +221,9 @@ impl Engine {
     /// What changed since the cursor, in entity order.
     async fn delta(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
         let window = (pass.window.after, pass.window.through);
+        if window.0 >= window.1 {
+            return Ok(()); // nothing changed: nothing to count, and the daemon looks every minute
+        }
         let mut from = 0;
         // The last page is the one that has no entity left.
         while let Some(rows) = self.changed_page(pass, from).await? {
@@ -389,8 +392,10 @@ impl Engine {
             "{}: {}, {} batches, {} records",
             report.feed, report.status, report.batches, report.counts.released
         );
-        let at = self.now();
-        self.store.audit(at, "feed.release", &detail).await?;
+        if report.status != "nothing new" {
+            let at = self.now();
+            self.store.audit(at, "feed.release", &detail).await?;
+        }
         self.progress.done();
         Ok(report)
     }

@@ -152,6 +152,17 @@ impl SqliteStore {
         Ok(done.rows_affected())
     }
 
+    pub(super) async fn last_taken(&mut self, dataset: &str) -> Result<Option<(String, i64)>> {
+        let row = sqlx::query(
+            "select digest, at from file where dataset = ? and status = 'taken' order by at desc, id desc limit 1",
+        )
+        .bind(dataset)
+        .fetch_optional(&mut self.conn)
+        .await
+        .map_err(unavailable)?;
+        Ok(row.map(|row| (row.get(0), row.get(1))))
+    }
+
     pub(super) async fn stored_batches(&mut self, feed: &str, seq: i64, limit: i64) -> Result<Vec<BatchRow>> {
         let rows = sqlx::query(
             "select seq, kind, coalesce(body, x''), manifest, signature, manifest_digest, records from batch \

@@ -78,6 +78,11 @@ impl Operations for SqliteStore {
         self.reset_chunks(id).await
     }
 
+    async fn newest_file(&mut self, dataset: &str) -> Result<Option<(String, i64)>> {
+        self.settle().await?;
+        self.last_taken(dataset).await
+    }
+
     async fn batches_from(&mut self, feed: &str, seq: i64, limit: i64) -> Result<Vec<BatchRow>> {
         self.settle().await?;
         self.stored_batches(feed, seq, limit).await
