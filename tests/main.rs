@@ -6,8 +6,10 @@ mod bad_input;
 mod city;
 mod feeds;
 mod interop;
+mod leases;
 mod real;
 mod runs;
+mod serve;
 mod support;
 #[path = "../src/testing.rs"]
 mod testing;

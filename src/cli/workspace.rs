@@ -72,7 +72,8 @@ pub fn checked(context: &Context) -> (Workspace, Vec<Problem>) {
     (workspace, problems)
 }
 
-async fn open_store(installation: &Installation, access: Access) -> anyhow::Result<Box<dyn Store>> {
+/// Opens the installation's store.
+pub(super) async fn open_store(installation: &Installation, access: Access) -> anyhow::Result<Box<dyn Store>> {
     let written = &installation.store;
     let path = written.strip_prefix("sqlite:").map(PathBuf::from).ok_or_else(|| {
         let problem = Problem::error("HL0811", format!("the store {written} cannot be opened"));
@@ -105,7 +106,8 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    fn take(state_dir: &Path) -> Result<Self, Problem> {
+    /// Takes it, or says who has it (HL0810).
+    pub(super) fn take(state_dir: &Path) -> Result<Self, Problem> {
         let path = state_dir.join("lock");
         let refused = |error: io::Error| cannot_open(&path, &error.to_string());
         fs::create_dir_all(state_dir).map_err(refused)?;

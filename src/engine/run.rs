@@ -69,6 +69,7 @@ impl Engine {
     /// Takes every file that the pipeline's source has and that was not taken before, oldest name first.
     ///
     /// Errors of one file do not stop the others; the report says which. `Err` only when nothing could be started.
+    #[tracing::instrument(name = "run", skip_all, fields(pipeline = name))]
     pub async fn run(&mut self, name: &str, options: &RunOptions) -> Result<RunReport, EngineError> {
         let pipeline = self.pipeline(name)?;
         let flow = Flow::prepare(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
@@ -287,6 +288,7 @@ impl Engine {
         Ok(None)
     }
 
+    #[tracing::instrument(name = "commit", skip_all)]
     async fn commit(
         &mut self,
         pass: &mut Pass,

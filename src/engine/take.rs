@@ -52,6 +52,7 @@ struct Packed {
 
 /// Works out everything a chunk changes in one register. `seen` collects the claims this file has shown; ids of new
 /// claims and entities count on from `next_ids`, which are the previous lane's when a chunk goes into several registers.
+#[tracing::instrument(name = "chunk", skip_all, fields(rows = prepared.decoded.rows.num_rows()))]
 pub(super) async fn take(
     store: &mut dyn Store,
     flow: &Flow,

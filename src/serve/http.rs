@@ -18,7 +18,7 @@ use super::metrics::Metrics;
 use super::{Probe, ServeError, Setup, Stores};
 use crate::clock::Clock;
 use crate::config::Workspace;
-use crate::store::{Operations as _, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// What was read from the store answers so long, microseconds.
 const FRESH: i64 = 5_000_000;

@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 
 use crate::config::Workspace;
 use crate::engine::{FeedReport, RunReport};
-use crate::store::{Operations as _, RunView, Store, StoreError};
+use crate::store::{RunView, Store, StoreError};
 
 type Labels = Vec<(&'static str, String)>;
 type Counters = Family<Labels, Counter>;
@@ -154,13 +154,13 @@ impl Metrics {
         self.within.clear();
         for pipeline in workspace.pipelines.values() {
             let label = vec![("pipeline", pipeline.name.clone())];
-            self.unbalanced.get_or_create(&label);
+            self.unbalanced.get_or_create(&label).inc_by(0);
             if let Some(within) = pipeline.within {
                 self.within.get_or_create(&label).set(within.as_secs_f64());
             }
         }
         for feed in workspace.feeds.values() {
-            self.latency.get_or_create(&vec![("feed", feed.name.clone())]);
+            drop(self.latency.get_or_create(&vec![("feed", feed.name.clone())]));
         }
     }
 

@@ -16,7 +16,7 @@ use crate::config::Workspace;
 use crate::engine::schedule::Job;
 use crate::engine::{Engine, EngineError, RunOptions};
 use crate::error::Disposition;
-use crate::store::{Lease, Operations as _, StoreError};
+use crate::store::{Lease, StoreError};
 
 /// What a worker is told.
 pub(super) struct Order {

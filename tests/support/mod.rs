@@ -1,5 +1,6 @@
 //! A small workspace on disk, and an engine over it with a frozen clock.
 
+pub mod daemon;
 pub mod services;
 
 use std::fs;

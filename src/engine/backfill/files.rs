@@ -1,7 +1,6 @@
 //! One chunk of old files: decoded, held against what is known, mapped, linked and committed like live ones — under a
 //! position of its own, and with nothing taken back because it is missing.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use arrow::array::{Array as _, AsArray as _, UInt32Array};
@@ -182,9 +181,9 @@ pub(super) fn inside(work: &Work, decoded: Decoded) -> Result<Decoded, EngineErr
         raw_ends.push(raw.len());
     }
     let places = kept.iter().map(|&i| decoded.places[i]).collect();
-    let left_out: BTreeSet<usize> = (0..decoded.rows.num_rows()).filter(|i| kept.binary_search(i).is_err()).collect();
+    let left_out = decoded.rows.num_rows() - kept.len();
     let moved = |(i, column, code): (usize, String, &'static str)| Some((kept.binary_search(&i).ok()?, column, code));
     let notes = decoded.notes.into_iter().filter_map(moved).collect();
-    let dropped = decoded.dropped + left_out.len() as u64;
+    let dropped = decoded.dropped + left_out as u64;
     Ok(Decoded { rows, places, raw, raw_ends, notes, dropped, ..decoded })
 }

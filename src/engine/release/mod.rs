@@ -56,6 +56,7 @@ struct Pass {
 
 impl Engine {
     /// Releases and delivers everything this feed has waiting.
+    #[tracing::instrument(name = "release", skip_all, fields(feed = name))]
     pub async fn release(&mut self, name: &str) -> Result<FeedReport, EngineError> {
         let Some(mut pass) = self.begin(name).await? else {
             return Err(EngineError::Internal(format!("feed {name} is not defined")));
@@ -295,6 +296,7 @@ impl Engine {
     }
 
     /// Seals what is in the body (if anything), keeps it with the feed's state, and hands it to the outlet.
+    #[tracing::instrument(name = "seal", skip_all)]
     async fn seal_batch(&mut self, pass: &mut Pass, last: bool) -> Result<(), EngineError> {
         let records = pass.body.records();
         let counts = std::mem::take(&mut pass.counts);
@@ -362,6 +364,7 @@ impl Engine {
     }
 
     /// Hands one batch to the outlet. False when the outlet does not take batches now; the rest waits in order.
+    #[tracing::instrument(name = "deliver", skip_all, fields(batch = batch.id(), records))]
     async fn deliver(&mut self, pass: &mut Pass, batch: &SealedBatch, records: u64) -> Result<bool, EngineError> {
         let Some(outlet) = &pass.outlet else { return Ok(false) };
         match outlet.deliver(batch).await {

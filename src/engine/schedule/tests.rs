@@ -6,8 +6,8 @@ fn workspace(edits: &[(&str, &str, &str)]) -> Workspace {
     for (path, text) in crate::demo::definitions() {
         let file = dir.path().join(path);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        let edit = edits.iter().filter(|(edited, _, _)| *edited == path);
-        std::fs::write(file, edit.fold(text.to_owned(), |text, (_, from, to)| text.replace(from, to))).unwrap();
+        let edit = edits.iter().filter(|(edited, _, _)| edited == path);
+        std::fs::write(file, edit.fold((*text).to_owned(), |text, (_, from, to)| text.replace(from, to))).unwrap();
     }
     Workspace::load(dir.path()).unwrap()
 }

@@ -4,7 +4,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Daemon;
 use crate::engine::schedule::BackfillLane;
-use crate::store::Operations as _;
 
 /// How often the store is asked.
 const EVERY: TimeDelta = TimeDelta::seconds(2);

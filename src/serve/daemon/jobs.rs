@@ -8,7 +8,7 @@ use super::super::job::Outcome;
 use super::super::worker::{Order, Report};
 use super::Daemon;
 use crate::engine::schedule::{Ended, Job};
-use crate::store::{Lease, Operations as _, StoreError};
+use crate::store::{Lease, StoreError};
 
 /// Failures in a row after which a person must act.
 const GRAVE: u32 = 3;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::super::{ServeError, Setup};
 use super::Daemon;
-use crate::store::{Lease, Operations as _, Store, StoreError};
+use crate::store::{Lease, Store, StoreError};
 
 /// Daemons on one machine that announce themselves.
 const DAEMONS: u32 = 64;

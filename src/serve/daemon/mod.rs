@@ -16,7 +16,7 @@ use super::http::{self, Shared};
 use super::worker::{Order, Report, Worker};
 use super::{ServeError, Setup, notify};
 use crate::engine::schedule::{Job, Schedule};
-use crate::store::{Lease, Operations as _, Store, StoreError};
+use crate::store::{Lease, Store, StoreError};
 
 mod alerts;
 mod backfills;
