@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use huiliu::store::sqlite::SqliteStore;
 use huiliu::store::{
-    BackfillState, ChangeSet, ChunkEnd, ChunkState, FileStart, FileStatus, Lease, NewBackfill, NewChunk, RunStart, Store,
-    StoreError,
+    BackfillState, ChangeSet, ChunkEnd, ChunkState, FileStart, FileStatus, Lease, NewBackfill, NewChunk, RunStart,
+    Store, StoreError,
 };
 
 const TTL: Duration = Duration::from_secs(10);
@@ -57,12 +57,7 @@ pub async fn of_two_that_ask_together_one_gets_it(one: &mut dyn Store, two: &mut
 
 /// Once somebody else has the lease, nothing that stands under it is written.
 pub async fn a_fenced_holder_writes_nothing(one: &mut dyn Store, two: &mut dyn Store) {
-    let start = |pipeline: &str| RunStart {
-        pipeline: pipeline.into(),
-        kind: "run",
-        at: 1,
-        definitions: String::new(),
-    };
+    let start = |pipeline: &str| RunStart { pipeline: pipeline.into(), kind: "run", at: 1, definitions: String::new() };
     let file = || FileStart { dataset: "gs.qy".into(), name: "f".into(), digest: "d".into(), bytes: 1, at: 1 };
     let a = take(one, "a", 0).await.unwrap();
     one.set_fence(Some(a)).await.unwrap();

@@ -14,7 +14,10 @@ pub fn scheduled() -> Small {
     for (name, from) in [("qy", "gs.qy"), ("nsr", "tax.nsr")] {
         small.write(&format!("pipelines/{name}.yaml"), pipeline(from, ""));
     }
-    small.write("pipelines/feeds/housing.enterprise.yaml", FEED.replace("every: 1m", "every: 1s"));
+    small.write(
+        "pipelines/feeds/housing.enterprise.yaml",
+        FEED.replace("every: 1m", "every: 1s").replace("records: 3", "records: 5000"),
+    );
     small.write("huiliu.yaml", "version: 1\nissuer: 市\nserve: { lease: 2s, stop_within: 20s }\n");
     small
 }
@@ -126,10 +129,7 @@ fn one_that_fails_waits_longer_each_time_and_the_others_go_on() {
 
 #[test]
 fn told_to_stop_it_stops_at_a_commit_and_goes_on_there() {
-    let undisturbed = scheduled();
-    large(&undisturbed, "");
-    let all = Daemon::with(undisturbed.path(), &["--until-idle"], &[]);
-    assert!(all.end().0.success());
+    let undisturbed = undisturbed();
 
     let small = scheduled();
     large(&small, ", rate: 6000 rows/s");
@@ -150,11 +150,7 @@ fn told_to_stop_it_stops_at_a_commit_and_goes_on_there() {
 
 #[test]
 fn killed_and_started_again_it_ends_like_an_undisturbed_one() {
-    let undisturbed = scheduled();
-    large(&undisturbed, "");
-    let whole = Daemon::start(undisturbed.path());
-    whole.wait_for_done("pipeline/qy", 1);
-    whole.stop();
+    let undisturbed = undisturbed();
 
     let small = scheduled();
     large(&small, ", rate: 6000 rows/s");
@@ -205,12 +201,40 @@ fn of_two_daemons_over_one_store_one_takes_over_from_the_dead() {
     assert!(told.contains("huiliu_runs_total"));
     two.stop();
     assert!(token >= 1.0);
-    let undisturbed = scheduled();
-    large(&undisturbed, "");
-    let whole = Daemon::start(undisturbed.path());
-    whole.wait_for_done("pipeline/qy", 1);
-    whole.stop();
+    let undisturbed = undisturbed();
     same_registers(&undisturbed, &first);
+}
+
+#[test]
+fn asked_to_end_when_idle_it_makes_up_for_what_was_missed_and_ends() {
+    let small = scheduled();
+    small.extract("QY_1.csv", &[row(CODES[0], "甲")]);
+    assert_eq!(huiliu(small.path(), &["run"]).0, 0);
+    small.extract("QY_2.csv", &[row(CODES[0], "乙")]);
+    for name in ["qy", "nsr"] {
+        let path = format!("pipelines/{name}.yaml");
+        let text = fs::read_to_string(small.path().join(&path)).unwrap();
+        small.write(
+            &path,
+            text.replace("'* * * * * *'", "'0 0 0 1 1 *'").replace("within: 1h", "within: 1h\nmissed: run"),
+        );
+    }
+    make_the_last_run_old(&small);
+    let daemon = Daemon::with(small.path(), &["--until-idle"], &[]);
+    let (status, log) = daemon.end();
+    assert!(status.success() && log.matches(r#""job":"pipeline/qy""#).count() == 1, "{log}");
+    assert!(small.path().join(".huiliu/spool/housing.enterprise/000000000002.avro").exists(), "{log}");
+}
+
+/// As if two years had passed since.
+fn make_the_last_run_old(small: &Small) {
+    use sqlx::ConnectOptions;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let path = small.path().join(".huiliu/huiliu.db");
+        let mut conn = sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+        sqlx::query("update run set started = started - 63072000000000").execute(&mut conn).await.unwrap();
+    });
 }
 
 #[test]
@@ -277,6 +301,16 @@ fn traces_reach_a_collector_and_carry_no_values() {
     }
     assert!(holds("huiliu") && holds("housing.enterprise"));
     assert!(!holds("青岛海蓝") && !holds(CODES[0]), "a value left the house");
+}
+
+/// A daemon's work that nobody disturbed.
+fn undisturbed() -> Small {
+    let small = scheduled();
+    large(&small, "");
+    let daemon = Daemon::start(small.path());
+    daemon.wait_for_done("pipeline/qy", 1);
+    daemon.stop();
+    small
 }
 
 /// 30,000 rows, and the pipeline with this rate.

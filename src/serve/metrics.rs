@@ -94,8 +94,7 @@ impl Metrics {
     /// What Prometheus reads.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)
-            .expect("writing to a string cannot fail");
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string cannot fail");
         text
     }
 
@@ -116,7 +115,9 @@ impl Metrics {
             ];
             for (outcome, rows) in outcomes {
                 let register = ("register", line.register.clone());
-                self.rows.get_or_create(&vec![pipeline.clone(), register, ("outcome", outcome.to_owned())]).inc_by(rows);
+                self.rows
+                    .get_or_create(&vec![pipeline.clone(), register, ("outcome", outcome.to_owned())])
+                    .inc_by(rows);
             }
         }
         self.runs.get_or_create(&vec![pipeline.clone(), ("status", report.status.to_owned())]).inc();

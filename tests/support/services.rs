@@ -21,7 +21,10 @@ fn printed() -> &'static HashMap<String, String> {
 
 /// One of them: `POSTGRES`, `RABBITMQ`, `RABBITMQ_API`, `RABBITMQ_TLS`, `MARIADB`, `CA`.
 pub fn service(name: &str) -> String {
-    printed().get(&format!("HUILIU_TEST_{name}")).cloned().unwrap_or_else(|| panic!("no {name} in what services printed"))
+    printed()
+        .get(&format!("HUILIU_TEST_{name}"))
+        .cloned()
+        .unwrap_or_else(|| panic!("no {name} in what services printed"))
 }
 
 /// A name that no other test of this or another process uses.

@@ -105,7 +105,11 @@ pub(super) async fn handed_over(engine: &mut Engine, id: i64, context: &Context)
 /// One line, or one JSON object.
 pub(super) async fn state(engine: &mut Engine, id: i64, context: &Context) -> anyhow::Result<Exit> {
     let backfill = engine.backfill(id).await?;
-    if context.json { context.print_json(&backfill)? } else { context.print(&format!("{}\n", line(&backfill, context)))? }
+    if context.json {
+        context.print_json(&backfill)?
+    } else {
+        context.print(&format!("{}\n", line(&backfill, context)))?
+    }
     Ok(Exit::Done)
 }
 
@@ -174,8 +178,7 @@ fn line(backfill: &BackfillView, context: &Context) -> String {
 }
 
 fn chunk_table(chunks: &[&ChunkView]) -> String {
-    let columns =
-        [number("切片 chunk"), text("范围 covers"), number("行 rows"), text("结束 ended"), text("原因 why")];
+    let columns = [number("切片 chunk"), text("范围 covers"), number("行 rows"), text("结束 ended"), text("原因 why")];
     let rows = chunks.iter().map(|chunk| {
         [
             chunk.n.to_string(),

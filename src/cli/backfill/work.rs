@@ -97,12 +97,18 @@ struct Held {
 }
 
 impl Held {
-    async fn take(engine: &mut Engine, name: &str, (stop, context): (&Arc<AtomicBool>, &Context)) -> anyhow::Result<Self> {
+    async fn take(
+        engine: &mut Engine,
+        name: &str,
+        (stop, context): (&Arc<AtomicBool>, &Context),
+    ) -> anyhow::Result<Self> {
         let holder = format!("backfill:{}:{}", std::process::id(), context.clock.now().timestamp_micros());
         let now = context.clock.now().timestamp_micros();
         let Some(lease) = engine.store().acquire_lease(name, &holder, LEASE, now).await? else {
             let problem = Problem::error("HL0930", format!("{name} is at work elsewhere"));
-            return Err(problem.hint("`huiliu backfill resume ID` goes on when it is not; a daemon does that by itself").into());
+            return Err(problem
+                .hint("`huiliu backfill resume ID` goes on when it is not; a daemon does that by itself")
+                .into());
         };
         engine.store().set_fence(Some(lease.clone())).await?;
         let mut store = (stores(&engine.workspace().installation))().await?;

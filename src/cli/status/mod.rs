@@ -154,9 +154,7 @@ fn daemons(leases: &[LeaseView], now: i64) -> Vec<DaemonStatus> {
         held.map(|lease| lease.name.clone()).collect()
     };
     let daemons = alive().filter(|lease| !job(lease));
-    daemons
-        .map(|lease| DaemonStatus { daemon: lease.holder.clone(), works_on: works_on(&lease.holder) })
-        .collect()
+    daemons.map(|lease| DaemonStatus { daemon: lease.holder.clone(), works_on: works_on(&lease.holder) }).collect()
 }
 
 async fn pipeline_status(

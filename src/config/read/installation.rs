@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use chrono_tz::Tz;
 
 use super::super::shape::{Key, Kind, Shape, Word};
-use super::super::view::View;
 use super::super::units::span;
+use super::super::view::View;
 use super::super::{Installation, LogFormat, Serve, SigningFiles};
 use super::{VERSION, number};
 
@@ -35,7 +35,12 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
         ),
         Key::optional("serve", "守护进程 serve", Kind::Map(&SERVE), "How `huiliu serve` works."),
         Key::optional("log", "日志 log", Kind::Word(LOGS), "How the daemon writes its log.").or("text"),
-        Key::optional("otlp", "遥测 otlp", Kind::Secret, "Where traces go by OTLP: http://HOST:4318; none when absent."),
+        Key::optional(
+            "otlp",
+            "遥测 otlp",
+            Kind::Secret,
+            "Where traces go by OTLP: http://HOST:4318; none when absent.",
+        ),
         Key::later("broker", "消息队列 broker"),
         Key::later("retention", "保存期限 retention"),
         Key::later("smtp", "邮件 smtp"),
@@ -55,10 +60,8 @@ const SERVE: Shape = Shape {
     ],
 };
 
-const LOGS: &[Word] = &[
-    Word::now("text", "文本 For people."),
-    Word::now("json", "JSON One object a line, for programs."),
-];
+const LOGS: &[Word] =
+    &[Word::now("text", "文本 For people."), Word::now("json", "JSON One object a line, for programs.")];
 
 const SIGNING: Shape = Shape {
     title: "签名 signing",

@@ -21,8 +21,13 @@ pub(in crate::config) const PIPELINE: Shape = Shape {
             "Registers, each through mappings/<system>/<dataset>.<register>.sql.",
         ),
         Key::optional("schedule", "计划 schedule", Kind::Cron, "When it runs, in the installation's zone."),
-        Key::optional("missed", "错过 missed", Kind::Word(MISSED), "When a scheduled time passed and nothing could run.")
-            .or("run"),
+        Key::optional(
+            "missed",
+            "错过 missed",
+            Kind::Word(MISSED),
+            "When a scheduled time passed and nothing could run.",
+        )
+        .or("run"),
         Key::optional("within", "时限 within", Kind::Span, "Promised freshness; late is an alert."),
         Key::optional(
             "check",

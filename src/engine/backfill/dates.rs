@@ -23,7 +23,9 @@ fn in_name(name: &str) -> Option<NaiveDate> {
         let text: String = window.iter().map(|(_, c)| c).collect();
         let bare = last - first == 7;
         let parted = last - first == 9
-            && [first + 4, first + 7].iter().all(|at| name.get(*at..=*at).is_some_and(|c| matches!(c, "-" | "_" | ".")));
+            && [first + 4, first + 7]
+                .iter()
+                .all(|at| name.get(*at..=*at).is_some_and(|c| matches!(c, "-" | "_" | ".")));
         if !(bare || parted) {
             continue;
         }

@@ -122,8 +122,7 @@ impl Engine {
                 heals: false,
                 guard: Some(work.guard(piece)),
             };
-            let (part, _) =
-                take(&mut *self.store, &work.flow, (i, passage, next_ids), (prepared, None), seen).await?;
+            let (part, _) = take(&mut *self.store, &work.flow, (i, passage, next_ids), (prepared, None), seen).await?;
             if !part.counts.balanced() {
                 return Err(EngineError::Unbalanced { register: part.register });
             }
@@ -173,8 +172,7 @@ pub(super) fn inside(work: &Work, decoded: Decoded) -> Result<Decoded, EngineErr
     };
     let kept: Vec<usize> = (0..decoded.rows.num_rows()).filter(wanted).collect();
     let indexes = UInt32Array::from_iter_values(kept.iter().map(|&i| i as u32));
-    let rows =
-        take_record_batch(&decoded.rows, &indexes).map_err(|error| EngineError::Internal(error.to_string()))?;
+    let rows = take_record_batch(&decoded.rows, &indexes).map_err(|error| EngineError::Internal(error.to_string()))?;
     let (mut raw, mut raw_ends) = (Vec::new(), Vec::with_capacity(kept.len()));
     for &i in &kept {
         raw.extend_from_slice(decoded.raw_row(i));

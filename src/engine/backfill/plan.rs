@@ -138,9 +138,8 @@ impl Engine {
         let from = pipeline.from.value.clone();
         let mut found = self.find_files(request, &from).await?;
         if !request.by_updated {
-            let inside = |day: NaiveDate| {
-                request.from.is_none_or(|from| day >= from) && request.to.is_none_or(|to| day <= to)
-            };
+            let inside =
+                |day: NaiveDate| request.from.is_none_or(|from| day >= from) && request.to.is_none_or(|to| day <= to);
             let open = request.from.is_none() && request.to.is_none();
             found.retain(|file| open || file.day.is_some_and(inside));
         }

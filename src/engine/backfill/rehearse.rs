@@ -121,11 +121,7 @@ impl Engine {
     }
 
     /// Whether this dataset ever went into this register: a rehearsal makes nothing, not even that.
-    async fn knows_stream(
-        &mut self,
-        from: &crate::config::DatasetRef,
-        register: &str,
-    ) -> Result<bool, EngineError> {
+    async fn knows_stream(&mut self, from: &crate::config::DatasetRef, register: &str) -> Result<bool, EngineError> {
         let streams = self.store.streams().await?;
         let known = |(system, dataset, into): &(String, String, String)| {
             *system == from.system && *dataset == from.dataset && into == register

@@ -189,12 +189,11 @@ impl SqliteStore {
     }
 
     pub(super) async fn forget_bodies(&mut self, before: i64) -> Result<u64> {
-        let done =
-            sqlx::query("update batch set body = null where durable = 1 and sealed_at < ? and body is not null")
-                .bind(before)
-                .execute(&mut self.conn)
-                .await
-                .map_err(unavailable)?;
+        let done = sqlx::query("update batch set body = null where durable = 1 and sealed_at < ? and body is not null")
+            .bind(before)
+            .execute(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
         Ok(done.rows_affected())
     }
 

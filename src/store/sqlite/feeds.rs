@@ -153,11 +153,11 @@ impl SqliteStore {
 
     pub(super) async fn set_durable(&mut self, feed: &str, seq: i64) -> Result<()> {
         sqlx::query("update batch set durable = 1 where feed = (select id from feed where name = ?) and seq = ?")
-        .bind(feed)
-        .bind(seq)
-        .execute(&mut self.conn)
-        .await
-        .map_err(unavailable)?;
+            .bind(feed)
+            .bind(seq)
+            .execute(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
         Ok(())
     }
 

@@ -28,8 +28,8 @@ use self::pending::Pending;
 use self::schema::{RegisterTable, quoted};
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, EntityView, FeedState, FeedView, FileStart, FileState, FileStatus,
-    HeldDigest, HistoryView, Holding, Lease, LedgerRow, QuarantineFilter, QuarantineView, Recalled, Result, RunEnd, RunStart,
-    RunView, SealSet, Snapshot, Store, StoreError,
+    HeldDigest, HistoryView, Holding, Lease, LedgerRow, QuarantineFilter, QuarantineView, Recalled, Result, RunEnd,
+    RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
 use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
