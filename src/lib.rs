@@ -36,6 +36,8 @@ pub mod outlet;
 pub mod engine;
 pub mod receive;
 
+pub mod serve;
+
 // The demo's city, and the command line.
 pub mod demo;
 

@@ -1,12 +1,10 @@
 //! Parse, call, exit.
 
-use std::io::{self, IsTerminal as _};
 use std::panic;
 use std::process::ExitCode;
 
 use clap::Parser;
-use huiliu::cli::{self, Cli, Exit};
-use tracing_subscriber::EnvFilter;
+use huiliu::cli::{self, Cli, Command, Exit};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -18,7 +16,9 @@ fn main() -> ExitCode {
         None => eprintln!("internal fault"),
     }));
     let cli = Cli::parse();
-    log();
+    if !matches!(cli.command, Command::Serve(_)) {
+        cli::telemetry::begin(); // the daemon's log is how its installation wants it
+    }
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(cli::run(cli)).into(),
         Err(error) => {
@@ -26,14 +26,4 @@ fn main() -> ExitCode {
             Exit::Failed.into()
         }
     }
-}
-
-/// Log lines on stderr: warnings on a terminal, which has progress bars, more elsewhere; `HUILIU_LOG` says otherwise.
-fn log() {
-    let person = io::stderr().is_terminal();
-    let usual = if person { "warn" } else { "info" };
-    let filter = EnvFilter::try_from_env("HUILIU_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
-    let colours = person && std::env::var_os("NO_COLOR").is_none();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
-    log.with_ansi(colours).init();
 }

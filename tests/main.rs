@@ -2,16 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backfill;
 mod bad_input;
 mod city;
 mod deploy;
 mod feeds;
 mod interop;
+mod leases;
 mod on_postgres;
 mod postgres;
 mod rabbitmq;
 mod real;
 mod runs;
+mod serve;
 mod support;
 #[path = "../src/testing.rs"]
 mod testing;

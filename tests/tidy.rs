@@ -11,6 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["batch"],
     &["source", "store", "outlet"],
     &["engine", "receive", "demo"],
+    &["serve"],
     &["cli"],
 ];
 

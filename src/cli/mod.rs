@@ -5,6 +5,7 @@
 //! `--json` puts machine-readable output on stdout and nothing else there.
 
 mod audit;
+mod backfill;
 mod check;
 mod completions;
 mod config;
@@ -22,8 +23,10 @@ mod receive;
 mod register;
 mod run;
 mod scope;
+mod serve;
 mod status;
 mod table;
+pub mod telemetry;
 mod test;
 mod verify;
 mod workspace;
@@ -58,6 +61,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done, b
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Read files again, or send batches again, beside the live flow 补数
+    Backfill(backfill::Args),
     /// Check every definition file offline and report all problems at once
     Check(check::Args),
     /// Print a shell's completion script: `huiliu completions bash`
@@ -84,6 +89,8 @@ pub enum Command {
     Run(run::Args),
     /// Say what every grant releases, masks and withholds, and why 共享范围
     Scope(scope::Args),
+    /// The daemon: schedules, feeds, backfills, health and metrics 守护进程
+    Serve(serve::Args),
     /// Show where everything stands 状态
     Status(status::Args),
     /// Run the examples beside the mappings: `huiliu test market-regulation`
@@ -96,6 +103,7 @@ pub enum Command {
 pub async fn run(cli: Cli) -> Exit {
     let context = Context { dir: cli.dir, json: cli.json, clock: Clock::System };
     let outcome = match cli.command {
+        Command::Backfill(args) => Box::pin(backfill::run(args, &context)).await,
         Command::Check(args) => check::run(args, &context),
         Command::Completions(args) => completions::run(args, &context).await,
         Command::Config(args) => config::run(args, &context),
@@ -109,6 +117,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Register(args) => Box::pin(register::run(args, &context)).await,
         Command::Run(args) => Box::pin(run::run(args, &context)).await,
         Command::Scope(args) => scope::run(args, &context).await,
+        Command::Serve(args) => Box::pin(serve::run(args, &context)).await,
         Command::Status(args) => Box::pin(status::run(args, &context)).await,
         Command::Test(args) => test::run(&args, &context),
         Command::Verify(args) => verify::run(args, &context).await,

@@ -138,7 +138,8 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    fn take(state_dir: &Path) -> Result<Self, Problem> {
+    /// Takes it, or says who has it (HL0810).
+    pub(super) fn take(state_dir: &Path) -> Result<Self, Problem> {
         let path = state_dir.join("lock");
         let refused = |error: io::Error| cannot_open(&path, &error.to_string());
         fs::create_dir_all(state_dir).map_err(refused)?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono_tz::Tz;
 
@@ -25,6 +26,12 @@ pub struct Installation {
     pub signing: Option<SigningFiles>,
     /// RabbitMQ (消息队列), for feeds that go there.
     pub broker: Option<Broker>,
+    /// The daemon.
+    pub serve: Serve,
+    /// How the daemon writes its log.
+    pub log: LogFormat,
+    /// Where traces go, `http://…`; `None` sends none.
+    pub otlp: Option<String>,
 }
 
 /// Where RabbitMQ is.
@@ -45,6 +52,28 @@ impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Broker").field("ca", &self.ca).finish_non_exhaustive()
     }
+}
+
+/// How `huiliu serve` works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serve {
+    /// Address of health, readiness and metrics; default 127.0.0.1:7070.
+    pub listen: String,
+    /// How long after a daemon's death others take over its work; default 15 s.
+    pub lease: Duration,
+    /// How long work under way may take to reach a commit boundary when the daemon is told to stop; default 30 s.
+    pub stop_within: Duration,
+    /// Jobs at a time on a store that takes several writers; default 2. SQLite takes one.
+    pub workers: u64,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for programs.
+    Json,
 }
 
 /// Where the installation's signing key is.

@@ -29,8 +29,8 @@ mod yaml;
 
 pub use connector::{Column, Connector, Dataset, Drift, DriftPolicy, Encoding, Extract, Format, Missing, SourceKind};
 pub use feed::{Approval, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Validity};
-pub use installation::{Broker, Installation, SigningFiles};
-pub use pipeline::{Check, Limits, Pipeline};
+pub use installation::{Broker, Installation, LogFormat, Serve, SigningFiles};
+pub use pipeline::{Check, Limits, MissedRun, Pipeline};
 pub use read::cases::{Case, Cell, Given, Refused};
 pub use register::{Field, Register, ShareClass};
 pub use schema::{KINDS, schema};

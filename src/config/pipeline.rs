@@ -17,12 +17,23 @@ pub struct Pipeline {
     pub into: Vec<At<String>>,
     /// Cron expression with seconds, in the installation's zone.
     pub schedule: Option<At<String>>,
+    /// What becomes of a scheduled time that passed while nobody could run it.
+    pub missed: MissedRun,
     /// Promised freshness.
     pub within: Option<Duration>,
     /// Checks that hold the run.
     pub checks: Vec<Check>,
     /// Limits.
     pub limits: Limits,
+}
+
+/// What becomes of scheduled times that passed while the daemon was down or the run before still worked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissedRun {
+    /// One run makes up for all of them.
+    Run,
+    /// Nothing; the next scheduled time counts.
+    Skip,
 }
 
 /// A named predicate over the run's counts.

@@ -1,6 +1,6 @@
 //! A file, chunk by chunk: work out, commit, count; and what to do when the store refuses a value.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roaring::RoaringTreemap;
 
@@ -9,6 +9,7 @@ use super::intake::{Intake, Laid, Prepared};
 use super::run::{Held, Pass, RunOptions};
 use super::take::{Passage, take};
 use super::{Engine, EngineError, RunReport};
+use crate::config::Rate;
 use crate::decode::{Decode, Resume};
 use crate::mapping::Reason;
 use crate::store::{ChangeSet, ChunkCounts, FileState, QuarantineFilter, RegisterPart, StoreError};
@@ -22,7 +23,8 @@ pub(super) enum Care {
     RowByRow,
 }
 
-/// How long the next chunk may take to decode before others get the turn to write.
+/// How long the next chunk may take to decode before others get the turn to write, and how often somebody who waits looks
+/// whether to stop.
 const WAITING: Duration = Duration::from_millis(200);
 
 /// A file under way.
@@ -81,7 +83,10 @@ impl Engine {
             };
             intake.needed_mapping(needed, flow.lanes.len() * rows);
             self.progress.rows(rows as u64, resume.byte);
-            self.pace(flow, pass, taking.counts.first().map_or(0, |counts| counts.read)).await?;
+            if let Some(rate) = flow.pipeline.limits.rate {
+                let read = taking.counts.first().map_or(0, |counts| counts.read);
+                self.pace(rate, pass.started, read).await?;
+            }
             if options.accept.is_none()
                 && let Some(held) = too_many_quarantined(flow, &taking.counts, false)
             {
@@ -123,7 +128,14 @@ impl Engine {
             };
             let heals = !self.store.quarantine(&filter).await?.is_empty();
             let keeps_undecodable = i == 0;
-            taking.passages.push(Passage { run: pass.run, file: state.id, at: state.at, keeps_undecodable, heals });
+            taking.passages.push(Passage {
+                run: pass.run,
+                file: state.id,
+                at: state.at,
+                keeps_undecodable,
+                heals,
+                guard: None,
+            });
         }
         Ok((taking, fresh))
     }
@@ -209,6 +221,7 @@ impl Engine {
         Ok(needed)
     }
 
+    #[tracing::instrument(name = "commit", skip_all)]
     pub(super) async fn commit(
         &mut self,
         pass: &mut Pass,
@@ -242,14 +255,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits so that no more rows a second are read than the pipeline may; others write meanwhile.
-    async fn pace(&mut self, flow: &Flow, pass: &Pass, rows: u64) -> Result<(), EngineError> {
-        let Some(rate) = flow.pipeline.limits.rate else { return Ok(()) };
+    /// Waits so that no more rows a second are read than may be since `started`; others write meanwhile. Told to stop, it
+    /// waits no longer.
+    pub(super) async fn pace(&mut self, rate: Rate, started: Instant, rows: u64) -> Result<(), EngineError> {
         let due = Duration::from_secs_f64(rows as f64 / f64::from(rate.0));
-        if let Some(early) = due.checked_sub(pass.started.elapsed()) {
+        if started.elapsed() < due {
             self.store.rest().await?;
+        }
+        while let Some(early) = due.checked_sub(started.elapsed()).filter(|early| !early.is_zero()) {
+            if self.check_stop().is_err() {
+                break;
+            }
             #[expect(clippy::disallowed_methods, reason = "a rate is kept by waiting")]
-            tokio::time::sleep(early).await;
+            tokio::time::sleep(early.min(WAITING)).await;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@
 //!     seal batch (with cursor, holdings, ledger) → outlet → durable
 //! ```
 
+mod backfill;
 mod chunks;
 mod doctor;
 mod flow;
@@ -23,14 +24,19 @@ mod replay;
 mod report;
 mod rows;
 mod run;
+pub mod schedule;
 mod take;
 
+pub use backfill::{
+    Affected, BackfillStep, Chunking, Comparison, FeedRequest, FilesRequest, Plan, RegisterRows, Rehearsal,
+};
 pub use doctor::{DoctorReport, Finding};
 pub use premises::{spool_dir, state_dir};
 pub use receipts::{FalseReceipt, ReceiptsReport};
 pub use replay::{Corrections, ReplayReport, StillRefused};
 pub use report::{FeedReport, FileReport, RegisterReport, RunReport};
 pub use run::RunOptions;
+pub use schedule::Due;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -171,9 +177,24 @@ impl Engine {
         self
     }
 
+    /// With somebody else's stop flag.
+    #[must_use]
+    pub fn with_stop(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = stop;
+        self
+    }
+
     /// Set to stop at the next commit boundary.
     pub fn stop_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
+    }
+
+    /// Other definitions from now on; the old ones stay when the store does not take the new registers.
+    pub async fn redefine(&mut self, workspace: Workspace) -> Result<(), EngineError> {
+        let registers: Vec<_> = workspace.registers.values().collect();
+        self.store.prepare(&registers).await?;
+        self.workspace = workspace;
+        Ok(())
     }
 
     /// The definitions.

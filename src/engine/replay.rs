@@ -145,7 +145,7 @@ impl Engine {
             definitions: self.workspace.digest(),
         };
         let run = self.store.begin_run(start).await?;
-        let passage = Passage { run, file: group.file, at, keeps_undecodable: false, heals: false };
+        let passage = Passage { run, file: group.file, at, keeps_undecodable: false, heals: false, guard: None };
         let next_ids = self.store.next_ids().await?;
         let (mut part, _) =
             take(&mut *self.store, &flow, (lane, passage, next_ids), (&prepared, None), &mut RoaringTreemap::new())

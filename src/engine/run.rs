@@ -39,13 +39,14 @@ impl Engine {
     /// Takes every file that the pipeline's source has and that was not taken before, oldest name first.
     ///
     /// Errors of one file do not stop the others; the report says which. `Err` only when nothing could be started.
+    #[tracing::instrument(name = "run", skip_all, fields(pipeline = name))]
     pub async fn run(&mut self, name: &str, options: &RunOptions) -> Result<RunReport, EngineError> {
         let pipeline = self.pipeline(name)?;
         let flow = Flow::prepare(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
-        let last = self.store.runs(Some(name), 20).await?;
+        let last = self.store.runs(Some(name), 100).await?;
         let last = last
             .iter()
-            .find(|run| run.status == RunStatus::Succeeded.name() && run.read > 0)
+            .find(|run| run.kind == "run" && run.status == RunStatus::Succeeded.name() && run.read > 0)
             .map(|run| (run.read.unsigned_abs(), run.mapped.unsigned_abs()));
         let start =
             RunStart { pipeline: name.to_owned(), kind: "run", at: self.now(), definitions: self.workspace.digest() };

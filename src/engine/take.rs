@@ -8,6 +8,7 @@ use arrow::compute::take_record_batch;
 use roaring::RoaringTreemap;
 
 use super::EngineError;
+use super::backfill::Guard;
 use super::flow::{Flow, Lane};
 use super::intake::{Laid, LaidRow, Prepared};
 use super::rows::{cells_json, digest_of, under_mapping};
@@ -32,6 +33,8 @@ pub(super) struct Passage {
     pub(super) keeps_undecodable: bool,
     /// Whether earlier runs left open quarantine entries that a good row may settle.
     pub(super) heals: bool,
+    /// For old files: what they may still say.
+    pub(super) guard: Option<Guard>,
 }
 
 /// What is known about one row of the chunk before it is mapped.
@@ -49,6 +52,7 @@ struct Packed {
 
 /// Works out everything a chunk changes in one register. `seen` collects the claims this file has shown; ids of new
 /// claims and entities count on from `next_ids`, which are the previous lane's when a chunk goes into several registers.
+#[tracing::instrument(name = "chunk", skip_all, fields(rows = prepared.decoded.rows.num_rows()))]
 pub(super) async fn take(
     store: &mut dyn Store,
     flow: &Flow,
@@ -63,12 +67,14 @@ pub(super) async fn take(
     let recalled = store.recall(lane.stream, &asked).await?;
     let mut part = empty_part(flow, lane, next_ids);
     let rows = match_claims(&asked, &recalled, seen);
+    let stale = stale(store, flow, lane, (prepared, &rows), passage).await?;
     let todo: Vec<u32> = (0..rows.len())
-        .filter(|&i| rows[i].claim.is_none_or(|claim| claim.differs.is_some()))
+        .filter(|&i| !stale[i] && rows[i].claim.is_none_or(|claim| claim.differs.is_some()))
         .map(|i| i as u32)
         .collect();
     part.seen.extend(rows.iter().filter_map(|row| row.claim.map(|claim| claim.id)));
-    part.counts.unchanged = (rows.len() - todo.len()) as u64;
+    part.counts.superseded = stale.iter().filter(|stale| **stale).count() as u64;
+    part.counts.unchanged = (rows.len() - todo.len()) as u64 - part.counts.superseded;
     let mut mapped = lay(lane, prepared, ahead, &todo)?;
     let filtered = left_out(&todo, &mapped);
     let departures: Vec<Departure> = filtered
@@ -92,6 +98,29 @@ pub(super) async fn take(
     set_aside(lane, prepared, &mapped, passage, &mut part);
     count(&prepared.decoded, (&mapped, at.len()), filtered.len(), &mut part);
     Ok((part, todo.len()))
+}
+
+/// Rows of an old file that something newer has overruled; none of a live one.
+async fn stale(
+    store: &mut dyn Store,
+    flow: &Flow,
+    lane: &Lane,
+    (prepared, rows): (&Prepared, &[Row]),
+    passage: Passage,
+) -> Result<Vec<bool>, EngineError> {
+    let Some(guard) = passage.guard else { return Ok(vec![false; rows.len()]) };
+    let times = own_times(flow, prepared, rows.len());
+    let asked: Vec<(Option<RecalledClaim>, i64)> =
+        rows.iter().zip(times).map(|(row, own)| (row.claim, own.unwrap_or(passage.at))).collect();
+    guard.stale(store, &lane.register, &asked).await
+}
+
+/// The rows' own business times, where they have them.
+fn own_times(flow: &Flow, prepared: &Prepared, rows: usize) -> Vec<Option<i64>> {
+    use arrow::array::Array;
+    let Some(column) = flow.updated else { return vec![None; rows] };
+    let cells = prepared.decoded.rows.column(column).as_string::<i32>();
+    (0..rows).map(|i| if cells.is_null(i) { None } else { business_time(cells.value(i)) }).collect()
 }
 
 /// Claims that a full extract no longer shows, taken back.
@@ -230,7 +259,7 @@ fn incoming(
 }
 
 /// 更新时间 in microseconds, if it reads as a time.
-fn business_time(text: &str) -> Option<i64> {
+pub(super) fn business_time(text: &str) -> Option<i64> {
     crate::mapping::values::cn_timestamp(text).ok()?.value.map(|at| at.timestamp_micros())
 }
 
@@ -353,7 +382,7 @@ fn count(decoded: &Decoded, (mapped, rows): (&Laid, usize), filtered: usize, par
     counts.notes += (mapped.notes.len() + decoded.notes.len()) as u64;
     counts.retracted = part.departed.len() as u64;
     // Counted on the mapping's side, before linking: the ledger compares it with what linking counts below.
-    counts.mapped = rows as u64 + counts.unchanged;
+    counts.mapped = rows as u64 + counts.unchanged + counts.superseded;
     for effect in &part.absorbed.effects {
         match effect {
             Effect::New => counts.new += 1,

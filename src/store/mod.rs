@@ -6,17 +6,25 @@
 pub mod postgres;
 pub mod sqlite;
 
+mod backfill;
 mod columns;
 mod intents;
+mod leases;
+mod operations;
 mod pending;
 mod rows;
 mod table;
 
+pub use backfill::{
+    BackfillState, BackfillView, ChunkEnd, ChunkState, ChunkView, FeedLag, NewBackfill, NewChunk, QuarantineBacklog,
+};
 pub use intents::{
     BatchLink, BatchRow, ChangeSet, ChunkCounts, ClaimChange, FeedCounts, FeedState, FileStart, FileState, FileStatus,
     HeldDigest, Holding, Quarantined, Recalled, RecalledClaim, RegisterPart, RunEnd, RunStart, RunStatus, SealSet,
     Snapshot,
 };
+pub use leases::{Lease, LeaseView};
+pub use operations::Operations;
 pub use rows::{
     ClaimView, DeliveryView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView,
     ReceiptRow, RunView,
@@ -40,6 +48,9 @@ pub enum StoreError {
     /// The store's own data is not what it should be.
     #[error("store is damaged: {0}")]
     Damaged(String),
+    /// The lease under which this was written has another holder now. Nothing of it was kept.
+    #[error("HL0410 the lease \"{0}\" has another holder now; nothing was written")]
+    Fenced(String),
     /// A value does not fit: SQLSTATE classes 21, 22 and 23. Nothing of the commit was kept, and no repetition mends it.
     #[error("HL0405 a value does not fit {place} (SQLSTATE {state})")]
     Data {
@@ -59,7 +70,7 @@ impl StoreError {
         match self {
             Self::Unavailable(_) => Disposition::Retry,
             Self::Data { .. } => Disposition::Quarantine,
-            Self::Damaged(_) | Self::Refused(_) => Disposition::Halt,
+            Self::Damaged(_) | Self::Fenced(_) | Self::Refused(_) => Disposition::Halt,
         }
     }
 }
@@ -72,7 +83,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// One writer at a time; calls that change something are transactions of their own. Implementations: SQLite
 /// ([`sqlite::SqliteStore`]) now, PostgreSQL next. What a store must do is what the tests of `tests/` ask of it.
 #[async_trait]
-pub trait Store: Send {
+pub trait Store: Operations {
     /// Makes or widens the typed tables of these registers. Additive changes happen; anything that would lose data is
     /// refused with the SQL that a person would have to run.
     async fn prepare(&mut self, registers: &[&Register]) -> Result<()>;
@@ -83,7 +94,7 @@ pub trait Store: Send {
     /// The stored layout of these register fields, made on first use.
     async fn layout(&mut self, register: &str, fields: &[String]) -> Result<Layout>;
 
-    /// Opens a run and says what the last finished run of this pipeline counted.
+    /// Opens a run. Earlier runs of the same pipeline and kind that never ended are closed as failed (HL0506).
     async fn begin_run(&mut self, start: RunStart) -> Result<i64>;
     /// Closes a run.
     async fn end_run(&mut self, run: i64, end: RunEnd) -> Result<()>;
@@ -159,7 +170,7 @@ pub trait Store: Send {
     async fn sealed_since(&mut self, feed: &str, at: i64) -> Result<u64>;
     /// Batches of a feed that no outlet has made durable yet, in order.
     async fn undelivered(&mut self, feed: &str) -> Result<Vec<BatchRow>>;
-    /// The outlet has it.
+    /// The outlet has it. The body stays until [`Operations::drop_bodies`], so that it can be sent again.
     async fn mark_durable(&mut self, feed: &str, seq: i64) -> Result<()>;
 
     /// One entity by key value or id.

@@ -1,6 +1,7 @@
 //! A small workspace on disk, and an engine over it with a frozen clock.
 
 pub mod broker;
+pub mod daemon;
 pub mod services;
 
 use std::fs;

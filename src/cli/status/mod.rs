@@ -1,19 +1,17 @@
 //! `huiliu status`: where everything stands — registers, pipelines, feeds, quarantine.
 
-mod due;
 mod text;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use self::due::Due;
 use super::table::rfc3339;
 use super::workspace::{Access, open};
 use super::{Context, Exit};
 use crate::config::Pipeline;
-use crate::engine::Engine;
-use crate::store::{FeedView, RunView};
+use crate::engine::{Due, Engine};
+use crate::store::{BackfillView, FeedView, LeaseView, RunView};
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -27,6 +25,18 @@ struct Status {
     pipelines: Vec<PipelineStatus>,
     feeds: Vec<FeedStatus>,
     quarantine: Vec<QuarantineStatus>,
+    /// Daemons that hold their lease now.
+    daemons: Vec<DaemonStatus>,
+    /// Backfills that are not over.
+    backfills: Vec<BackfillView>,
+}
+
+#[derive(Debug, Serialize)]
+struct DaemonStatus {
+    /// `host:pid:…`
+    daemon: String,
+    /// Jobs at work: `pipeline/…`, `feed/…`.
+    works_on: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -128,7 +138,23 @@ async fn gather(engine: &mut Engine, context: &Context) -> anyhow::Result<Status
         });
     }
     let quarantine = quarantine(engine).await?;
-    Ok(Status { at: rfc3339(context.clock.now().timestamp_micros()), registers, pipelines, feeds, quarantine })
+    let mut backfills = engine.store().backfills(None).await?;
+    backfills.retain(|backfill| !backfill.state.over());
+    let now = context.clock.now().timestamp_micros();
+    let daemons = daemons(&engine.store().leases().await?, now);
+    Ok(Status { at: rfc3339(now), registers, pipelines, feeds, quarantine, daemons, backfills })
+}
+
+/// Who says now that they are alive, and what they hold besides.
+fn daemons(leases: &[LeaseView], now: i64) -> Vec<DaemonStatus> {
+    let alive = || leases.iter().filter(|lease| lease.until > now);
+    let job = |lease: &&LeaseView| !lease.name.starts_with("daemon/");
+    let works_on = |holder: &str| {
+        let held = alive().filter(job).filter(|lease| lease.holder == holder);
+        held.map(|lease| lease.name.clone()).collect()
+    };
+    let daemons = alive().filter(|lease| !job(lease));
+    daemons.map(|lease| DaemonStatus { daemon: lease.holder.clone(), works_on: works_on(&lease.holder) }).collect()
 }
 
 async fn pipeline_status(

@@ -16,7 +16,25 @@ pub(super) fn text(status: &Status, zone: Tz) -> String {
     } else {
         parts.push(quarantine(&status.quarantine));
     }
+    parts.push(daemons(status));
     parts.join("\n")
+}
+
+/// Who works, and on what.
+fn daemons(status: &Status) -> String {
+    let mut out = String::new();
+    if status.daemons.is_empty() {
+        out += "没有守护进程在运行 no daemon runs\n";
+    }
+    for daemon in &status.daemons {
+        let works = if daemon.works_on.is_empty() { "空闲 idle".to_owned() } else { daemon.works_on.join(", ") };
+        out += &format!("守护进程 daemon {}: {works}\n", daemon.daemon);
+    }
+    for b in &status.backfills {
+        let chunks = b.pending + b.done + b.failed;
+        out += &format!("补数 backfill {} of {}: {}, {}/{chunks} chunks\n", b.id, b.target, b.state.name(), b.done);
+    }
+    out
 }
 
 fn registers(registers: &[RegisterStatus]) -> String {
@@ -87,7 +105,7 @@ fn quarantine(waiting: &[QuarantineStatus]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::LastRun;
+    use super::super::{DaemonStatus, LastRun};
     use super::*;
 
     #[test]
@@ -134,6 +152,8 @@ mod tests {
                 department: "市场监督管理局".into(),
                 open: 5,
             }],
+            daemons: vec![DaemonStatus { daemon: "host:1:0".into(), works_on: vec!["pipeline/permits".into()] }],
+            backfills: Vec::new(),
         };
         insta::assert_snapshot!(text(&status, Tz::Asia__Shanghai), @r#"
         ──────────────────────────────────────────────
@@ -161,6 +181,8 @@ mod tests {
         ══════════════════════════════════════════════════════════════
          market-regulation.enterprise   市场监督管理局              5
         ──────────────────────────────────────────────────────────────
+
+        守护进程 daemon host:1:0: pipeline/permits
         "#);
     }
 }

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use chrono_tz::Tz;
 
-use super::super::shape::{Key, Kind, Shape};
+use super::super::shape::{Key, Kind, Shape, Word};
+use super::super::units::span;
 use super::super::view::View;
-use super::super::{Broker, Installation, SigningFiles};
-use super::VERSION;
+use super::super::{Broker, Installation, LogFormat, Serve, SigningFiles};
+use super::{VERSION, number};
 
 /// The table.
 pub(in crate::config) const INSTALLATION: Shape = Shape {
@@ -62,12 +63,34 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
             Kind::Address,
             "PEM file with certificate authorities under which subscribers sign receipts.",
         ),
+        Key::optional("serve", "守护进程 serve", Kind::Map(&SERVE), "How `huiliu serve` works."),
+        Key::optional("log", "日志 log", Kind::Word(LOGS), "How the daemon writes its log.").or("text"),
+        Key::optional(
+            "otlp",
+            "遥测 otlp",
+            Kind::Secret,
+            "Where traces go by OTLP: http://HOST:4318; none when absent.",
+        ),
         Key::later("retention", "保存期限 retention"),
         Key::later("smtp", "邮件 smtp"),
-        Key::later("otlp", "遥测 otlp"),
         Key::later("console", "控制台 console"),
     ],
 };
+
+const SERVE: Shape = Shape {
+    title: "守护进程 serve",
+    about: "The daemon: where it answers, and how long things may take.",
+    keys: &[
+        Key::optional("listen", "监听 listen", Kind::Text, "Address of /healthz, /readyz and /metrics.")
+            .or("127.0.0.1:7070"),
+        Key::optional("lease", "租约 lease", Kind::Span, "How long after a daemon's death others take over.").or("15s"),
+        Key::optional("stop_within", "停机时限 stop_within", Kind::Span, "How long work may take to stop.").or("30s"),
+        Key::optional("workers", "并行 workers", Kind::Integer(1, 64), "Jobs at a time; SQLite takes one.").or("2"),
+    ],
+};
+
+const LOGS: &[Word] =
+    &[Word::now("text", "文本 For people."), Word::now("json", "JSON One object a line, for programs.")];
 
 const SIGNING: Shape = Shape {
     title: "签名 signing",
@@ -102,7 +125,20 @@ pub(in crate::config) fn read(dir: &Path, view: View<'_>) -> Installation {
             api: view.get("broker_api").resolved(),
             receipt_ca: path(view.get("receipt_ca")),
         }),
+        serve: serve(view.get("serve")),
+        log: if view.get("log").raw() == Some("json") { LogFormat::Json } else { LogFormat::Text },
+        otlp: view.get("otlp").resolved(),
         state_dir,
+    }
+}
+
+fn serve(view: View<'_>) -> Serve {
+    let span = |name| view.get(name).parsed(|text| span::parse(text).ok()).unwrap_or_default();
+    Serve {
+        listen: view.get("listen").text(),
+        lease: span("lease"),
+        stop_within: span("stop_within"),
+        workers: number(view.get("workers")),
     }
 }
 

@@ -1,9 +1,9 @@
 //! `pipelines/<flow>.yaml`.
 
-use super::super::shape::{Key, Kind, Naming, Shape};
+use super::super::shape::{Key, Kind, Naming, Shape, Word};
 use super::super::units::{ByteSize, Percent, Rate, span};
 use super::super::view::View;
-use super::super::{At, Check, DatasetRef, Limits, Pipeline};
+use super::super::{At, Check, DatasetRef, Limits, MissedRun, Pipeline};
 use super::VERSION;
 
 /// The table.
@@ -21,6 +21,13 @@ pub(in crate::config) const PIPELINE: Shape = Shape {
             "Registers, each through mappings/<system>/<dataset>.<register>.sql.",
         ),
         Key::optional("schedule", "计划 schedule", Kind::Cron, "When it runs, in the installation's zone."),
+        Key::optional(
+            "missed",
+            "错过 missed",
+            Kind::Word(MISSED),
+            "When a scheduled time passed and nothing could run.",
+        )
+        .or("run"),
         Key::optional("within", "时限 within", Kind::Span, "Promised freshness; late is an alert."),
         Key::optional(
             "check",
@@ -32,6 +39,11 @@ pub(in crate::config) const PIPELINE: Shape = Shape {
         Key::optional("limit", "限制 limit", Kind::Map(&LIMIT), "Bounds of a run."),
     ],
 };
+
+const MISSED: &[Word] = &[
+    Word::now("run", "补跑一次 One run makes up for all that was missed."),
+    Word::now("skip", "跳过 The next scheduled time counts."),
+];
 
 const LIMIT: Shape = Shape {
     title: "限制 limit",
@@ -58,6 +70,10 @@ pub(in crate::config) fn read(name: &str, view: View<'_>) -> Pipeline {
         from: At { value: dataset_ref(&from.text()), place: from.place() },
         into: view.get("into").texts(),
         schedule: view.get("schedule").maybe_at(),
+        missed: match view.get("missed").raw() {
+            Some("skip") => MissedRun::Skip,
+            _ => MissedRun::Run,
+        },
         within: view.get("within").parsed(|text| span::parse(text).ok()),
         checks: view
             .get("check")

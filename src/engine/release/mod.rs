@@ -56,6 +56,7 @@ struct Pass {
 
 impl Engine {
     /// Releases and delivers everything this feed has waiting.
+    #[tracing::instrument(name = "release", skip_all, fields(feed = name))]
     pub async fn release(&mut self, name: &str) -> Result<FeedReport, EngineError> {
         let Some(mut pass) = self.begin(name).await? else {
             return Err(EngineError::Internal(format!("feed {name} is not defined")));
@@ -221,6 +222,9 @@ impl Engine {
     /// What changed since the cursor, in entity order.
     async fn delta(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
         let window = (pass.window.after, pass.window.through);
+        if window.0 >= window.1 {
+            return Ok(()); // nothing changed: nothing to count, and the daemon looks every minute
+        }
         let mut from = 0;
         // The last page is the one that has no entity left.
         while let Some(rows) = self.changed_page(pass, from).await? {
@@ -292,6 +296,7 @@ impl Engine {
     }
 
     /// Seals what is in the body (if anything), keeps it with the feed's state, and hands it to the outlet.
+    #[tracing::instrument(name = "seal", skip_all)]
     async fn seal_batch(&mut self, pass: &mut Pass, last: bool) -> Result<(), EngineError> {
         let records = pass.body.records();
         let counts = std::mem::take(&mut pass.counts);
@@ -359,6 +364,7 @@ impl Engine {
     }
 
     /// Hands one batch to the outlet. False when the outlet does not take batches now; the rest waits in order.
+    #[tracing::instrument(name = "deliver", skip_all, fields(batch = batch.id(), records))]
     async fn deliver(&mut self, pass: &mut Pass, batch: &SealedBatch, records: u64) -> Result<bool, EngineError> {
         let Some(outlet) = &pass.outlet else { return Ok(false) };
         match outlet.deliver(batch).await {
@@ -389,8 +395,10 @@ impl Engine {
             "{}: {}, {} batches, {} records",
             report.feed, report.status, report.batches, report.counts.released
         );
-        let at = self.now();
-        self.store.audit(at, "feed.release", &detail).await?;
+        if report.status != "nothing new" {
+            let at = self.now();
+            self.store.audit(at, "feed.release", &detail).await?;
+        }
         self.progress.done();
         Ok(report)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::super::table::{RegisterTable, quoted, sources_text};
-use super::super::{ChangeSet, ClaimChange, Quarantined, RegisterPart, Result, StoreError};
+use super::super::{ChangeSet, ClaimChange, Lease, Quarantined, RegisterPart, Result, StoreError};
 use super::connect::refused;
 use super::copy::Rows;
 use super::schema::{Month, begin, finish, in_registers};
@@ -22,15 +22,18 @@ struct Writing<'a> {
     part: &'a RegisterPart,
 }
 
-/// Writes a change; `tables` are those of its parts, `months` those whose partitions may be missing.
+/// Writes a change under a fence; `tables` are those of its parts, `months` those whose partitions may be missing.
 pub(super) async fn write(
     conn: &mut PgConnection,
     tables: &[RegisterTable],
-    months: &[Month],
+    (months, fence): (&[Month], Option<&Lease>),
     change: &ChangeSet,
 ) -> Result<()> {
     begin(conn).await?;
-    let written = write_in(conn, tables, months, change).await;
+    let written = match super::leases::check(conn, fence).await {
+        Ok(()) => write_in(conn, tables, months, change).await,
+        Err(fenced) => Err(fenced),
+    };
     finish(conn, written).await
 }
 

@@ -77,9 +77,13 @@ impl PostgresStore {
     }
 
     pub(super) async fn keep_sealed(&mut self, seal: &SealSet) -> Result<()> {
+        let fence = self.fence.as_ref();
         let conn = self.link.get().await?;
         begin(conn).await?;
-        let written = keep(conn, seal).await;
+        let written = match super::leases::check(conn, fence).await {
+            Ok(()) => keep(conn, seal).await,
+            Err(fenced) => Err(fenced),
+        };
         finish(conn, written).await
     }
 
@@ -109,16 +113,13 @@ impl PostgresStore {
     }
 
     pub(super) async fn set_durable(&mut self, feed: &str, seq: i64) -> Result<()> {
-        // The outlet keeps the body from here on; manifest and signature stay as evidence.
-        sqlx::query(
-            "update batch set durable = true, body = null where feed = (select id from feed where name = $1) and seq = $2",
-        )
-        .bind(feed)
-        .bind(seq)
-        .execute(self.link.get().await?)
-        .await
-        .map(|_| ())
-        .map_err(refused)
+        sqlx::query("update batch set durable = true where feed = (select id from feed where name = $1) and seq = $2")
+            .bind(feed)
+            .bind(seq)
+            .execute(self.link.get().await?)
+            .await
+            .map(|_| ())
+            .map_err(refused)
     }
 
     pub(super) async fn feed_views(&mut self) -> Result<Vec<FeedView>> {

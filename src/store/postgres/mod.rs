@@ -4,11 +4,14 @@
 //! is written. Lost connections are made again by the next call; what was under way then is told as
 //! [`StoreError::Unavailable`], and positions say how far it got.
 
+mod backfills;
 mod commit;
 mod connect;
 mod copy;
 mod feeds;
+mod leases;
 mod lookup;
+mod operations;
 mod pages;
 mod receipts;
 mod runs;
@@ -29,8 +32,8 @@ use super::pending::Pending;
 use super::table::RegisterTable;
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
-    FileStatus, HeldDigest, HistoryView, Holding, LedgerRow, QuarantineFilter, QuarantineView, Recalled, ReceiptRow,
-    Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
+    FileStatus, HeldDigest, HistoryView, Holding, Lease, LedgerRow, QuarantineFilter, QuarantineView, Recalled,
+    ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
 use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
@@ -46,6 +49,8 @@ pub struct PostgresStore {
     registers: HashMap<String, RegisterTable>,
     /// Months whose partitions are there.
     months: HashSet<Month>,
+    /// The lease that writes stand under.
+    fence: Option<Lease>,
 }
 
 impl PostgresStore {
@@ -66,6 +71,7 @@ impl PostgresStore {
             pending: None,
             registers: HashMap::new(),
             months: HashSet::new(),
+            fence: None,
         })
     }
 
@@ -107,6 +113,8 @@ macro_rules! at_rest {
         $store.told(done)
     }};
 }
+
+pub(in crate::store::postgres) use at_rest;
 
 /// A question in the middle of a chunk.
 macro_rules! in_turn {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use sqlx::postgres::PgRow;
-use sqlx::{Postgres, QueryBuilder, Row as _};
+use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 
 use super::super::{
     ChunkCounts, FileStart, FileState, FileStatus, LedgerRow, QuarantineFilter, QuarantineView, Result, RunEnd,
@@ -15,27 +15,14 @@ use super::schema::{begin, finish};
 
 impl PostgresStore {
     pub(super) async fn start_run(&mut self, start: RunStart) -> Result<i64> {
+        let fence = self.fence.as_ref();
         let conn = self.link.get().await?;
-        // A run that a crash left open never ended; say so before the next one begins.
-        sqlx::query(
-            "update run set status = 'failed', why = 'HL0506 the process ended before the run did', ended = $1 \
-             where pipeline = $2 and status = 'running'",
-        )
-        .bind(start.at)
-        .bind(&start.pipeline)
-        .execute(&mut *conn)
-        .await
-        .map_err(refused)?;
-        sqlx::query_scalar(
-            "insert into run (pipeline, kind, status, started, definitions) values ($1, $2, 'running', $3, $4) returning id",
-        )
-        .bind(start.pipeline)
-        .bind(start.kind)
-        .bind(start.at)
-        .bind(start.definitions)
-        .fetch_one(conn)
-        .await
-        .map_err(refused)
+        begin(conn).await?;
+        let written = match super::leases::check(conn, fence).await {
+            Ok(()) => open_run(conn, start).await,
+            Err(fenced) => Err(fenced),
+        };
+        finish(conn, written).await
     }
 
     pub(super) async fn finish_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
@@ -105,36 +92,24 @@ impl PostgresStore {
     }
 
     pub(super) async fn start_file(&mut self, start: FileStart) -> Result<FileState> {
+        let fence = self.fence.as_ref();
         let conn = self.link.get().await?;
-        let known =
-            sqlx::query("update file set status = 'taking', why = null, name = $2 where dataset = $1 and digest = $3")
-                .bind(&start.dataset)
-                .bind(&start.name)
-                .bind(&start.digest)
-                .execute(&mut *conn)
-                .await
-                .map_err(refused)?;
-        if known.rows_affected() == 0 {
-            sqlx::query(
-                "insert into file (dataset, name, digest, bytes, status, at) values ($1, $2, $3, $4, 'taking', $5)",
-            )
-            .bind(&start.dataset)
-            .bind(&start.name)
-            .bind(&start.digest)
-            .bind(i64::try_from(start.bytes).unwrap_or(i64::MAX))
-            .bind(start.at)
-            .execute(conn)
-            .await
-            .map_err(refused)?;
-        }
+        begin(conn).await?;
+        let written = match super::leases::check(conn, fence).await {
+            Ok(()) => open_file(conn, &start).await,
+            Err(fenced) => Err(fenced),
+        };
+        finish(conn, written).await?;
         let state = self.known_file(&start.dataset, &start.digest).await?;
         state.ok_or_else(|| StoreError::Damaged("a file that was just noted is not there".into()))
     }
 
     pub(super) async fn finish_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()> {
+        let fence = self.fence.as_ref();
         let conn = self.link.get().await?;
         begin(conn).await?;
         let written = async {
+            super::leases::check(conn, fence).await?;
             sqlx::query("update file set status = $1, why = $2 where id = $3")
                 .bind(status.name())
                 .bind(why)
@@ -232,6 +207,55 @@ impl PostgresStore {
         };
         Ok(rows.iter().map(line).collect())
     }
+}
+
+async fn open_run(conn: &mut PgConnection, start: RunStart) -> Result<i64> {
+    // A run that a crash left open never ended; say so before the next one begins.
+    sqlx::query(
+        "update run set status = 'failed', why = 'HL0506 the process ended before the run did', ended = $1 \
+         where pipeline = $2 and kind = $3 and status = 'running'",
+    )
+    .bind(start.at)
+    .bind(&start.pipeline)
+    .bind(start.kind)
+    .execute(&mut *conn)
+    .await
+    .map_err(refused)?;
+    sqlx::query_scalar(
+        "insert into run (pipeline, kind, status, started, definitions) values ($1, $2, 'running', $3, $4) returning id",
+    )
+    .bind(start.pipeline)
+    .bind(start.kind)
+    .bind(start.at)
+    .bind(start.definitions)
+    .fetch_one(conn)
+    .await
+    .map_err(refused)
+}
+
+async fn open_file(conn: &mut PgConnection, start: &FileStart) -> Result<()> {
+    let known =
+        sqlx::query("update file set status = 'taking', why = null, name = $2 where dataset = $1 and digest = $3")
+            .bind(&start.dataset)
+            .bind(&start.name)
+            .bind(&start.digest)
+            .execute(&mut *conn)
+            .await
+            .map_err(refused)?;
+    if known.rows_affected() == 0 {
+        sqlx::query(
+            "insert into file (dataset, name, digest, bytes, status, at) values ($1, $2, $3, $4, 'taking', $5)",
+        )
+        .bind(&start.dataset)
+        .bind(&start.name)
+        .bind(&start.digest)
+        .bind(i64::try_from(start.bytes).unwrap_or(i64::MAX))
+        .bind(start.at)
+        .execute(conn)
+        .await
+        .map_err(refused)?;
+    }
+    Ok(())
 }
 
 fn unsigned(row: &PgRow, column: usize) -> u64 {

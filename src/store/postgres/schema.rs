@@ -16,7 +16,8 @@ use crate::error::Problem;
 use crate::record::FieldType;
 
 /// Each step runs once, in order, all in one transaction that only one process at a time is in.
-const MIGRATIONS: &[&str] = &[include_str!("001_foundation.sql"), include_str!("002_receipts.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("001_foundation.sql"), include_str!("002_receipts.sql"), include_str!("003_leases.sql")];
 
 /// Made if they may be; whoever runs the server can make them beforehand (`deploy/postgres/roles.sql`).
 const ROLES: &str = "

@@ -80,10 +80,10 @@ impl PostgresStore {
         let months = self.missing_months(&change);
         let (touched, nameless) = (Touched::by(&change), Touched::nameless(&change));
         let mut writer = self.writer.take().await?;
-        let wanted = Arc::clone(&self.turn.wanted);
+        let (wanted, fence) = (Arc::clone(&self.turn.wanted), self.fence.clone());
         let task = tokio::spawn(async move {
             let done = within(async {
-                write(&mut writer, &tables, &months, &change).await?;
+                write(&mut writer, &tables, (&months, fence.as_ref()), &change).await?;
                 wanted.store(somebody_waits(&mut writer).await?, Ordering::Relaxed);
                 Ok(())
             })
@@ -106,7 +106,7 @@ impl PostgresStore {
         let Some(pending) = self.pending.take() else { return Ok(()) };
         let ended = pending.task.await.map_err(|error| StoreError::Unavailable(error.to_string()));
         match ended {
-            Ok((writer, done @ (Ok(()) | Err(StoreError::Data { .. })))) => {
+            Ok((writer, done @ (Ok(()) | Err(StoreError::Data { .. } | StoreError::Fenced(_))))) => {
                 self.writer.put(writer);
                 done
             }

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 
 use super::super::table::{RegisterTable, only_source, quoted, sources_text};
-use super::super::{ChangeSet, Quarantined, RegisterPart, Result, StoreError};
+use super::super::{ChangeSet, Lease, Quarantined, RegisterPart, Result, StoreError};
 use super::bulk::{self, Bulk, Script, Statement, json_integers, json_texts};
 use super::unavailable;
 use crate::linking::{ClaimId, EntityState};
@@ -19,11 +19,16 @@ struct Writing<'a> {
     part: &'a RegisterPart,
 }
 
-/// Writes a change; `tables` are those of its parts.
-pub(super) async fn write(conn: &mut SqliteConnection, tables: Vec<RegisterTable>, change: ChangeSet) -> Result<()> {
+/// Writes a change under a fence; `tables` are those of its parts.
+pub(super) async fn write(
+    conn: &mut SqliteConnection,
+    (tables, fence): (Vec<RegisterTable>, Option<Lease>),
+    change: ChangeSet,
+) -> Result<()> {
     let ChangeSet { run, file, at, resume, mut parts } = change;
     begin(conn).await?;
     let written = async {
+        super::leases::check(conn, fence.as_ref()).await?;
         let chunk = match file {
             Some(file) => advance(conn, file, resume).await?,
             None => 0,

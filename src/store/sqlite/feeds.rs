@@ -74,7 +74,9 @@ impl SqliteStore {
     pub(super) async fn keep_sealed(&mut self, mut seal: SealSet) -> Result<()> {
         let conn = &mut self.conn;
         super::commit::begin(conn).await?;
+        let fence = self.fence.as_ref();
         let written = async {
+            super::leases::check(conn, fence).await?;
             let state = &seal.state;
             sqlx::query(
                 "update feed set grant_digest = ?, cursor = ?, seq = ?, previous = ?, schema_version = ?, fingerprint = ?, \
@@ -150,15 +152,12 @@ impl SqliteStore {
     }
 
     pub(super) async fn set_durable(&mut self, feed: &str, seq: i64) -> Result<()> {
-        // The outlet keeps the body from here on; manifest and signature stay as evidence.
-        sqlx::query(
-            "update batch set durable = 1, body = null where feed = (select id from feed where name = ?) and seq = ?",
-        )
-        .bind(feed)
-        .bind(seq)
-        .execute(&mut self.conn)
-        .await
-        .map_err(unavailable)?;
+        sqlx::query("update batch set durable = 1 where feed = (select id from feed where name = ?) and seq = ?")
+            .bind(feed)
+            .bind(seq)
+            .execute(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
         Ok(())
     }
 

@@ -1,10 +1,13 @@
 //! The embedded store: one SQLite file in WAL mode, every commit synced.
 
+mod backfills;
 mod bulk;
 mod checkpoint;
 mod commit;
 mod feeds;
+mod leases;
 mod lookup;
+mod operations;
 mod pages;
 mod pending;
 mod receipts;
@@ -26,8 +29,8 @@ use super::pending::Pending;
 use super::table::{RegisterTable, quoted};
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
-    FileStatus, HeldDigest, HistoryView, Holding, LedgerRow, QuarantineFilter, QuarantineView, Recalled, ReceiptRow,
-    Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
+    FileStatus, HeldDigest, HistoryView, Holding, Lease, LedgerRow, QuarantineFilter, QuarantineView, Recalled,
+    ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
 use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
@@ -42,6 +45,8 @@ pub struct SqliteStore {
     pending: Option<Pending<SqliteConnection>>,
     checkpointer: Checkpointer,
     registers: HashMap<String, RegisterTable>,
+    /// The lease that writes stand under.
+    fence: Option<Lease>,
     /// By number of rows: long texts, made once.
     recall_sql: HashMap<usize, Arc<str>>,
 }
@@ -70,6 +75,7 @@ impl SqliteStore {
             pending: None,
             checkpointer,
             registers: HashMap::new(),
+            fence: None,
             recall_sql: HashMap::new(),
         })
     }

@@ -23,8 +23,9 @@ impl SqliteStore {
             Some(writer) => writer,
             None => self.open_writer().await?,
         };
+        let fence = self.fence.clone();
         let task = tokio::spawn(async move {
-            let done = write(&mut writer, tables, change).await;
+            let done = write(&mut writer, (tables, fence), change).await;
             (writer, done)
         });
         self.pending = Some(Pending { task, touched });

@@ -14,26 +14,36 @@ use super::{SqliteStore, unavailable};
 
 impl SqliteStore {
     pub(super) async fn start_run(&mut self, start: RunStart) -> Result<i64> {
-        // A run that a crash left open never ended; say so before the next one begins.
-        sqlx::query(
-            "update run set status = 'failed', why = 'HL0506 the process ended before the run did', ended = ? \
-             where pipeline = ? and status = 'running'",
-        )
-        .bind(start.at)
-        .bind(&start.pipeline)
-        .execute(&mut self.conn)
-        .await
-        .map_err(unavailable)?;
-        sqlx::query_scalar(
-            "insert into run (pipeline, kind, status, started, definitions) values (?, ?, 'running', ?, ?) returning id",
-        )
-        .bind(start.pipeline)
-        .bind(start.kind)
-        .bind(start.at)
-        .bind(start.definitions)
-        .fetch_one(&mut self.conn)
-        .await
-        .map_err(unavailable)
+        super::commit::begin(&mut self.conn).await?;
+        let mut id = 0;
+        let written = async {
+            super::leases::check(&mut self.conn, self.fence.as_ref()).await?;
+            // A run that a crash left open never ended; say so before the next one begins.
+            sqlx::query(
+                "update run set status = 'failed', why = 'HL0506 the process ended before the run did', ended = ? \
+                 where pipeline = ? and kind = ? and status = 'running'",
+            )
+            .bind(start.at)
+            .bind(&start.pipeline)
+            .bind(start.kind)
+            .execute(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
+            id = sqlx::query_scalar(
+                "insert into run (pipeline, kind, status, started, definitions) values (?, ?, 'running', ?, ?) returning id",
+            )
+            .bind(start.pipeline)
+            .bind(start.kind)
+            .bind(start.at)
+            .bind(start.definitions)
+            .fetch_one(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
+            Ok(())
+        }
+        .await;
+        super::commit::finish(&mut self.conn, written).await?;
+        Ok(id)
     }
 
     pub(super) async fn finish_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
@@ -96,18 +106,25 @@ impl SqliteStore {
     }
 
     pub(super) async fn start_file(&mut self, start: FileStart) -> Result<FileState> {
-        sqlx::query(
-            "insert into file (dataset, name, digest, bytes, status, at) values (?, ?, ?, ?, 'taking', ?) \
-             on conflict (dataset, digest) do update set status = 'taking', why = null, name = excluded.name",
-        )
-        .bind(&start.dataset)
-        .bind(&start.name)
-        .bind(&start.digest)
-        .bind(i64::try_from(start.bytes).unwrap_or(i64::MAX))
-        .bind(start.at)
-        .execute(&mut self.conn)
-        .await
-        .map_err(unavailable)?;
+        super::commit::begin(&mut self.conn).await?;
+        let written = async {
+            super::leases::check(&mut self.conn, self.fence.as_ref()).await?;
+            sqlx::query(
+                "insert into file (dataset, name, digest, bytes, status, at) values (?, ?, ?, ?, 'taking', ?) \
+                 on conflict (dataset, digest) do update set status = 'taking', why = null, name = excluded.name",
+            )
+            .bind(&start.dataset)
+            .bind(&start.name)
+            .bind(&start.digest)
+            .bind(i64::try_from(start.bytes).unwrap_or(i64::MAX))
+            .bind(start.at)
+            .execute(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
+            Ok(())
+        }
+        .await;
+        super::commit::finish(&mut self.conn, written).await?;
         let state = self.known_file(&start.dataset, &start.digest).await?;
         state.ok_or_else(|| StoreError::Damaged("a file that was just noted is not there".into()))
     }
@@ -115,6 +132,7 @@ impl SqliteStore {
     pub(super) async fn finish_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()> {
         super::commit::begin(&mut self.conn).await?;
         let written = async {
+            super::leases::check(&mut self.conn, self.fence.as_ref()).await?;
             sqlx::query("update file set status = ?, why = ? where id = ?")
                 .bind(status.name())
                 .bind(why)

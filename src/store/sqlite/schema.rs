@@ -12,7 +12,8 @@ use crate::error::Problem;
 use crate::record::FieldType;
 
 /// Each step runs once, in order, in one transaction; `pragma user_version` says how many have run.
-const MIGRATIONS: &[&str] = &[include_str!("001_foundation.sql"), include_str!("002_receipts.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("001_foundation.sql"), include_str!("002_receipts.sql"), include_str!("003_leases.sql")];
 
 /// Brings the fixed tables up to date. Safe to call again.
 pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<()> {

@@ -10,7 +10,8 @@ use crate::config::Pipeline;
 use crate::store::RunView;
 
 /// Schedule and promise of one pipeline.
-pub(super) struct Due {
+#[derive(Debug, Clone)]
+pub struct Due {
     schedule: Option<Schedule>,
     within: Option<Duration>,
     zone: Tz,
@@ -18,7 +19,7 @@ pub(super) struct Due {
 
 impl Due {
     /// As the pipeline says; `huiliu check` has read the schedule before.
-    pub(super) fn new(pipeline: &Pipeline, zone: Tz) -> Self {
+    pub fn new(pipeline: &Pipeline, zone: Tz) -> Self {
         Self {
             schedule: pipeline.schedule.as_ref().and_then(|cron| Schedule::from_str(&cron.value).ok()),
             within: pipeline.within.and_then(|within| Duration::from_std(within).ok()),
@@ -26,10 +27,16 @@ impl Due {
         }
     }
 
-    /// The next time the schedule names.
-    pub(super) fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    /// The next time after this one that the schedule names.
+    pub fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let next = self.schedule.as_ref()?.after(&now.with_timezone(&self.zone)).next()?;
         Some(next.to_utc())
+    }
+
+    /// Whether the other names the same times.
+    pub(super) fn same_times(&self, other: &Self) -> bool {
+        let text = |due: &Self| due.schedule.as_ref().map(|schedule| schedule.source().to_owned());
+        self.zone == other.zone && text(self) == text(other)
     }
 
     /// Whether a run that was due, and had its promised time, has not succeeded.
@@ -37,7 +44,7 @@ impl Due {
     /// With a schedule: the last scheduled time that lies at least `within` back must have a success after it. Without
     /// one: the last success must not lie further back than `within`. A pipeline that never ran is not late: nobody
     /// has promised anything yet.
-    pub(super) fn late(&self, now: DateTime<Utc>, runs: &[RunView]) -> bool {
+    pub fn late(&self, now: DateTime<Utc>, runs: &[RunView]) -> bool {
         let (Some(within), Some(oldest)) = (self.within, runs.last()) else { return false };
         let promised = now - within;
         let since = match &self.schedule {

@@ -1,0 +1,187 @@
+//! One chunk of old files: decoded, held against what is known, mapped, linked and committed like live ones — under a
+//! position of its own, and with nothing taken back because it is missing.
+
+use std::time::Instant;
+
+use arrow::array::{Array as _, AsArray as _, UInt32Array};
+use arrow::compute::take_record_batch;
+use roaring::RoaringTreemap;
+
+use super::cut::{next_rows, wanted};
+use super::plan::Piece;
+use super::{Guard, Spec, read};
+use crate::config::Rate;
+use crate::decode::{Decode, Decoded, Limits, Resume};
+use crate::engine::flow::Flow;
+use crate::engine::intake::Prepared;
+use crate::engine::rows::identify;
+use crate::engine::take::{Passage, business_time, take};
+use crate::engine::{Engine, EngineError};
+use crate::source::{FilesSource, Source as _};
+use crate::store::{BackfillView, ChangeSet, ChunkView, FileStart, FileState, FileStatus, RegisterPart};
+
+/// A chunk at work.
+pub(super) struct Work {
+    pub(super) flow: Flow,
+    pub(super) run: i64,
+    pub(super) spec: Spec,
+    started: Instant,
+    rows: u64,
+}
+
+impl Work {
+    pub(super) fn new(flow: Flow, run: i64, spec: Spec) -> Self {
+        Self { flow, run, spec, started: Instant::now(), rows: 0 }
+    }
+
+    pub(super) fn guard(&self, piece: &Piece) -> Guard {
+        Guard { outdated: piece.outdated, own_time: self.flow.updated.is_some() }
+    }
+}
+
+impl Engine {
+    /// Works off the pieces of a chunk, from where a broken-off attempt left them.
+    pub(super) async fn backfill_files(
+        &mut self,
+        backfill: &BackfillView,
+        chunk: &ChunkView,
+    ) -> Result<(), EngineError> {
+        let pieces: Vec<Piece> = read(&chunk.spec)?;
+        let pipeline = self.pipeline(&backfill.target)?;
+        let flow = Flow::prepare(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
+        let run = backfill.run.ok_or_else(|| EngineError::Internal("a backfill without a run".into()))?;
+        let mut work = Work::new(flow, run, Spec::of(backfill)?);
+        for piece in &pieces {
+            self.check_stop()?;
+            let start = FileStart {
+                // Not the live file of the same content: its position and its state are nobody's business here.
+                dataset: format!("{}#{}", work.flow.from, backfill.id),
+                name: piece.name.clone(),
+                digest: piece.digest.clone(),
+                bytes: piece.bytes,
+                at: piece.at,
+            };
+            let file = self.store.begin_file(start).await?;
+            self.backfill_piece(&mut work, piece, &file).await?;
+            if piece.to.is_none() {
+                self.store.end_file(file.id, FileStatus::Taken, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn backfill_piece(&mut self, work: &mut Work, piece: &Piece, file: &FileState) -> Result<(), EngineError> {
+        let end = piece.to.unwrap_or(u64::MAX);
+        let reached = file.resume.filter(|at| at.row >= piece.from.row && at.row < end);
+        let mut at = reached.unwrap_or(piece.from);
+        let mut decoder = self.reopen(&work.flow, piece, at).await?;
+        let mut seen = Vec::new();
+        for lane in work.flow.lanes.iter() {
+            seen.push(self.store.seen(lane.stream, file.id).await?);
+        }
+        self.progress.file(&work.flow.pipeline.name, &piece.name, piece.bytes);
+        while at.row < end {
+            let (back, decoded) = next(decoder, next_rows(end, at.row)).await?;
+            decoder = back;
+            let Some(decoded) = decoded else { break };
+            self.check_stop()?;
+            at = decoded.resume;
+            let rows = decoded.rows.num_rows() as u64;
+            let decoded = inside(work, decoded)?;
+            let named = identify(&decoded.rows, &work.flow.key);
+            let prepared = Prepared { decoded, named, mapped: None };
+            let parts = self.take_lanes(work, (piece, file.id), &prepared, &mut seen).await?;
+            let change = ChangeSet { run: work.run, file: Some(file.id), at: self.now(), resume: Some(at), parts };
+            self.store.commit(change).await?;
+            self.progress.rows(rows, at.byte);
+            work.rows += rows;
+            if let Some(rate) = work.spec.rate().or(work.flow.pipeline.limits.rate) {
+                self.pace(Rate(rate.0), work.started, work.rows).await?;
+            }
+        }
+        self.progress.done();
+        Ok(())
+    }
+
+    /// What a chunk changes in every register, with nothing written.
+    pub(super) async fn take_lanes(
+        &mut self,
+        work: &Work,
+        (piece, file): (&Piece, i64),
+        prepared: &Prepared,
+        seen: &mut [RoaringTreemap],
+    ) -> Result<Vec<RegisterPart>, EngineError> {
+        let mut next_ids = self.store.next_ids().await?;
+        let mut parts = Vec::new();
+        for (i, seen) in seen.iter_mut().enumerate() {
+            let passage = Passage {
+                run: work.run,
+                file,
+                at: piece.at,
+                keeps_undecodable: i == 0,
+                heals: false,
+                guard: Some(work.guard(piece)),
+            };
+            let (part, _) = take(&mut *self.store, &work.flow, (i, passage, next_ids), (prepared, None), seen).await?;
+            if !part.counts.balanced() {
+                return Err(EngineError::Unbalanced { register: part.register });
+            }
+            next_ids = part.next_ids;
+            parts.push(part);
+        }
+        Ok(parts)
+    }
+
+    /// A decoder at this place of a file, if the file is still what was planned.
+    pub(super) async fn reopen(
+        &mut self,
+        flow: &Flow,
+        piece: &Piece,
+        at: Resume,
+    ) -> Result<Box<dyn Decode>, EngineError> {
+        let source = FilesSource::new(&self.workspace.dir, &piece.root, &piece.pattern)?;
+        let input = source.open(&piece.item()).await?;
+        let (format, wanted) = (flow.dataset.format.clone(), wanted(&flow.dataset));
+        let opening = tokio::task::spawn_blocking(move || {
+            crate::decode::open(input, &format, &wanted, Limits::default(), Some(at))
+        });
+        Ok(opening.await.map_err(|error| EngineError::Internal(error.to_string()))??)
+    }
+}
+
+/// The next rows, read on another thread.
+pub(super) async fn next(
+    mut decoder: Box<dyn Decode>,
+    rows: usize,
+) -> Result<(Box<dyn Decode>, Option<Decoded>), EngineError> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let next = decoder.next(rows);
+        (decoder, next)
+    });
+    let (decoder, next) = reading.await.map_err(|error| EngineError::Internal(error.to_string()))?;
+    Ok((decoder, next?))
+}
+
+/// Only rows whose business time is asked for; the others count as dropped.
+pub(super) fn inside(work: &Work, decoded: Decoded) -> Result<Decoded, EngineError> {
+    let (Some((from, to)), Some(column)) = (work.spec.updated, work.flow.updated) else { return Ok(decoded) };
+    let cells = decoded.rows.column(column).as_string::<i32>();
+    let wanted = |i: &usize| {
+        let at = (!cells.is_null(*i)).then(|| business_time(cells.value(*i))).flatten();
+        at.is_some_and(|at| at >= from && at < to)
+    };
+    let kept: Vec<usize> = (0..decoded.rows.num_rows()).filter(wanted).collect();
+    let indexes = UInt32Array::from_iter_values(kept.iter().map(|&i| i as u32));
+    let rows = take_record_batch(&decoded.rows, &indexes).map_err(|error| EngineError::Internal(error.to_string()))?;
+    let (mut raw, mut raw_ends) = (Vec::new(), Vec::with_capacity(kept.len()));
+    for &i in &kept {
+        raw.extend_from_slice(decoded.raw_row(i));
+        raw_ends.push(raw.len());
+    }
+    let places = kept.iter().map(|&i| decoded.places[i]).collect();
+    let left_out = decoded.rows.num_rows() - kept.len();
+    let moved = |(i, column, code): (usize, String, &'static str)| Some((kept.binary_search(&i).ok()?, column, code));
+    let notes = decoded.notes.into_iter().filter_map(moved).collect();
+    let dropped = decoded.dropped + left_out as u64;
+    Ok(Decoded { rows, places, raw, raw_ends, notes, dropped, ..decoded })
+}

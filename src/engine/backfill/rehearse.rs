@@ -1,0 +1,192 @@
+//! What a backfill would do: every chunk worked out as it would be, and nothing committed.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::files::{Work, inside, next};
+use super::plan::{Piece, Plan};
+use super::{read, refused};
+use crate::decode::Decoded;
+use crate::engine::flow::Flow;
+use crate::engine::intake::Prepared;
+use crate::engine::rows::identify;
+use crate::engine::{Engine, EngineError};
+use crate::error::Problem;
+use crate::linking::{EntityId, SourceKey};
+use crate::store::ChunkCounts;
+
+use super::cut::next_rows;
+
+/// What would happen.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rehearsal {
+    /// `files`, `replay`, `rebuild`.
+    pub kind: &'static str,
+    /// Pipeline or feed.
+    pub target: String,
+    /// Files or batches.
+    pub sources: usize,
+    /// Chunks.
+    pub chunks: usize,
+    /// Rows or records.
+    pub rows: u64,
+    /// Counts by register; a row that comes in several files counts in each.
+    pub registers: Vec<(String, ChunkCounts)>,
+    /// Subscribers whose feeds would carry something.
+    pub affected: Vec<Affected>,
+    /// Seconds, by the rate asked for or as fast as this went.
+    pub seconds: f64,
+}
+
+/// A feed that would carry something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Affected {
+    /// Feed.
+    pub feed: String,
+    /// Who.
+    pub subscriber: String,
+    /// Records that it holds and that would change; for a feed that is sent again, records sent.
+    pub records: u64,
+}
+
+/// What was met so far.
+struct Tally {
+    counts: Vec<ChunkCounts>,
+    changed: Vec<BTreeSet<EntityId>>,
+    /// By source key: rows that would be stored by then.
+    would_be: Vec<HashMap<SourceKey, i64>>,
+}
+
+impl Engine {
+    /// Works a plan out and writes nothing.
+    pub async fn rehearse(&mut self, plan: &Plan) -> Result<Rehearsal, EngineError> {
+        let started = Instant::now();
+        let (registers, affected) = match plan.kind {
+            "files" => self.rehearse_files(plan).await?,
+            _ => (Vec::new(), self.resent(plan)?),
+        };
+        let taken = started.elapsed().as_secs_f64();
+        let seconds = plan.spec.rate.filter(|rate| *rate > 0).map_or(0.0, |rate| plan.rows as f64 / f64::from(rate));
+        Ok(Rehearsal {
+            kind: plan.kind,
+            target: plan.target.clone(),
+            sources: plan.sources,
+            chunks: plan.chunks.len(),
+            rows: plan.rows,
+            registers,
+            affected,
+            seconds: seconds.max(taken),
+        })
+    }
+
+    fn resent(&self, plan: &Plan) -> Result<Vec<Affected>, EngineError> {
+        let feed = self.workspace.feeds.get(&plan.target);
+        let feed = feed.ok_or_else(|| EngineError::Internal(format!("feed {} is not defined", plan.target)))?;
+        let subscriber = feed.subscriber.clone();
+        Ok(vec![Affected { feed: feed.name.clone(), subscriber, records: plan.rows }])
+    }
+
+    async fn rehearse_files(
+        &mut self,
+        plan: &Plan,
+    ) -> Result<(Vec<(String, ChunkCounts)>, Vec<Affected>), EngineError> {
+        let pipeline = self.pipeline(&plan.target)?;
+        for register in &pipeline.into {
+            if !self.knows_stream(&pipeline.from.value, &register.value).await? {
+                let problem = Problem::error("HL0928", format!("pipeline \"{}\" never ran", pipeline.name));
+                return Err(refused(problem.hint("run it once; there is nothing to compare with before")));
+            }
+        }
+        let flow = Flow::prepare(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
+        let work = Work::new(flow, 0, plan.spec.clone());
+        let lanes = work.flow.lanes.len();
+        let mut tally = Tally {
+            counts: vec![ChunkCounts::default(); lanes],
+            changed: vec![BTreeSet::new(); lanes],
+            would_be: vec![HashMap::new(); lanes],
+        };
+        for chunk in &plan.chunks {
+            for piece in read::<Vec<Piece>>(&chunk.spec)? {
+                self.rehearse_piece(&work, &piece, &mut tally).await?;
+            }
+        }
+        let mut affected = Vec::new();
+        for (lane, changed) in work.flow.lanes.iter().zip(&tally.changed) {
+            affected.extend(self.affected(&lane.register, changed).await?);
+        }
+        let registers = work.flow.lanes.iter().map(|lane| lane.register.clone()).zip(tally.counts).collect();
+        Ok((registers, affected))
+    }
+
+    /// Whether this dataset ever went into this register: a rehearsal makes nothing, not even that.
+    async fn knows_stream(&mut self, from: &crate::config::DatasetRef, register: &str) -> Result<bool, EngineError> {
+        let streams = self.store.streams().await?;
+        let known = |(system, dataset, into): &(String, String, String)| {
+            *system == from.system && *dataset == from.dataset && into == register
+        };
+        Ok(streams.values().any(known))
+    }
+
+    async fn rehearse_piece(&mut self, work: &Work, piece: &Piece, tally: &mut Tally) -> Result<(), EngineError> {
+        let end = piece.to.unwrap_or(u64::MAX);
+        let mut at = piece.from;
+        let mut decoder = self.reopen(&work.flow, piece, at).await?;
+        let mut seen = vec![roaring::RoaringTreemap::new(); work.flow.lanes.len()];
+        while at.row < end {
+            self.check_stop()?;
+            let (back, decoded) = next(decoder, next_rows(end, at.row)).await?;
+            decoder = back;
+            let Some(decoded) = decoded else { break };
+            at = decoded.resume;
+            let decoded: Decoded = inside(work, decoded)?;
+            let named = identify(&decoded.rows, &work.flow.key);
+            let prepared = Prepared { decoded, named, mapped: None };
+            let parts = self.take_lanes(work, (piece, 0), &prepared, &mut seen).await?;
+            for (i, part) in parts.into_iter().enumerate() {
+                tally.changed[i].extend(part.absorbed.changed.iter().map(|state| state.id));
+                tally.changed[i].extend(part.absorbed.gone.iter().map(|gone| gone.id));
+                let mut counts = part.counts;
+                // What an earlier file of this backfill would have stored is not new a second time.
+                for claim in part.claims.iter().filter(|claim| !claim.replaces) {
+                    match tally.would_be[i].insert(SourceKey::clone(&claim.key), claim.digest) {
+                        Some(digest) if digest == claim.digest => shift(&mut counts, |counts| &mut counts.unchanged),
+                        Some(_) => shift(&mut counts, |counts| &mut counts.changed),
+                        None => {}
+                    }
+                }
+                tally.counts[i].add(&counts);
+            }
+        }
+        Ok(())
+    }
+
+    async fn affected(&mut self, register: &str, changed: &BTreeSet<EntityId>) -> Result<Vec<Affected>, EngineError> {
+        let feeds: Vec<(String, String)> = self
+            .workspace
+            .feeds
+            .values()
+            .filter(|feed| feed.register.value == register)
+            .map(|feed| (feed.name.clone(), feed.subscriber.clone()))
+            .collect();
+        let changed: Vec<EntityId> = changed.iter().copied().collect();
+        let mut affected = Vec::new();
+        for (feed, subscriber) in feeds {
+            let mut records = 0;
+            for some in changed.chunks(4096) {
+                records += self.store.held(&feed, some).await?.len() as u64;
+            }
+            affected.push(Affected { feed, subscriber, records });
+        }
+        Ok(affected)
+    }
+}
+
+/// One row that was counted as new is something else.
+fn shift(counts: &mut ChunkCounts, to: fn(&mut ChunkCounts) -> &mut u64) {
+    if let Some(less) = counts.new.checked_sub(1) {
+        counts.new = less;
+        *to(counts) += 1;
+    }
+}

@@ -1,0 +1,41 @@
+//! Freshness (时限): a pipeline that is late is told once, and again when it is not any more.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Daemon;
+use crate::engine::Due;
+
+/// What was told.
+#[derive(Debug, Default)]
+pub(super) struct Alerts {
+    looked: Option<DateTime<Utc>>,
+    late: BTreeSet<String>,
+}
+
+impl Daemon {
+    /// Twice a minute: who promised what, and who is late.
+    pub(super) async fn alert(&mut self, now: DateTime<Utc>) {
+        if self.alerts.looked.is_some_and(|last| now - last < TimeDelta::seconds(30)) {
+            return;
+        }
+        self.alerts.looked = Some(now);
+        let workspace = self.shared.workspace();
+        for pipeline in workspace.pipelines.values().filter(|pipeline| pipeline.within.is_some()) {
+            let due = Due::new(pipeline, workspace.installation.zone);
+            let runs = match self.store.runs(Some(&pipeline.name), 50).await {
+                Ok(runs) => runs,
+                Err(error) => return tracing::warn!(%error, "freshness could not be looked at"),
+            };
+            let pipeline = pipeline.name.as_str();
+            if due.late(now, &runs) {
+                if self.alerts.late.insert(pipeline.to_owned()) {
+                    tracing::error!(pipeline, code = "HL0903", "late: no run succeeded within the promised time");
+                }
+            } else if self.alerts.late.remove(pipeline) {
+                tracing::info!(pipeline, "no longer late");
+            }
+        }
+    }
+}

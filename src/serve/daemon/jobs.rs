@@ -1,0 +1,144 @@
+//! Beginning and ending jobs.
+
+use std::sync::atomic::Ordering;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::super::job::Outcome;
+use super::super::worker::{Order, Report};
+use super::Daemon;
+use crate::engine::schedule::{Ended, Job};
+use crate::store::{Lease, StoreError};
+
+/// Failures in a row after which a person must act.
+const GRAVE: u32 = 3;
+
+impl Daemon {
+    /// Hands what is due to idle workers. A backfill that keeps a live job waiting is asked to give way.
+    pub(super) async fn begin_what_is_due(&mut self, now: DateTime<Utc>) {
+        while let Some(worker) = self.seats.iter().position(|seat| seat.at.is_none()) {
+            let Some(job) = self.schedule.take(now) else { break };
+            match self.lease(&job, now).await {
+                Ok(Some(lease)) => self.order(worker, (job, lease), now).await,
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%job, %error, "could not begin");
+                    self.schedule.ended(&job, Ended::Failed, now);
+                }
+            }
+        }
+        if self.schedule.presses(now) {
+            let backfills = self.seats.iter().filter(|seat| matches!(seat.at, Some((Job::Backfill(_), _))));
+            backfills.for_each(|seat| seat.stop.store(true, Ordering::Relaxed));
+        }
+    }
+
+    /// When a job that another daemon has is looked at again.
+    fn look_again(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let lease = self.setup.workspace.installation.serve.lease;
+        now + TimeDelta::from_std(lease / 2).unwrap_or(TimeDelta::seconds(5))
+    }
+
+    /// The lease of a job; `None`, and the schedule knows, when another daemon has it or has done what was due.
+    async fn lease(&mut self, job: &Job, now: DateTime<Utc>) -> Result<Option<Lease>, StoreError> {
+        let name = self.lease_name(job);
+        let ttl = self.setup.workspace.installation.serve.lease;
+        let micros = now.timestamp_micros();
+        let Some(lease) = self.store.acquire_lease(&name, &self.own.holder, ttl, micros).await? else {
+            self.schedule.ended(job, Ended::Elsewhere(self.look_again(now)), now);
+            return Ok(None);
+        };
+        let Job::Pipeline(pipeline) = job else { return Ok(Some(lease)) };
+        let runs = self.store.runs(Some(pipeline), 10).await?;
+        let last = runs.iter().find(|run| run.kind == "run" && run.status != "running");
+        let began = last.and_then(|run| DateTime::from_timestamp_micros(run.started));
+        match began.filter(|began| self.schedule.done_by(job, *began)) {
+            None => Ok(Some(lease)),
+            Some(began) => {
+                self.store.release_lease(&lease).await?;
+                self.schedule.ran_elsewhere(pipeline, began);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn order(&mut self, worker: usize, (job, lease): (Job, Lease), now: DateTime<Utc>) {
+        let workspace = self.shared.workspace();
+        let Some(seat) = self.seats.get_mut(worker) else { return };
+        seat.stop.store(false, Ordering::Relaxed);
+        let order = Order { job: job.clone(), lease: lease.clone(), workspace };
+        if seat.orders.send(order).await.is_ok() {
+            seat.at = Some((job, lease));
+        } else {
+            self.schedule.ended(&job, Ended::Failed, now);
+        }
+    }
+
+    /// A worker is through with its job.
+    pub(super) async fn ended(&mut self, report: Report) {
+        let Report { worker, job, outcome } = report;
+        let now = self.setup.clock.now();
+        let seat = self.seats.get_mut(worker).and_then(|seat| seat.at.take());
+        if let Some((_, lease)) = seat
+            && let Err(error) = self.store.release_lease(&lease).await
+        {
+            tracing::warn!(%job, %error, "the lease could not be given back; it ends by itself");
+        }
+        let ended = outcome.ended(self.look_again(now));
+        self.schedule.ended(&job, ended, now);
+        self.tell(&job, &outcome, ended);
+        match &outcome {
+            Outcome::Run(report) => {
+                self.shared.metrics.ran(report);
+                let changed = report.registers.iter().filter(|line| {
+                    let c = &line.counts;
+                    c.new + c.changed + c.retracted > 0
+                });
+                changed.for_each(|line| self.schedule.changed(&line.register, now));
+            }
+            Outcome::Feed(report, waited) => self.shared.metrics.released(report, *waited),
+            Outcome::Chunk(step) => {
+                step.registers().iter().for_each(|register| self.schedule.changed(register, now));
+                self.backfills_changed();
+            }
+            Outcome::Error { .. } => {
+                if let Job::Pipeline(name) = &job {
+                    self.shared.metrics.did_not_run(name);
+                }
+            }
+        }
+        if let Job::Pipeline(name) = &job {
+            self.shared.metrics.failures(name, self.schedule.failures(&job));
+        }
+    }
+
+    /// One line a job; an error once a person must act.
+    fn tell(&self, job: &Job, outcome: &Outcome, ended: Ended) {
+        let why = outcome.why().unwrap_or_default();
+        let failures = self.schedule.failures(job);
+        let next = self.schedule.next_of(job).map(|next| next.to_rfc3339());
+        match ended {
+            Ended::Done => {
+                let quiet = matches!(outcome, Outcome::Feed(report, _) if report.status == "nothing new");
+                if !quiet {
+                    tracing::info!(%job, "done");
+                }
+            }
+            Ended::Held => tracing::error!(%job, why, "held: a person must look"),
+            Ended::Failed | Ended::Broken if failures >= GRAVE || ended == Ended::Broken => {
+                tracing::error!(%job, failures, why, next, "failed");
+            }
+            Ended::Failed | Ended::Broken => tracing::warn!(%job, failures, why, next, "failed; will be tried again"),
+            Ended::Elsewhere(_) => tracing::warn!(%job, why, "another daemon took it over"),
+            Ended::Stopped => tracing::info!(%job, "stopped at a commit boundary"),
+        }
+    }
+
+    /// A job's lease: a backfill works under that of the pipeline or feed whose data it touches.
+    fn lease_name(&self, job: &Job) -> String {
+        match job {
+            Job::Backfill(id) => self.schedule.beside(*id).unwrap_or(job).to_string(),
+            Job::Pipeline(_) | Job::Feed(_) => job.to_string(),
+        }
+    }
+}

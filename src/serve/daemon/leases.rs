@@ -1,0 +1,74 @@
+//! The daemon's own lease, by which `huiliu status` sees it, and those of the jobs at work.
+
+use std::sync::atomic::Ordering;
+
+use chrono::{DateTime, Utc};
+
+use super::super::{ServeError, Setup};
+use super::Daemon;
+use crate::store::{Lease, Store, StoreError};
+
+/// Daemons on one machine that announce themselves.
+const DAEMONS: u32 = 64;
+
+/// This process, told apart from every other and from its own earlier lives: `host:pid:random`.
+pub(super) fn holder() -> String {
+    let mut bytes = [0_u8; 4];
+    if getrandom::fill(&mut bytes).is_err() {
+        bytes = std::process::id().to_le_bytes();
+    }
+    format!("{}:{}:{:08x}", host(), std::process::id(), u32::from_le_bytes(bytes))
+}
+
+/// The machine's name.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
+/// Takes the first free of this machine's daemon leases.
+pub(super) async fn announce(
+    store: &mut dyn Store,
+    holder: &str,
+    (setup, now): (&Setup, DateTime<Utc>),
+) -> Result<Lease, ServeError> {
+    let ttl = setup.workspace.installation.serve.lease;
+    for n in 1..=DAEMONS {
+        let name = format!("daemon/{}/{n}", host());
+        if let Some(lease) = store.acquire_lease(&name, holder, ttl, now.timestamp_micros()).await? {
+            return Ok(lease);
+        }
+    }
+    Err(StoreError::Unavailable(format!("{DAEMONS} daemons of this machine work on this store")).into())
+}
+
+impl Daemon {
+    /// Three times in the life of a lease: holds what is held. Work whose lease is gone stops at its next commit, which
+    /// the store would refuse anyway.
+    pub(super) async fn renew(&mut self, now: DateTime<Utc>) {
+        let ttl = self.setup.workspace.installation.serve.lease;
+        if (now - self.renewed).to_std().is_ok_and(|since| since < ttl / 3) {
+            return;
+        }
+        self.renewed = now;
+        let micros = now.timestamp_micros();
+        if let Ok(false) = self.store.renew_lease(&self.own, ttl, micros).await {
+            let again = self.store.acquire_lease(&self.own.name, &self.own.holder, ttl, micros).await;
+            if let Ok(Some(lease)) = again {
+                self.own = lease;
+            }
+        }
+        for seat in &self.seats {
+            let Some((job, lease)) = &seat.at else { continue };
+            match self.store.renew_lease(lease, ttl, micros).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::error!(%job, code = "HL0410", "another daemon took the lease over; the work stops here");
+                    seat.stop.store(true, Ordering::Relaxed);
+                }
+                Err(error) => tracing::warn!(%job, %error, "the lease could not be renewed"),
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What daemons and backfills ask of a store: who may write, what is planned, what waits.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{
+    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, FeedLag, Lease, LeaseView, NewBackfill,
+    QuarantineBacklog, Result,
+};
+
+/// The part of a [`super::Store`] that lets several processes work over it. Calls that change something are
+/// transactions of their own; instants come from the caller's clock.
+#[async_trait]
+pub trait Operations: Send {
+    /// Takes a lease if nobody holds it at `now` (microseconds), or its holder asks again. A new holder gets a token
+    /// above all earlier ones of this name; the same holder, while the lease has not ended, keeps its own and has `ttl`
+    /// from `now`. `None`: somebody else holds it. Two calls at the same time never both succeed.
+    async fn acquire_lease(&mut self, name: &str, holder: &str, ttl: Duration, now: i64) -> Result<Option<Lease>>;
+    /// Holds a lease until `now` + `ttl`, also when it has ended and nobody took it. False: it has another holder or
+    /// was released, and nothing changed.
+    async fn renew_lease(&mut self, lease: &Lease, ttl: Duration, now: i64) -> Result<bool>;
+    /// Gives a lease back: anybody may take it at once. Nothing happens when it has another holder.
+    async fn release_lease(&mut self, lease: &Lease) -> Result<()>;
+    /// Leases that have a holder, by name; those that ended without a release too.
+    async fn leases(&mut self) -> Result<Vec<LeaseView>>;
+    /// From now on `begin_run`, `begin_file`, `commit`, `end_file` and `seal` look, in the transaction in which they
+    /// write, whether this lease still has this holder and token, and else write nothing and answer
+    /// [`super::StoreError::Fenced`]. Time does not matter, only whether somebody else took it. `None` looks no more. A commit
+    /// under way is waited for.
+    async fn set_fence(&mut self, fence: Option<Lease>) -> Result<()>;
+
+    /// Keeps a backfill with all its chunks as `pending`, in one transaction; returns its id.
+    async fn add_backfill(&mut self, new: NewBackfill) -> Result<i64>;
+    /// One backfill, or all, newest first.
+    async fn backfills(&mut self, id: Option<i64>) -> Result<Vec<BackfillView>>;
+    /// Chunks of a backfill in this state (or any), in order, at most `limit`.
+    async fn backfill_chunks(&mut self, id: i64, state: Option<ChunkState>, limit: i64) -> Result<Vec<ChunkView>>;
+    /// Moves a backfill to a state if it is in one of `from`; false, and nothing changed, if it is not. `started` is
+    /// noted the first time it runs, `ended` when it is over.
+    async fn move_backfill(
+        &mut self,
+        id: i64,
+        from: &[BackfillState],
+        to: (BackfillState, Option<&str>, i64),
+    ) -> Result<bool>;
+    /// Notes the run of a backfill and what was there before it, once.
+    async fn note_backfill(&mut self, id: i64, run: Option<i64>, before: &str) -> Result<()>;
+    /// Says how a chunk ended.
+    async fn end_chunk(&mut self, id: i64, n: i64, end: ChunkEnd) -> Result<()>;
+    /// Makes the failed chunks of a backfill pending; returns how many.
+    async fn retry_chunks(&mut self, id: i64) -> Result<u64>;
+
+    /// Digest and business time (microseconds) of the newest file of a dataset that was taken as a whole.
+    async fn newest_file(&mut self, dataset: &str) -> Result<Option<(String, i64)>>;
+    /// Batches of a feed from this number on, in order, durable or not. The body is empty where it was dropped.
+    async fn batches_from(&mut self, feed: &str, seq: i64, limit: i64) -> Result<Vec<BatchRow>>;
+    /// Drops the bodies of durable batches sealed before an instant (microseconds); manifests and signatures stay as
+    /// evidence. Returns how many.
+    async fn drop_bodies(&mut self, before: i64) -> Result<u64>;
+    /// Makes the feed's next release a whole new snapshot: every record that the grant allows is sent again, and what
+    /// the subscriber should no longer hold is withdrawn. Numbers and chain go on.
+    async fn reopen_feed(&mut self, feed: &str) -> Result<()>;
+    /// What waits for this feed. Changes nothing, also when the feed is not known yet.
+    async fn feed_lag(&mut self, feed: &str, register: &str) -> Result<FeedLag>;
+    /// Open quarantine entries by dataset.
+    async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>>;
+}

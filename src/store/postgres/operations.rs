@@ -1,0 +1,99 @@
+//! Leases, backfills and backlogs.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::super::{
+    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, FeedLag, Lease, LeaseView, NewBackfill,
+    Operations, QuarantineBacklog, Result,
+};
+use super::connect::within;
+use super::{PostgresStore, at_rest};
+
+#[async_trait]
+impl Operations for PostgresStore {
+    async fn acquire_lease(&mut self, name: &str, holder: &str, ttl: Duration, now: i64) -> Result<Option<Lease>> {
+        at_rest!(self.take_lease((name, holder), end(now, ttl), now))
+    }
+
+    async fn renew_lease(&mut self, lease: &Lease, ttl: Duration, now: i64) -> Result<bool> {
+        at_rest!(self.hold_lease(lease, end(now, ttl)))
+    }
+
+    async fn release_lease(&mut self, lease: &Lease) -> Result<()> {
+        at_rest!(self.give_back(lease))
+    }
+
+    async fn leases(&mut self) -> Result<Vec<LeaseView>> {
+        at_rest!(self.all_leases())
+    }
+
+    async fn set_fence(&mut self, fence: Option<Lease>) -> Result<()> {
+        let settled = self.at_rest().await;
+        self.fence = fence;
+        settled
+    }
+
+    async fn add_backfill(&mut self, new: NewBackfill) -> Result<i64> {
+        at_rest!(self.keep_backfill(&new))
+    }
+
+    async fn backfills(&mut self, id: Option<i64>) -> Result<Vec<BackfillView>> {
+        at_rest!(self.list_backfills(id))
+    }
+
+    async fn backfill_chunks(&mut self, id: i64, state: Option<ChunkState>, limit: i64) -> Result<Vec<ChunkView>> {
+        at_rest!(self.list_chunks(id, state, limit))
+    }
+
+    async fn move_backfill(
+        &mut self,
+        id: i64,
+        from: &[BackfillState],
+        to: (BackfillState, Option<&str>, i64),
+    ) -> Result<bool> {
+        at_rest!(self.change_backfill(id, from, to))
+    }
+
+    async fn note_backfill(&mut self, id: i64, run: Option<i64>, before: &str) -> Result<()> {
+        at_rest!(self.annotate_backfill(id, run, before))
+    }
+
+    async fn end_chunk(&mut self, id: i64, n: i64, end: ChunkEnd) -> Result<()> {
+        at_rest!(self.finish_chunk(id, n, end))
+    }
+
+    async fn retry_chunks(&mut self, id: i64) -> Result<u64> {
+        at_rest!(self.reset_chunks(id))
+    }
+
+    async fn newest_file(&mut self, dataset: &str) -> Result<Option<(String, i64)>> {
+        at_rest!(self.last_taken(dataset))
+    }
+
+    async fn batches_from(&mut self, feed: &str, seq: i64, limit: i64) -> Result<Vec<BatchRow>> {
+        at_rest!(self.stored_batches(feed, seq, limit))
+    }
+
+    async fn drop_bodies(&mut self, before: i64) -> Result<u64> {
+        at_rest!(self.forget_bodies(before))
+    }
+
+    async fn reopen_feed(&mut self, feed: &str) -> Result<()> {
+        at_rest!(self.start_feed_over(feed))
+    }
+
+    async fn feed_lag(&mut self, feed: &str, register: &str) -> Result<FeedLag> {
+        at_rest!(self.lag_of(feed, register))
+    }
+
+    async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>> {
+        at_rest!(self.waiting_quarantine())
+    }
+}
+
+/// `ttl` from `now`, microseconds.
+fn end(now: i64, ttl: Duration) -> i64 {
+    now.saturating_add(i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX))
+}

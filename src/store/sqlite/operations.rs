@@ -1,0 +1,115 @@
+//! Leases, backfills and backlogs: each call waits for the commit under way, then does one thing.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::super::{
+    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, FeedLag, Lease, LeaseView, NewBackfill,
+    Operations, QuarantineBacklog, Result,
+};
+use super::SqliteStore;
+
+#[async_trait]
+impl Operations for SqliteStore {
+    async fn acquire_lease(&mut self, name: &str, holder: &str, ttl: Duration, now: i64) -> Result<Option<Lease>> {
+        self.settle().await?;
+        self.take_lease((name, holder), end(now, ttl), now).await
+    }
+
+    async fn renew_lease(&mut self, lease: &Lease, ttl: Duration, now: i64) -> Result<bool> {
+        self.settle().await?;
+        self.hold_lease(lease, end(now, ttl)).await
+    }
+
+    async fn release_lease(&mut self, lease: &Lease) -> Result<()> {
+        self.settle().await?;
+        self.give_back(lease).await
+    }
+
+    async fn leases(&mut self) -> Result<Vec<LeaseView>> {
+        self.settle().await?;
+        self.all_leases().await
+    }
+
+    async fn set_fence(&mut self, fence: Option<Lease>) -> Result<()> {
+        let settled = self.settle().await;
+        self.fence = fence;
+        settled
+    }
+
+    async fn add_backfill(&mut self, new: NewBackfill) -> Result<i64> {
+        self.settle().await?;
+        self.keep_backfill(new).await
+    }
+
+    async fn backfills(&mut self, id: Option<i64>) -> Result<Vec<BackfillView>> {
+        self.settle().await?;
+        self.list_backfills(id).await
+    }
+
+    async fn backfill_chunks(&mut self, id: i64, state: Option<ChunkState>, limit: i64) -> Result<Vec<ChunkView>> {
+        self.settle().await?;
+        self.list_chunks(id, state, limit).await
+    }
+
+    async fn move_backfill(
+        &mut self,
+        id: i64,
+        from: &[BackfillState],
+        to: (BackfillState, Option<&str>, i64),
+    ) -> Result<bool> {
+        self.settle().await?;
+        self.change_backfill(id, from, to).await
+    }
+
+    async fn note_backfill(&mut self, id: i64, run: Option<i64>, before: &str) -> Result<()> {
+        self.settle().await?;
+        self.annotate_backfill(id, run, before).await
+    }
+
+    async fn end_chunk(&mut self, id: i64, n: i64, end: ChunkEnd) -> Result<()> {
+        self.settle().await?;
+        self.finish_chunk(id, n, end).await
+    }
+
+    async fn retry_chunks(&mut self, id: i64) -> Result<u64> {
+        self.settle().await?;
+        self.reset_chunks(id).await
+    }
+
+    async fn newest_file(&mut self, dataset: &str) -> Result<Option<(String, i64)>> {
+        self.settle().await?;
+        self.last_taken(dataset).await
+    }
+
+    async fn batches_from(&mut self, feed: &str, seq: i64, limit: i64) -> Result<Vec<BatchRow>> {
+        self.settle().await?;
+        self.stored_batches(feed, seq, limit).await
+    }
+
+    async fn drop_bodies(&mut self, before: i64) -> Result<u64> {
+        self.settle().await?;
+        self.forget_bodies(before).await
+    }
+
+    async fn reopen_feed(&mut self, feed: &str) -> Result<()> {
+        self.settle().await?;
+        self.start_feed_over(feed).await
+    }
+
+    async fn feed_lag(&mut self, feed: &str, register: &str) -> Result<FeedLag> {
+        self.settle().await?;
+        self.lag_of(feed, register).await
+    }
+
+    async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>> {
+        self.settle().await?;
+        self.waiting_quarantine().await
+    }
+}
+
+/// `ttl` from `now`, microseconds.
+fn end(now: i64, ttl: Duration) -> i64 {
+    now.saturating_add(i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX))
+}

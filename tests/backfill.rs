@@ -1,0 +1,379 @@
+//! Backfills: what old files may say, what a dry run leaves alone, crashes, daemons, batches sent again.
+
+use arrow::array::AsArray as _;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::serve::{same_registers, scheduled, wait_for_chunks, wait_for_sql};
+use crate::support::daemon::{Daemon, huiliu};
+use crate::support::{CODES, Small};
+
+/// A taxpayer: code, name, when it was changed.
+fn nsr<'a>(code: &'a str, name: &'a str, updated: &'a str) -> [&'a str; 5] {
+    [code, "", name, "", updated]
+}
+
+fn qy<'a>(code: &'a str, name: &'a str, updated: &'a str) -> [&'a str; 6] {
+    [code, name, "", "100万元", "在营", updated]
+}
+
+/// A verb that must end with this code; its stdout.
+fn verb(small: &Small, args: &[&str], code: i32) -> String {
+    let (ended, out, said) = huiliu(small.path(), args);
+    assert_eq!(ended, code, "{args:?}\n{out}\n{said}");
+    out
+}
+
+fn json(small: &Small, args: &[&str], code: i32) -> Value {
+    let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
+    serde_json::from_str(&verb(small, &args, code)).unwrap()
+}
+
+/// The ledger of a backfill as new/changed/unchanged/superseded/retracted.
+fn ledger(told: &Value) -> String {
+    let line = &told["comparison"]["ledger"][0];
+    let n = |name: &str| line[name].as_u64().unwrap();
+    format!("{}/{}/{}/{}/{}", n("new"), n("changed"), n("unchanged"), n("superseded"), n("retracted"))
+}
+
+/// Registered names by code.
+fn names(small: &Small) -> BTreeMap<String, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let page = runtime.block_on(async {
+        small.engine().await.store().entities_after("enterprise", &["uscc", "name"], 0, 1_000_000).await.unwrap()
+    });
+    let column = |n: usize| page.rows.column(n).as_string::<i32>().iter().map(|cell| cell.unwrap_or("").to_owned());
+    column(0).zip(column(1)).collect()
+}
+
+/// Every row of every table, but for what a mere look changes.
+fn dump(path: &Path) -> Vec<String> {
+    use sqlx::{AssertSqlSafe, ConnectOptions, Row};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true);
+        let mut conn = options.connect().await.unwrap();
+        let tables: Vec<String> = sqlx::query_scalar("select name from sqlite_schema where type = 'table' order by 1")
+            .fetch_all(&mut conn)
+            .await
+            .unwrap();
+        let mut all = Vec::new();
+        for table in tables {
+            let sql = format!("select json_group_array(rowid) || count(*) from (select 1 as rowid from \"{table}\")");
+            let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut conn).await.unwrap();
+            all.push(format!("{table} {}", row.get::<String, _>(0)));
+        }
+        all
+    })
+}
+
+#[test]
+fn an_old_file_adds_what_is_missing_and_overrules_nothing_newer() {
+    let small = Small::new();
+    small.taxpayers("NSR_20260301.csv", &[nsr(CODES[0], "新名", "2026-03-01 00:00:00")]);
+    verb(&small, &["run", "nsr"], 0);
+    let old = |name: &str, rows: &[[&str; 5]]| {
+        small.taxpayers(name, rows);
+        let from = small.path().join("out/tax").join(name);
+        fs::create_dir_all(small.path().join("out/tax/archive")).unwrap();
+        fs::rename(from, small.path().join("out/tax/archive").join(name)).unwrap();
+    };
+    old(
+        "NSR_20260101.csv",
+        &[nsr(CODES[0], "旧名", "2026-01-01 00:00:00"), nsr(CODES[1], "老户", "2025-12-01 00:00:00")],
+    );
+    old("NSR_20260201.csv", &[nsr(CODES[1], "老户改名", "2026-02-01 00:00:00")]);
+    let start = ["backfill", "start", "nsr", "--files", "archive/NSR_*.csv", "--why", "补历史"];
+    let told = json(&small, &start, 0);
+    assert_eq!((told["state"].as_str(), ledger(&told).as_str()), (Some("done"), "1/1/0/1/0"), "{told}");
+    assert_eq!(
+        (&told["comparison"]["before"][0]["rows"], &told["comparison"]["after"][0]["rows"]),
+        (&1.into(), &2.into())
+    );
+    assert_eq!(names(&small), BTreeMap::from([(CODES[0].into(), "新名".into()), (CODES[1].into(), "老户改名".into())]));
+    let again = json(&small, &start, 0);
+    assert_eq!(ledger(&again), "0/0/1/2/0", "again changes nothing: {again}");
+    assert_eq!(names(&small)[CODES[1]], "老户改名");
+    let run = verb(&small, &["run", "nsr", "--json"], 0);
+    assert!(run.contains("unchanged") && !run.contains("\"taken\""), "the live flow has not moved: {run}");
+    assert_eq!(verb(&small, &["doctor"], 0).contains("HL0"), false);
+    let list = verb(&small, &["backfill", "list"], 0);
+    assert!(list.contains("补历史") && list.contains("done"), "{list}");
+}
+
+#[test]
+fn an_old_full_extract_brings_nothing_back_and_takes_nothing_away() {
+    let small = Small::new();
+    small.extract(
+        "QY_20260301.csv",
+        &[qy(CODES[0], "甲", "2026-03-01 00:00:00"), qy(CODES[1], "乙", "2026-03-01 00:00:00")],
+    );
+    verb(&small, &["run", "qy"], 0);
+    let archived = small.path().join("archive");
+    small.extract(
+        "QY_20260101.csv",
+        &[qy(CODES[0], "甲旧", "2026-01-01 00:00:00"), qy(CODES[2], "已注销户", "2025-01-01 00:00:00")],
+    );
+    fs::create_dir_all(&archived).unwrap();
+    fs::rename(small.path().join("out/gs/QY_20260101.csv"), archived.join("QY_20260101.csv")).unwrap();
+    let glob = archived.join("QY_*.csv");
+    let told = json(&small, &["backfill", "start", "qy", "--files", glob.to_str().unwrap()], 0);
+    assert_eq!(ledger(&told), "0/0/0/2/0", "{told}");
+    assert_eq!(names(&small), BTreeMap::from([(CODES[0].into(), "甲".into()), (CODES[1].into(), "乙".into())]));
+
+    // The newest extract once more, under another mapping: what it is for.
+    let path = "mappings/gs/qy.enterprise.sql";
+    let sql = fs::read_to_string(small.path().join(path)).unwrap();
+    small.write(path, sql.replace("org_name(名称) as name", "org_name(名称 || '公司') as name"));
+    let told = json(&small, &["backfill", "start", "qy", "--from", "2026-03-01", "--to", "2026-03-01"], 0);
+    assert_eq!(ledger(&told), "0/2/0/0/0", "{told}");
+    assert_eq!(names(&small)[CODES[0]], "甲公司");
+    let told =
+        json(&small, &["backfill", "start", "qy", "--from", "2026-02-01", "--to", "2026-04-01", "--by-updated"], 0);
+    assert_eq!(ledger(&told), "0/0/2/0/0", "{told}");
+    let told =
+        json(&small, &["backfill", "start", "qy", "--from", "2026-04-01", "--to", "2026-05-01", "--by-updated"], 0);
+    assert_eq!(
+        (ledger(&told).as_str(), &told["comparison"]["ledger"][0]["filtered"]),
+        ("0/0/0/0/0", &2.into()),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_dry_run_says_what_would_happen_and_writes_nothing() {
+    let small = Small::new();
+    small.extract("QY_20260301.csv", &[qy(CODES[0], "甲", "2026-03-01 00:00:00")]);
+    verb(&small, &["run"], 0);
+    small.taxpayers("NSR_20260301.csv", &[nsr(CODES[1], "丙", "2026-03-01 00:00:00")]);
+    verb(&small, &["run", "nsr"], 0);
+    small.taxpayers(
+        "NSR_20260302.csv",
+        &[nsr(CODES[1], "丙改", "2026-03-02 00:00:00"), nsr(CODES[2], "丁", "2026-03-02 00:00:00")],
+    );
+    small.taxpayers("NSR_20260303.csv", &[nsr(CODES[2], "丁", "2026-03-02 00:00:00")]);
+    let db = small.path().join(".huiliu/huiliu.db");
+    let before = dump(&db);
+    let start =
+        ["backfill", "start", "nsr", "--from", "2026-03-02", "--to", "2026-03-03", "--dry-run", "--rate", "1/s"];
+    let told = json(&small, &start, 0);
+    let counts = &told["registers"][0][1];
+    assert_eq!((&counts["new"], &counts["changed"], &counts["unchanged"]), (&1.into(), &1.into(), &1.into()), "{told}");
+    assert_eq!(
+        (&told["rows"], &told["seconds"], &told["affected"][0]["feed"]),
+        (&3.into(), &3.0.into(), &"housing.enterprise".into())
+    );
+    assert_eq!(dump(&db), before);
+    let text = verb(&small, &start, 0);
+    assert!(text.contains("试算") && text.contains("housing.enterprise"), "{text}");
+    assert!(verb(&small, &["backfill", "list", "--json"], 0).trim() == "[]");
+}
+
+#[test]
+fn what_nobody_can_mean_is_refused_with_a_code() {
+    let small = Small::new();
+    small.extract("QY_20260301.csv", &[qy(CODES[0], "甲", "2026-03-01 00:00:00")]);
+    for (args, code) in [
+        (&["qy", "--from", "0000-01-01", "--to", "2026-01-01"][..], "HL0920"),
+        (&["qy", "--from", "2026-02-01", "--to", "2026-01-01"][..], "HL0920"),
+        (&["qy", "--from", "1960-01-01", "--to", "2026-01-01", "--chunk", "0d"][..], "HL0923"),
+        (&["qy", "--from", "gestern"][..], "HL0923"),
+        (&["qy", "--rate", "fast"][..], "HL0923"),
+        (&["qy", "--window", "25:00-26:00"][..], "HL0923"),
+        (&["qy", "--files", "nothing_*.csv"][..], "HL0922"),
+        (&["qy", "--from", "2020-01-01", "--to", "2020-02-01"][..], "HL0922"),
+        (&["qy", "--workers", "4"][..], "HL0929"),
+        (&["qz"][..], "HL0501"),
+        (&["--feed", "housing.enterprise", "--since-batch", "1"][..], "HL0927"),
+        (&["--feed", "housing.nothing", "--rebuild"][..], "HL0812"),
+        (&["qy", "--dry-run"][..], "HL0928"),
+    ] {
+        let args: Vec<&str> = ["backfill", "start"].iter().chain(args).copied().collect();
+        let (ended, _, said) = huiliu(small.path(), &args);
+        assert!(ended == 1 && said.contains(code), "{args:?} {code}: {said}");
+    }
+    for verb in ["pause", "resume", "stop", "retry", "status"] {
+        let (ended, _, said) = huiliu(small.path(), &["backfill", verb, "7"]);
+        assert!(ended == 1 && said.contains("HL0924"), "{verb}: {said}");
+    }
+    let (_, text, _) = huiliu(small.path(), &["backfill", "list", "--json"]);
+    assert_eq!(text.trim(), "[]", "nothing of it was kept");
+}
+
+/// 30,000 taxpayers in three archived files.
+fn archive(small: &Small) {
+    for day in 1..=3 {
+        let mut text = String::from("识别号,登记号,名称,电话,更新\n");
+        for n in 0..10_000 {
+            let code = crate::runs::valid_code(day * 10_000 + n);
+            text.push_str(&format!("{code},,企业{n},,2026-01-0{day} 00:00:00\n"));
+        }
+        small.write(&format!("out/tax/archive/NSR_2026010{day}.csv"), text);
+    }
+}
+
+const START: [&str; 5] = ["backfill", "start", "nsr", "--files", "archive/*.csv"];
+
+#[test]
+fn killed_in_the_middle_it_goes_on_and_ends_like_an_undisturbed_one() {
+    let undisturbed = Small::new();
+    archive(&undisturbed);
+    let whole: Vec<&str> = START.into_iter().chain(["--chunk", "4000"]).collect();
+    let told = json(&undisturbed, &whole, 0);
+    assert_eq!((told["done"].as_u64(), ledger(&told).as_str()), (Some(9), "30000/0/0/0/0"), "{told}");
+
+    let small = Small::new();
+    archive(&small);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_huiliu"))
+        .arg("--dir")
+        .arg(small.path())
+        .args(&whole)
+        .args(["--rate", "8000/s"])
+        .spawn()
+        .unwrap();
+    let db = small.path().join(".huiliu/huiliu.db");
+    wait_for_sql(&db, "select count(*) from backfill_chunk where state = 'done'", 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (_, status, _) = huiliu(small.path(), &["backfill", "status"]);
+    assert!(status.contains("running"), "{status}");
+    // The lease of the dead process ends by time.
+    wait_until_free(&db);
+    let told = json(&small, &["backfill", "resume", "1"], 0);
+    assert_eq!((told["state"].as_str(), told["done"].as_u64()), (Some("done"), Some(9)), "{told}");
+    assert_eq!(ledger(&told), "30000/0/0/0/0", "no row is counted twice: {told}");
+    same_registers(&undisturbed, &small);
+}
+
+/// Ends every lease, as half a minute would.
+fn wait_until_free(db: &Path) {
+    use sqlx::ConnectOptions;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut conn = sqlx::sqlite::SqliteConnectOptions::new().filename(db).connect().await.unwrap();
+        sqlx::query("update lease set until = 0").execute(&mut conn).await.unwrap();
+    });
+}
+
+#[test]
+fn a_daemon_does_it_beside_the_live_flow_and_listens_between_chunks() {
+    let small = scheduled();
+    archive(&small);
+    small.extract("QY_1.csv", &[qy(CODES[0], "甲", "2026-03-01 00:00:00")]);
+    let daemon = Daemon::start(small.path());
+    daemon.wait_for_done("pipeline/qy", 1);
+    let slow: Vec<&str> = START.into_iter().chain(["--chunk", "2000", "--rate", "4000/s"]).collect();
+    let said = json(&small, &slow, 0);
+    assert_eq!((said["state"].as_str(), said["pending"].as_u64()), (Some("pending"), Some(15)), "{said}");
+    wait_for_chunks(&small, 1);
+    let before = daemon.log().matches(r#""job":"pipeline/qy""#).count();
+    daemon.wait_for_done("pipeline/qy", before + 3);
+    let running = json(&small, &["backfill", "status"], 3);
+    assert!(running["done"].as_u64() < Some(15), "the live flow did not wait for its end: {running}");
+
+    json(&small, &["backfill", "pause", "1"], 0);
+    let paused = json(&small, &["backfill", "status", "1"], 3);
+    assert_eq!(paused["state"], "paused");
+    let told =
+        daemon.ask_until("/metrics", |_, text| text.contains(r#"huiliu_backfill_chunks{backfill="1",state="done"}"#));
+    assert!(told.contains(r#"huiliu_backfill_chunks{backfill="1",state="pending"}"#), "{told}");
+    json(&small, &["backfill", "resume", "1"], 0);
+    let (code, text, said) = huiliu(small.path(), &["backfill", "status", "1", "--watch", "--json"]);
+    assert_eq!(code, 0, "{text}{said}{}", daemon.log());
+    let told: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((told["state"].as_str(), ledger(&told).as_str()), (Some("done"), "30000/0/0/0/0"), "{told}");
+    let (code, _, said) = huiliu(small.path(), &["backfill", "pause", "1"]);
+    assert!(code == 1 && said.contains("HL0924"), "{said}");
+    daemon.stop();
+}
+
+#[test]
+fn a_chunk_that_fails_is_told_and_tried_again() {
+    let small = Small::new();
+    small.taxpayers("NSR_20260101.csv", &[nsr(CODES[0], "甲", "2026-01-01 00:00:00")]);
+    small.taxpayers("NSR_20260102.csv", &[nsr(CODES[1], "乙", "2026-01-02 00:00:00")]);
+    let lost = small.path().join("out/tax/NSR_20260101.csv");
+    let kept = fs::read(&lost).unwrap();
+    let paused: Vec<&str> = vec!["backfill", "start", "nsr", "--window", &hours_that_are_closed()]
+        .into_iter()
+        .map(|text| Box::leak(text.to_owned().into_boxed_str()) as &str)
+        .collect();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_huiliu"))
+        .arg("--dir")
+        .arg(small.path())
+        .args(&paused)
+        .spawn()
+        .unwrap();
+    let db = small.path().join(".huiliu/huiliu.db");
+    wait_for_sql(&db, "select count(*) from lease where holder <> ''", 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until_free(&db);
+    open_the_window(&db);
+    fs::remove_file(&lost).unwrap();
+    let told = json(&small, &["backfill", "resume", "1"], 1);
+    assert_eq!(
+        (told["state"].as_str(), told["failed"].as_u64(), told["done"].as_u64()),
+        (Some("failed"), Some(1), Some(1))
+    );
+    assert!(told["chunks"][0]["why"].as_str().unwrap().contains("HL0304"), "{told}");
+    small.write("out/tax/NSR_20260101.csv", kept);
+    let told = json(&small, &["backfill", "retry", "1"], 0);
+    assert_eq!((told["state"].as_str(), ledger(&told).as_str()), (Some("done"), "2/0/0/0/0"), "{told}");
+}
+
+/// An hour that is half a day away.
+fn hours_that_are_closed() -> String {
+    let hour = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 3600 + 8 + 12;
+    format!("{:02}:00-{:02}:30", hour % 24, hour % 24)
+}
+
+fn open_the_window(db: &Path) {
+    use sqlx::ConnectOptions;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut conn = sqlx::sqlite::SqliteConnectOptions::new().filename(db).connect().await.unwrap();
+        sqlx::query("update backfill set spec = json_remove(spec, '$.window')").execute(&mut conn).await.unwrap();
+    });
+}
+
+#[test]
+fn batches_go_out_again_byte_for_byte_and_a_new_snapshot_brings_everything() {
+    let small = Small::new();
+    let rows: Vec<_> = CODES.iter().map(|code| qy(code, "企业", "2026-03-01 00:00:00")).collect();
+    small.extract("QY_1.csv", &rows);
+    verb(&small, &["run"], 0);
+    let spool = small.path().join(".huiliu/spool/housing.enterprise");
+    let read = || -> BTreeMap<String, Vec<u8>> {
+        let entries = fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap());
+        entries.map(|e| (e.file_name().into_string().unwrap(), fs::read(e.path()).unwrap())).collect()
+    };
+    let sent = read();
+    assert_eq!(sent.len(), 6, "two batches of three records");
+    fs::remove_dir_all(&spool).unwrap();
+    let told = json(&small, &["backfill", "start", "--feed", "housing.enterprise", "--since-batch", "1"], 0);
+    assert_eq!(
+        (told["kind"].as_str(), told["state"].as_str(), told["rows_done"].as_u64()),
+        (Some("replay"), Some("done"), Some(6))
+    );
+    assert_eq!(read(), sent, "the very same bytes");
+    let since =
+        json(&small, &["backfill", "start", "--feed", "housing.enterprise", "--since-batch", "2", "--dry-run"], 0);
+    assert_eq!((&since["rows"], &since["affected"][0]["records"]), (&3.into(), &3.into()), "{since}");
+
+    let told = json(&small, &["backfill", "start", "--feed", "housing.enterprise", "--rebuild"], 0);
+    assert_eq!((told["kind"].as_str(), told["state"].as_str()), (Some("rebuild"), Some("done")), "{told}");
+    let all = read();
+    assert_eq!(all.len(), 12, "two more batches: {:?}", all.keys());
+    let manifest: Value = serde_json::from_slice(&all["000000000003.manifest.json"]).unwrap();
+    assert_eq!((&manifest["kind"], &manifest["body"]["upserts"]), (&"snapshot".into(), &3.into()), "{manifest}");
+    assert!(manifest["previous"].is_string(), "the chain goes on");
+    let trust = small.path().join(".huiliu/dev-ca.pem");
+    let from = format!("spool:{}", small.path().join(".huiliu/spool").display());
+    let to = format!("sqlite:{}", small.path().join("received.db").display());
+    verb(&small, &["receive", "--from", &from, "--trust", trust.to_str().unwrap(), "--to", &to], 0);
+    assert_eq!(verb(&small, &["feed", "release", "--json"], 0).contains("\"released\": 0"), true);
+}

@@ -1,0 +1,180 @@
+//! What every store must hold about leases and fences. Functions over `&mut dyn Store`, two connections to one store.
+
+use std::time::Duration;
+
+use huiliu::store::postgres::PostgresStore;
+use huiliu::store::sqlite::SqliteStore;
+use huiliu::store::{
+    BackfillState, ChangeSet, ChunkEnd, ChunkState, FileStart, FileStatus, Lease, NewBackfill, NewChunk, RunStart,
+    Store, StoreError,
+};
+
+use crate::support::services::Database;
+
+const TTL: Duration = Duration::from_secs(10);
+const SECOND: i64 = 1_000_000;
+
+async fn sqlite() -> (tempfile::TempDir, Box<dyn Store>, Box<dyn Store>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("huiliu.db");
+    let one = SqliteStore::open(&path).await.unwrap();
+    let two = SqliteStore::open(&path).await.unwrap();
+    (dir, Box::new(one), Box::new(two))
+}
+
+async fn take(store: &mut dyn Store, holder: &str, now: i64) -> Option<Lease> {
+    store.acquire_lease("pipeline/qy", holder, TTL, now).await.unwrap()
+}
+
+/// A lease has one holder at a time, ends by time or by release, and its token only ever grows.
+pub async fn tokens_grow_with_every_new_holder(one: &mut dyn Store, two: &mut dyn Store) {
+    let a = take(one, "a", 0).await.unwrap();
+    assert_eq!(take(two, "b", 9 * SECOND).await, None, "it is held");
+    assert_eq!(take(one, "a", 9 * SECOND).await.unwrap().token, a.token, "the same holder keeps its token");
+    let b = take(two, "b", 20 * SECOND).await.unwrap();
+    assert!(b.token > a.token, "it had ended");
+    assert!(!one.renew_lease(&a, TTL, 21 * SECOND).await.unwrap(), "somebody else has it");
+    assert!(two.renew_lease(&b, TTL, 40 * SECOND).await.unwrap(), "it had ended, and nobody took it");
+    assert_eq!(take(one, "a", 49 * SECOND).await, None);
+    one.release_lease(&a).await.unwrap();
+    assert_eq!(one.leases().await.unwrap().len(), 1, "an old holder gives nothing back");
+    two.release_lease(&b).await.unwrap();
+    assert_eq!(one.leases().await.unwrap(), []);
+    assert!(!two.renew_lease(&b, TTL, 49 * SECOND).await.unwrap(), "it was given back");
+    let again = take(one, "a", 49 * SECOND).await.unwrap();
+    assert!(again.token > b.token, "the token goes on over a release");
+    let late = take(one, "a", 99 * SECOND).await.unwrap();
+    assert!(late.token > again.token, "a holder that comes back after the end is a new one");
+    let shown = two.leases().await.unwrap();
+    assert_eq!((shown[0].holder.as_str(), shown[0].token, shown[0].until), ("a", late.token, 109 * SECOND));
+}
+
+/// Of many that ask at the same time one gets it.
+pub async fn of_two_that_ask_together_one_gets_it(one: &mut dyn Store, two: &mut dyn Store) {
+    for now in 0..20 {
+        let name = format!("feed/{now}");
+        let (a, b) = tokio::join!(one.acquire_lease(&name, "a", TTL, now), two.acquire_lease(&name, "b", TTL, now));
+        assert_eq!(a.unwrap().is_some() as u8 + b.unwrap().is_some() as u8, 1, "{name}");
+    }
+}
+
+/// Once somebody else has the lease, nothing that stands under it is written.
+pub async fn a_fenced_holder_writes_nothing(one: &mut dyn Store, two: &mut dyn Store) {
+    let start = |pipeline: &str| RunStart { pipeline: pipeline.into(), kind: "run", at: 1, definitions: String::new() };
+    let file = || FileStart { dataset: "gs.qy".into(), name: "f".into(), digest: "d".into(), bytes: 1, at: 1 };
+    let a = take(one, "a", 0).await.unwrap();
+    one.set_fence(Some(a)).await.unwrap();
+    let run = one.begin_run(start("qy")).await.unwrap();
+    let taken = one.begin_file(file()).await.unwrap();
+    let change = || ChangeSet { run, file: Some(taken.id), at: 2, resume: None, parts: Vec::new() };
+    one.commit(change()).await.unwrap();
+    assert_eq!(one.file("gs.qy", "d").await.unwrap().unwrap().chunks, 1);
+
+    take(two, "b", 20 * SECOND).await.unwrap();
+    let fenced = |refused: Result<(), StoreError>, what: &str| {
+        assert!(matches!(refused, Err(StoreError::Fenced(_))), "{what}: {refused:?}");
+    };
+    fenced(one.begin_run(start("qy")).await.map(drop), "begin_run");
+    fenced(one.begin_file(file()).await.map(drop), "begin_file");
+    fenced(one.end_file(taken.id, FileStatus::Taken, None).await, "end_file");
+    let committed = one.commit(change()).await;
+    // A commit may be told by the next call that waits for it.
+    let told = if committed.is_ok() { one.streams().await.map(drop) } else { committed };
+    fenced(told, "commit");
+    let feed = one.feed("housing.enterprise").await.unwrap();
+    let seal = huiliu::store::SealSet {
+        feed: "housing.enterprise".into(),
+        state: huiliu::store::FeedState { cursor: 99, ..feed.clone() },
+        batch: None,
+        upserts: Vec::new(),
+        withdrawals: Vec::new(),
+        counts: Default::default(),
+        at: 3,
+    };
+    fenced(one.seal(seal).await, "seal");
+    assert_eq!(one.feed("housing.enterprise").await.unwrap(), feed);
+    let state = one.file("gs.qy", "d").await.unwrap().unwrap();
+    assert_eq!((state.chunks, state.status), (1, FileStatus::Taking), "nothing was written");
+    assert_eq!(one.runs(None, 9).await.unwrap().len(), 1);
+
+    one.set_fence(None).await.unwrap();
+    one.end_file(taken.id, FileStatus::Taken, None).await.unwrap();
+    assert_eq!(two.file("gs.qy", "d").await.unwrap().unwrap().status, FileStatus::Taken);
+}
+
+/// A plan is there as a whole; states change only from where they may; chunks end one by one.
+pub async fn a_backfill_is_kept_and_worked_off_by_anybody(one: &mut dyn Store, two: &mut dyn Store) {
+    let chunk = |n: u64| NewChunk { label: format!("{n}"), spec: "[]".into(), rows: n };
+    let new = NewBackfill {
+        kind: "files",
+        target: "qy".into(),
+        spec: "{}".into(),
+        why: None,
+        at: 1,
+        chunks: (1..=3).map(chunk).collect(),
+    };
+    let id = one.add_backfill(new).await.unwrap();
+    use BackfillState::{Done, Paused, Pending, Running};
+    assert!(two.move_backfill(id, &[Pending], (Running, None, 2)).await.unwrap());
+    assert!(!one.move_backfill(id, &[Pending], (Paused, None, 3)).await.unwrap(), "it runs");
+    two.note_backfill(id, Some(7), "[1]").await.unwrap();
+    one.note_backfill(id, Some(8), "[2]").await.unwrap();
+    let end = |state, why: Option<&str>| ChunkEnd { state, why: why.map(str::to_owned), at: 4 };
+    two.end_chunk(id, 1, end(ChunkState::Done, None)).await.unwrap();
+    two.end_chunk(id, 2, end(ChunkState::Failed, Some("HL0304"))).await.unwrap();
+    let pending = one.backfill_chunks(id, Some(ChunkState::Pending), 9).await.unwrap();
+    assert_eq!(pending.iter().map(|chunk| chunk.n).collect::<Vec<_>>(), [3]);
+    let view = one.backfills(Some(id)).await.unwrap().remove(0);
+    assert_eq!((view.pending, view.done, view.failed, view.rows, view.rows_done), (1, 1, 1, 6, 1));
+    assert_eq!((view.run, view.before.as_deref(), view.started), (Some(7), Some("[1]"), Some(2)), "noted once");
+    assert_eq!(one.retry_chunks(id).await.unwrap(), 1);
+    assert!(two.move_backfill(id, &[Running], (Done, None, 9)).await.unwrap());
+    let view = one.backfills(None).await.unwrap().remove(0);
+    assert_eq!((view.state, view.ended, view.pending), (Done, Some(9), 2));
+    assert!(one.backfills(Some(id + 1)).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn sqlite_holds_leases() {
+    let (_dir, mut one, mut two) = sqlite().await;
+    tokens_grow_with_every_new_holder(&mut *one, &mut *two).await;
+    of_two_that_ask_together_one_gets_it(&mut *one, &mut *two).await;
+}
+
+#[tokio::test]
+async fn sqlite_fences() {
+    let (_dir, mut one, mut two) = sqlite().await;
+    a_fenced_holder_writes_nothing(&mut *one, &mut *two).await;
+}
+
+#[tokio::test]
+async fn sqlite_keeps_backfills() {
+    let (_dir, mut one, mut two) = sqlite().await;
+    a_backfill_is_kept_and_worked_off_by_anybody(&mut *one, &mut *two).await;
+}
+
+async fn postgres() -> (Database, Box<dyn Store>, Box<dyn Store>) {
+    let database = Database::new().await;
+    let one = PostgresStore::open(&database.url(), "test").await.unwrap();
+    let two = PostgresStore::open(&database.url(), "test").await.unwrap();
+    (database, Box::new(one), Box::new(two))
+}
+
+#[tokio::test]
+async fn postgres_holds_leases() {
+    let (_database, mut one, mut two) = postgres().await;
+    tokens_grow_with_every_new_holder(&mut *one, &mut *two).await;
+    of_two_that_ask_together_one_gets_it(&mut *one, &mut *two).await;
+}
+
+#[tokio::test]
+async fn postgres_fences() {
+    let (_database, mut one, mut two) = postgres().await;
+    a_fenced_holder_writes_nothing(&mut *one, &mut *two).await;
+}
+
+#[tokio::test]
+async fn postgres_keeps_backfills() {
+    let (_database, mut one, mut two) = postgres().await;
+    a_backfill_is_kept_and_worked_off_by_anybody(&mut *one, &mut *two).await;
+}
