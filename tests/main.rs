@@ -8,6 +8,7 @@ mod feeds;
 mod interop;
 mod rabbitmq;
 mod real;
+mod receivers;
 mod runs;
 mod support;
 #[path = "../src/testing.rs"]
