@@ -373,9 +373,13 @@ async fn a_poisoned_batch_stops_the_receiver_and_stays_in_the_queue() {
     let first = hole.waiting(0).await.remove(0);
     hole.release(0).await;
     purge_one(&hole, &first).await;
-    let (code, received) = hole.receive(&hole.from(0), 0, &hole.sqlite());
-    assert_eq!((code, received["stopped"]["code"].as_str()), (1, Some("HL0740")), "{received}");
-    assert_eq!(hole.vhost.queued(&hole.feed(0)).await, 4);
+    for time in ["the first time", "and again: their order has not changed"] {
+        let (code, received) = hole.receive(&hole.from(0), 0, &hole.sqlite());
+        assert_eq!((code, received["stopped"]["code"].as_str()), (1, Some("HL0740")), "{received}");
+        let said = received["stopped"]["message"].as_str().unwrap();
+        assert!(said.ends_with("batch 1 is missing; the next one there is 2"), "{time}: {said}");
+        assert_eq!(hole.vhost.queued(&hole.feed(0)).await, 4);
+    }
 }
 
 /// Takes the first message out of the queue, as somebody with a console would.
