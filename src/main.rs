@@ -31,7 +31,8 @@ fn main() -> ExitCode {
 /// Log lines on stderr: warnings on a terminal, which has progress bars, more elsewhere; `HUILIU_LOG` says otherwise.
 fn log() {
     let person = io::stderr().is_terminal();
-    let usual = if person { "warn" } else { "info" };
+    // What the broker's client library logs is told again, with a code, where it is handled.
+    let usual = if person { "warn,lapin=off" } else { "info,lapin=off" };
     let filter = EnvFilter::try_from_env("HUILIU_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     let colours = person && std::env::var_os("NO_COLOR").is_none();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);

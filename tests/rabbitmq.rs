@@ -17,10 +17,11 @@ use huiliu::outlet::rabbitmq::{Address, Link, Patience, RabbitMq, publish_receip
 use huiliu::outlet::{Delivered, Outlet as _};
 use huiliu::receive::{Answering, Following, Target};
 use lapin::options::ConfirmSelectOptions;
+use reqwest::Method;
 use serde_json::{Value as Json, json};
 use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection};
 
-use crate::support::broker::{PATIENCE, Proxy, Vhost};
+use crate::support::broker::{PATIENCE, Proxy, Vhost, api};
 use crate::support::services::{Database, service};
 use crate::support::{CODES, Small, now};
 
@@ -572,30 +573,49 @@ async fn headers_that_no_frame_holds_are_refused_and_long_ones_pass() {
 }
 
 #[tokio::test]
-async fn printed_definitions_name_what_provisioning_makes_and_a_feed_elsewhere_is_refused() {
+async fn imported_definitions_are_what_provisioning_makes() {
     let city = City::provisioned().await;
-    let (code, out, err) = huiliu(city.small.path(), &["feed", "provision", "--print"]);
-    assert_eq!(code, 0, "{err}");
-    assert!(err.contains("--password-dir"), "users without a password are left out, and that is said: {err}");
-    let printed: Json = serde_json::from_str(&out).unwrap();
-    let there = crate::support::broker::api(reqwest::Method::GET, &["definitions", &city.vhost.name], Json::Null).await;
+    let passwords = city.path("passwords");
+    let (code, out, err) = huiliu(city.small.path(), &["feed", "provision", "--print", "--password-dir", &passwords]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let other = Vhost::new().await;
+    let printed: Json = serde_json::from_str(&out.replace(&city.vhost.name, &other.name)).unwrap();
+    api(Method::POST, &["definitions"], printed).await;
     for kind in ["queues", "exchanges", "bindings", "policies"] {
-        let sorted = |all: &Json| {
-            let strip = |one: &Json| {
-                let mut one = one.clone();
-                one.as_object_mut().unwrap().remove("vhost");
-                let sorted: std::collections::BTreeMap<String, Json> = serde_json::from_value(one).unwrap();
-                serde_json::to_string(&sorted).unwrap()
-            };
-            let mut all: Vec<String> = all[kind].as_array().unwrap().iter().map(strip).collect();
+        let there = async |vhost: &Vhost| {
+            let all = api(Method::GET, &["definitions", &vhost.name], Json::Null).await;
+            let mut all: Vec<String> =
+                all[kind].as_array().unwrap().iter().map(|one| one.to_string().replace(&vhost.name, "")).collect();
             all.sort();
             all
         };
-        assert_eq!(sorted(&printed).len(), sorted(&there).len(), "{kind}\n{printed}\n{there}");
+        let made = there(&city.vhost).await;
+        assert!(!made.is_empty());
+        assert_eq!(there(&other).await, made, "{kind}");
     }
+    // The imported hash is that of the password in the file, and the user reads the imported queue.
+    let from = other.at(&city.from(0));
+    dev_ca::signer(&city.small.path().join(".huiliu"), now()).unwrap();
+    let (code, received) = city.receive(&from, 0, &city.sqlite());
+    assert_eq!((code, &received["batches"]), (0, &json!(0)), "{received}");
+}
+
+#[tokio::test]
+async fn provisioning_says_what_it_lacks() {
+    let city = City::new().await;
+    let (code, out, err) = huiliu(city.small.path(), &["feed", "provision", "--print"]);
+    assert!(code == 0 && err.contains("left out, for want of --password-dir"), "{err}");
+    assert!(!out.contains("password_hash"));
+    let (code, _, err) = huiliu(city.small.path(), &["feed", "provision"]);
+    assert!(code == 1 && err.contains("HL0738") && err.contains("--password-dir"), "{err}");
+    city.provision(&[&city.feed(0)]);
+    let (code, _, err) = huiliu(city.small.path(), &["feed", "provision", &city.feed(0)]);
+    assert_eq!((code, err.as_str()), (0, ""), "a user that is there keeps its password");
+    assert_eq!(city.release(0).await.durable, 5);
+    waits(&city.release(1).await, "HL0732");
+
     let elsewhere = grant(&city.vhost.subscribers[1], ROWS).replace("rabbitmq", "spool");
     city.small.write(&format!("pipelines/feeds/{}.yaml", city.feed(1)), elsewhere);
     let (code, _, err) = huiliu(city.small.path(), &["feed", "provision", &city.feed(1)]);
-    assert_eq!(code, 1);
-    assert!(err.contains("HL0739"), "{err}");
+    assert!(code == 1 && err.contains("HL0739"), "{err}");
 }
