@@ -79,12 +79,16 @@ impl Manager {
             .and_then(|()| base.set_password(None))
             .map_err(|()| bad("the management API has no host"))?;
         super::link::trust_ring();
-        let mut builder = Client::builder().timeout(PATIENCE).no_proxy();
-        if let Some(pem) = &address.ca {
-            let certificates = Certificate::from_pem_bundle(pem.as_bytes());
-            builder =
-                builder.tls_certs_merge(certificates.map_err(|_| bad("the certificates of broker_ca do not read"))?);
-        }
+        let builder = Client::builder().timeout(PATIENCE).no_proxy();
+        let builder = match &address.ca {
+            Some(pem) => {
+                let certificates = Certificate::from_pem_bundle(pem.as_bytes());
+                builder.tls_certs_only(certificates.map_err(|_| bad("the certificates of broker_ca do not read"))?)
+            }
+            // A container without public authorities must not matter where there is no TLS.
+            None if base.scheme() == "http" => builder.tls_certs_only(Vec::new()),
+            None => builder,
+        };
         let client = builder.build().map_err(|error| bad(&format!("no HTTP client can be made: {error}")))?;
         Ok(Self { client, base, user, password, vhost: address.vhost().to_owned() })
     }
