@@ -15,7 +15,7 @@ use huiliu::crypto::{Trust, dev_ca};
 use huiliu::engine::{Engine, FeedReport};
 use huiliu::outlet::rabbitmq::{Address, Link, Patience, RabbitMq, publish_receipt};
 use huiliu::outlet::{Delivered, Outlet as _};
-use huiliu::receive::{Answering, Following, Target};
+use huiliu::receive::{Answering, Following, QueuedFeed, Target, receive_feed};
 use lapin::options::ConfirmSelectOptions;
 use reqwest::Method;
 use serde_json::{Value as Json, json};
@@ -624,4 +624,42 @@ async fn provisioning_says_what_it_lacks() {
     city.small.write(&format!("pipelines/feeds/{}.yaml", city.feed(1)), elsewhere);
     let (code, _, err) = huiliu(city.small.path(), &["feed", "provision", &city.feed(1)]);
     assert!(code == 1 && err.contains("HL0739"), "{err}");
+}
+
+#[tokio::test]
+async fn what_somebody_rejects_for_good_is_kept_with_the_dead_letters() {
+    let city = City::provisioned().await;
+    city.release(1).await;
+    let channel = city.vhost.link().await.channel().await.unwrap();
+    let queue = huiliu::outlet::rabbitmq::queue_of(&city.feed(1));
+    let mut consumer =
+        channel.basic_consume(queue.as_str().into(), "".into(), Default::default(), Default::default()).await.unwrap();
+    let delivery = consumer.next().await.unwrap().unwrap();
+    let sent = delivery.data.clone();
+    delivery.acker.reject(Default::default()).await.unwrap();
+    let dead = huiliu::outlet::rabbitmq::dead_queue_of(&city.feed(1));
+    let mut consumer =
+        channel.basic_consume(dead.as_str().into(), "".into(), Default::default(), Default::default()).await.unwrap();
+    let kept = tokio::time::timeout(Duration::from_secs(20), consumer.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(kept.data, sent);
+    assert!(huiliu::outlet::rabbitmq::parts(&kept.properties).is_some(), "with manifest and signature");
+}
+
+#[tokio::test]
+async fn a_second_receiver_takes_over_in_order_when_the_first_is_gone() {
+    let city = City::provisioned().await;
+    city.release(0).await;
+    let (link, feed) = (city.vhost.link().await, city.feed(0));
+    let answering = Answering { user: "huiliu".into(), signer: None, clock: Clock::System };
+    let mut first = QueuedFeed::open(link.clone(), &feed, answering.clone()).await.unwrap();
+    first.ready().await.unwrap();
+    let mut second = QueuedFeed::open(link, &feed, answering).await.unwrap();
+    let trust = Arc::new(Trust::from_pem(&fs::read(city.path(".huiliu/dev-ca.pem")).unwrap()).unwrap());
+    let mut sink = Target::parse(&city.sqlite()).unwrap().open(None).await.unwrap();
+    let idle = receive_feed(&mut second, &feed, &trust, sink.as_mut(), Clock::System).await;
+    assert_eq!((idle.batches, idle.stopped), (0, None), "the first has them all");
+    drop(first);
+    tokio::time::timeout(Duration::from_secs(20), second.ready()).await.unwrap().unwrap();
+    let all = receive_feed(&mut second, &feed, &trust, sink.as_mut(), Clock::System).await;
+    assert_eq!((all.batches, all.again, all.stopped), (5, 0, None));
 }
