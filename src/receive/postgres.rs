@@ -21,6 +21,9 @@ use crate::record::{FieldType, Value};
 /// Longest wait for a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A lock that somebody else holds, or a statement that does not end, is an error and no endless wait.
+const BOUNDS: &str = "set lock_timeout = '30s'; set statement_timeout = '10min'";
+
 /// What stands for U+0000, which PostgreSQL has no room for in text.
 const NUL_SIGN: &str = "\u{2400}";
 
@@ -78,8 +81,13 @@ impl PostgresSink {
         if let Some(connection) = self.connection.take() {
             return Ok(connection);
         }
-        match tokio::time::timeout(PATIENCE, self.options.connect()).await {
-            Ok(connected) => connected.map_err(|error| self.failed(&error)),
+        let connecting = async {
+            let mut connection = self.options.connect().await?;
+            sqlx::raw_sql(BOUNDS).execute(&mut connection).await?;
+            Ok(connection)
+        };
+        match tokio::time::timeout(PATIENCE, connecting).await {
+            Ok(connected) => connected.map_err(|error: sqlx::Error| self.failed(&error)),
             Err(_) => Err(ReceiveError::Target {
                 target: self.target.clone(),
                 why: format!("no connection within {} s", PATIENCE.as_secs()),
