@@ -25,16 +25,16 @@ use huiliu::outlet::{BatchFiles, Outlet as _, Spool};
 use huiliu::record::{FieldType, Value};
 use serde_json::{Value as Json, json};
 
-const FEED: &str = "housing.enterprise";
+pub const FEED: &str = "housing.enterprise";
 
 /// A workspace's state directory with a spool of three batches under the development CA.
-struct Fixture {
+pub struct Fixture {
     dir: tempfile::TempDir,
     batches: Vec<SealedBatch>,
 }
 
 impl Fixture {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let now = Clock::System.now();
         let signer = dev_ca::signer(dir.path(), now).unwrap();
@@ -49,7 +49,7 @@ impl Fixture {
         Self { dir, batches }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 

@@ -13,6 +13,7 @@ mod on_postgres;
 mod postgres;
 mod rabbitmq;
 mod real;
+mod receivers;
 mod runs;
 mod serve;
 mod support;

@@ -15,12 +15,13 @@ use huiliu::crypto::{Trust, dev_ca};
 use huiliu::engine::{Engine, FeedReport};
 use huiliu::outlet::rabbitmq::{Address, Link, Patience, RabbitMq, publish_receipt};
 use huiliu::outlet::{Delivered, Outlet as _};
-use huiliu::receive::{Answering, Following, Target};
+use huiliu::receive::{Answering, Following, QueuedFeed, Target, receive_feed};
 use lapin::options::ConfirmSelectOptions;
+use reqwest::Method;
 use serde_json::{Value as Json, json};
 use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection};
 
-use crate::support::broker::{PATIENCE, Proxy, Vhost};
+use crate::support::broker::{PATIENCE, Proxy, Vhost, api};
 use crate::support::services::{Database, service};
 use crate::support::{CODES, Small, now};
 
@@ -373,9 +374,13 @@ async fn a_poisoned_batch_stops_the_receiver_and_stays_in_the_queue() {
     let first = hole.waiting(0).await.remove(0);
     hole.release(0).await;
     purge_one(&hole, &first).await;
-    let (code, received) = hole.receive(&hole.from(0), 0, &hole.sqlite());
-    assert_eq!((code, received["stopped"]["code"].as_str()), (1, Some("HL0740")), "{received}");
-    assert_eq!(hole.vhost.queued(&hole.feed(0)).await, 4);
+    for time in ["the first time", "and again: their order has not changed"] {
+        let (code, received) = hole.receive(&hole.from(0), 0, &hole.sqlite());
+        assert_eq!((code, received["stopped"]["code"].as_str()), (1, Some("HL0740")), "{received}");
+        let said = received["stopped"]["message"].as_str().unwrap();
+        assert!(said.ends_with("batch 1 is missing; the next one there is 2"), "{time}: {said}");
+        assert_eq!(hole.vhost.queued(&hole.feed(0)).await, 4);
+    }
 }
 
 /// Takes the first message out of the queue, as somebody with a console would.
@@ -508,18 +513,24 @@ async fn eventually(engine: &mut Engine, feed: &str, expected: impl Fn(&FeedRepo
 async fn a_cut_connection_is_made_again_and_a_broker_that_falls_silent_does_not_hang() {
     let city = City::provisioned().await;
     let proxy = Proxy::new();
-    let shared = broker(&city.vhost.through(&proxy), Patience { confirm: Duration::from_secs(2), ..PATIENCE });
+    let shared = broker(
+        &city.vhost.through(&proxy),
+        Patience { connect: Duration::from_secs(2), confirm: Duration::from_secs(2) },
+    );
     let mut engine = city.small.engine().await.with_broker(Some(shared));
     assert_eq!(engine.release(&city.feed(0)).await.unwrap().durable, 5);
     proxy.cut();
     eventually(&mut engine, &city.feed(1), |report| report.durable == 1).await;
     proxy.hold();
-    city.extract("QY_2.csv", &["在营", "注销", "在营", "在营", "在营"]);
+    city.extract("QY_2.csv", &["注销", "注销", "在营", "在营", "在营"]);
     city.small.run("qy").await;
     waits(&engine.release(&city.feed(0)).await.unwrap(), "HL0737");
+    let other = engine.release(&city.feed(1)).await.unwrap();
+    waits(&other, "HL0737");
+    assert!(other.seconds < 1.5, "the next feed need not find out by itself: {other:?}");
     city.small.engine().await.release(&city.feed(0)).await.unwrap();
     let (code, received) = city.receive(&city.from(0), 0, &city.sqlite());
-    assert_eq!((code, counts(&received)), (0, (6, 0, 6)), "{received}");
+    assert_eq!((code, counts(&received)), (0, (7, 0, 7)), "{received}");
 }
 
 #[tokio::test]
@@ -568,30 +579,87 @@ async fn headers_that_no_frame_holds_are_refused_and_long_ones_pass() {
 }
 
 #[tokio::test]
-async fn printed_definitions_name_what_provisioning_makes_and_a_feed_elsewhere_is_refused() {
+async fn imported_definitions_are_what_provisioning_makes() {
     let city = City::provisioned().await;
-    let (code, out, err) = huiliu(city.small.path(), &["feed", "provision", "--print"]);
-    assert_eq!(code, 0, "{err}");
-    assert!(err.contains("--password-dir"), "users without a password are left out, and that is said: {err}");
-    let printed: Json = serde_json::from_str(&out).unwrap();
-    let there = crate::support::broker::api(reqwest::Method::GET, &["definitions", &city.vhost.name], Json::Null).await;
+    let passwords = city.path("passwords");
+    let (code, out, err) = huiliu(city.small.path(), &["feed", "provision", "--print", "--password-dir", &passwords]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let other = Vhost::new().await;
+    let printed: Json = serde_json::from_str(&out.replace(&city.vhost.name, &other.name)).unwrap();
+    api(Method::POST, &["definitions"], printed).await;
     for kind in ["queues", "exchanges", "bindings", "policies"] {
-        let sorted = |all: &Json| {
-            let strip = |one: &Json| {
-                let mut one = one.clone();
-                one.as_object_mut().unwrap().remove("vhost");
-                let sorted: std::collections::BTreeMap<String, Json> = serde_json::from_value(one).unwrap();
-                serde_json::to_string(&sorted).unwrap()
-            };
-            let mut all: Vec<String> = all[kind].as_array().unwrap().iter().map(strip).collect();
+        let there = async |vhost: &Vhost| {
+            let all = api(Method::GET, &["definitions", &vhost.name], Json::Null).await;
+            let mut all: Vec<String> =
+                all[kind].as_array().unwrap().iter().map(|one| one.to_string().replace(&vhost.name, "")).collect();
             all.sort();
             all
         };
-        assert_eq!(sorted(&printed).len(), sorted(&there).len(), "{kind}\n{printed}\n{there}");
+        let made = there(&city.vhost).await;
+        assert!(!made.is_empty());
+        assert_eq!(there(&other).await, made, "{kind}");
     }
+    // The imported hash is that of the password in the file, and the user reads the imported queue.
+    let from = other.at(&city.from(0));
+    dev_ca::signer(&city.small.path().join(".huiliu"), now()).unwrap();
+    let (code, received) = city.receive(&from, 0, &city.sqlite());
+    assert_eq!((code, &received["batches"]), (0, &json!(0)), "{received}");
+}
+
+#[tokio::test]
+async fn provisioning_says_what_it_lacks() {
+    let city = City::new().await;
+    let (code, out, err) = huiliu(city.small.path(), &["feed", "provision", "--print"]);
+    assert!(code == 0 && err.contains("left out, for want of --password-dir"), "{err}");
+    assert!(!out.contains("password_hash"));
+    let (code, _, err) = huiliu(city.small.path(), &["feed", "provision"]);
+    assert!(code == 1 && err.contains("HL0738") && err.contains("--password-dir"), "{err}");
+    city.provision(&[&city.feed(0)]);
+    let (code, _, err) = huiliu(city.small.path(), &["feed", "provision", &city.feed(0)]);
+    assert_eq!((code, err.as_str()), (0, ""), "a user that is there keeps its password");
+    assert_eq!(city.release(0).await.durable, 5);
+    waits(&city.release(1).await, "HL0732");
+
     let elsewhere = grant(&city.vhost.subscribers[1], ROWS).replace("rabbitmq", "spool");
     city.small.write(&format!("pipelines/feeds/{}.yaml", city.feed(1)), elsewhere);
     let (code, _, err) = huiliu(city.small.path(), &["feed", "provision", &city.feed(1)]);
-    assert_eq!(code, 1);
-    assert!(err.contains("HL0739"), "{err}");
+    assert!(code == 1 && err.contains("HL0739"), "{err}");
+}
+
+#[tokio::test]
+async fn what_somebody_rejects_for_good_is_kept_with_the_dead_letters() {
+    let city = City::provisioned().await;
+    city.release(1).await;
+    let channel = city.vhost.link().await.channel().await.unwrap();
+    let queue = huiliu::outlet::rabbitmq::queue_of(&city.feed(1));
+    let mut consumer =
+        channel.basic_consume(queue.as_str().into(), "".into(), Default::default(), Default::default()).await.unwrap();
+    let delivery = consumer.next().await.unwrap().unwrap();
+    let sent = delivery.data.clone();
+    delivery.acker.reject(Default::default()).await.unwrap();
+    let dead = huiliu::outlet::rabbitmq::dead_queue_of(&city.feed(1));
+    let mut consumer =
+        channel.basic_consume(dead.as_str().into(), "".into(), Default::default(), Default::default()).await.unwrap();
+    let kept = tokio::time::timeout(Duration::from_secs(20), consumer.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(kept.data, sent);
+    assert!(huiliu::outlet::rabbitmq::parts(&kept.properties).is_some(), "with manifest and signature");
+}
+
+#[tokio::test]
+async fn a_second_receiver_takes_over_in_order_when_the_first_is_gone() {
+    let city = City::provisioned().await;
+    city.release(0).await;
+    let (link, feed) = (city.vhost.link().await, city.feed(0));
+    let answering = Answering { user: "huiliu".into(), signer: None, clock: Clock::System };
+    let mut first = QueuedFeed::open(link.clone(), &feed, answering.clone()).await.unwrap();
+    first.ready().await.unwrap();
+    let mut second = QueuedFeed::open(link, &feed, answering).await.unwrap();
+    let trust = Arc::new(Trust::from_pem(&fs::read(city.path(".huiliu/dev-ca.pem")).unwrap()).unwrap());
+    let mut sink = Target::parse(&city.sqlite()).unwrap().open(None).await.unwrap();
+    let idle = receive_feed(&mut second, &feed, &trust, sink.as_mut(), Clock::System).await;
+    assert_eq!((idle.batches, idle.stopped), (0, None), "the first has them all");
+    drop(first);
+    tokio::time::timeout(Duration::from_secs(20), second.ready()).await.unwrap().unwrap();
+    let all = receive_feed(&mut second, &feed, &trust, sink.as_mut(), Clock::System).await;
+    assert_eq!((all.batches, all.again, all.stopped), (5, 0, None));
 }

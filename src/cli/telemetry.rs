@@ -60,9 +60,10 @@ fn format(installation: LogFormat) -> LogFormat {
     }
 }
 
+/// What the broker's client library logs is told again, with a code, where it is handled.
 fn lines(usual: &str, format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let filter = EnvFilter::try_from_env("HUILIU_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
+    let filter = EnvFilter::try_from_env("HUILIU_LOG").unwrap_or_else(|_| EnvFilter::new(format!("{usual},lapin=off")));
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false).with_ansi(colours);
     match format {
         LogFormat::Text => lines.with_filter(filter).boxed(),

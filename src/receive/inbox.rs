@@ -21,7 +21,7 @@ pub trait Inbox: Send {
     /// What `next` gave is loaded, now or earlier, and durable: it need not come again, and the sender may be told.
     async fn settle(&mut self, receipt: Receipt) -> Result<(), ReceiveError>;
 
-    /// What `next` gave does not hold: it stays where it is, for a person to look at.
+    /// What `next` gave does not hold: it stays where it is, for a person to look at. Nothing is asked after that.
     async fn refuse(&mut self) -> Result<(), ReceiveError>;
 }
 

@@ -1,7 +1,8 @@
 //! `postgres://…`: one typed table for each register, its rows and the feed's cursor moving in one transaction.
 //!
 //! The table is as [`super::sqlite`] makes it, with PostgreSQL's own types: `numeric`, `date`, `timestamptz`. A batch is
-//! loaded by two statements, one that upserts arrays of columns and one that deletes. The address's password is never
+//! loaded by two statements, one that upserts arrays of columns and one that deletes. The character U+0000, which
+//! PostgreSQL cannot hold, becomes ␀; `_digest` stays that of the record as sent. The address's password is never
 //! printed.
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +20,12 @@ use crate::record::{FieldType, Value};
 
 /// Longest wait for a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A lock that somebody else holds, or a statement that does not end, is an error and no endless wait.
+const BOUNDS: &str = "set lock_timeout = '30s'; set statement_timeout = '10min'";
+
+/// What stands for U+0000, which PostgreSQL has no room for in text.
+const NUL_SIGN: &str = "\u{2400}";
 
 const TABLES: &str = "
     create table if not exists huiliu_cursor (
@@ -74,8 +81,13 @@ impl PostgresSink {
         if let Some(connection) = self.connection.take() {
             return Ok(connection);
         }
-        match tokio::time::timeout(PATIENCE, self.options.connect()).await {
-            Ok(connected) => connected.map_err(|error| self.failed(&error)),
+        let connecting = async {
+            let mut connection = self.options.connect().await?;
+            sqlx::raw_sql(BOUNDS).execute(&mut connection).await?;
+            Ok(connection)
+        };
+        match tokio::time::timeout(PATIENCE, connecting).await {
+            Ok(connected) => connected.map_err(|error: sqlx::Error| self.failed(&error)),
             Err(_) => Err(ReceiveError::Target {
                 target: self.target.clone(),
                 why: format!("no connection within {} s", PATIENCE.as_secs()),
@@ -194,6 +206,14 @@ async fn read_cursor(
         target: target.to_owned(),
         what: format!("the row of {feed} in huiliu_cursor does not read"),
     })
+}
+
+/// A value as text that PostgreSQL takes.
+fn storable(value: &Value) -> String {
+    match value {
+        Value::Text(text) if text.contains('\0') => text.replace('\0', NUL_SIGN),
+        other => other.to_text(),
+    }
 }
 
 /// The table of one register, within a transaction.
@@ -351,7 +371,7 @@ impl Table<'_> {
         let seq = batch.manifest.seq.cast_signed();
         let mut query = sqlx::query(AssertSqlSafe(sql)).bind(ids).bind(seq).bind(versions).bind(digests);
         for at in 0..fields.len() {
-            let text = |record: &&Record| record.values.get(at).and_then(Option::as_ref).map(Value::to_text);
+            let text = |record: &&Record| record.values.get(at).and_then(Option::as_ref).map(storable);
             query = query.bind(records.iter().map(text).collect::<Vec<_>>());
         }
         query.execute(&mut *self.transaction).await.map(|_| ()).map_err(|error| self.failed(&error))

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
@@ -28,6 +28,9 @@ use crate::outlet::rabbitmq::{BrokerError, Link, parts, publish_receipt, queue_o
 const PREFETCH: u16 = 8;
 /// After so long without a delivery the broker is asked whether any is left.
 const LULL: Duration = Duration::from_millis(250);
+
+/// What a channel is closed with: success, for the protocol knows no better word.
+const REFUSED: u16 = 200;
 
 /// Who answers, and with which key.
 #[derive(Debug, Clone)]
@@ -174,10 +177,17 @@ impl Inbox for QueuedFeed {
     }
 
     async fn refuse(&mut self) -> Result<(), ReceiveError> {
-        if let Some(delivery) = self.current.take() {
-            let back = delivery.acker.nack(BasicNackOptions { multiple: false, requeue: true });
-            within(self.link.place(), "answer", self.link.patience().confirm, back).await?;
-        }
+        // Rejecting this one message would put it behind those that were handed over after it. A channel that closes
+        // gives all of them back, in their order.
+        self.current = None;
+        self.waiting.clear();
+        within(
+            self.link.place(),
+            "answer",
+            self.link.patience().confirm,
+            self.channel.close(REFUSED, "refused".into()),
+        )
+        .await?;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use sqlx::{Connection as _, Row as _, SqliteConnection};
 
 use super::*;
 use crate::batch::tests::{chain, heading};
-use crate::batch::{BodyBuilder, FeedField, FeedSchema, Heading, SealedBatch, seal};
+use crate::batch::{BodyBuilder, Effect, FeedField, FeedSchema, Heading, Receipt, SealedBatch, seal};
 use crate::clock::Clock;
 use crate::crypto::tests::{CaAndSigner, noon};
 use crate::crypto::{Digest, DigestAlgorithm};
@@ -325,4 +325,103 @@ async fn proofs_say_what_was_checked() {
     let both = prove_all(&[city.files(3).manifest, elsewhere, city.path("x.json")], &city.trust, moment);
     let codes: Vec<_> = both.iter().map(|proof| proof.problem.as_ref().map(|problem| problem.code)).collect();
     assert_eq!(codes, [Some("HL0741"), Some("HL0741"), Some("HL0747")]);
+}
+
+/// Batches handed over in any order, as a queue hands them over again after a crash.
+struct Handed {
+    parcels: std::collections::VecDeque<Parcel>,
+    receipts: Vec<Receipt>,
+    refused: u32,
+}
+
+impl Handed {
+    fn of<'a>(batches: impl IntoIterator<Item = &'a SealedBatch>) -> Self {
+        let parcel = |batch: &SealedBatch| Parcel {
+            place: "hand".into(),
+            seq: None,
+            manifest: batch.manifest.clone(),
+            signature: batch.signature.clone(),
+            body: Content::Bytes(batch.body.clone()),
+        };
+        Self { parcels: batches.into_iter().map(parcel).collect(), receipts: Vec::new(), refused: 0 }
+    }
+}
+
+#[async_trait::async_trait]
+impl Inbox for Handed {
+    async fn next(&mut self, _: Option<Cursor>) -> Result<Option<Parcel>, ReceiveError> {
+        Ok(self.parcels.pop_front())
+    }
+
+    async fn settle(&mut self, receipt: Receipt) -> Result<(), ReceiveError> {
+        self.receipts.push(receipt);
+        Ok(())
+    }
+
+    async fn refuse(&mut self) -> Result<(), ReceiveError> {
+        self.refused += 1;
+        Ok(())
+    }
+}
+
+async fn take(city: &City, sink: &mut dyn Sink, batches: &[&SealedBatch]) -> (Received, Handed) {
+    let mut handed = Handed::of(batches.iter().copied());
+    let received = receive_feed(&mut handed, FEED, &city.trust, sink, Clock::Frozen(noon())).await;
+    (received, handed)
+}
+
+#[tokio::test]
+async fn what_comes_again_is_compared_answered_and_has_no_effect() {
+    let city = City::new(0).await;
+    let [one, two, three] = chain(&city.ca, 3).try_into().unwrap();
+    let mut sink = city.sqlite().await;
+    let (received, handed) = take(&city, &mut sink, &[&one, &two, &one, &two, &three]).await;
+    assert_eq!((received.batches, received.again, received.stopped), (3, 2, None));
+    let answers: Vec<_> = handed.receipts.iter().map(|r| (r.seq, r.effect, r.held)).collect();
+    use Effect::{AlreadyLoaded, Applied};
+    assert_eq!(
+        answers,
+        [
+            (1, Applied, Some(4)),
+            (2, Applied, Some(4)),
+            (1, AlreadyLoaded, None),
+            (2, AlreadyLoaded, None),
+            (3, Applied, Some(4))
+        ]
+    );
+    assert!(
+        handed.receipts.iter().all(|r| r.manifest_sha256.0 == [&one, &two, &three][r.seq as usize - 1].manifest_digest)
+    );
+
+    let other = seal(
+        Heading { subscriber: "other".into(), ..heading(1, None) },
+        BodyBuilder::new(&schema(&[]), 1).finish(),
+        &city.ca.signer,
+    );
+    let mut altered = two.clone();
+    altered.body[9] ^= 1;
+    let stranger = chain(&CaAndSigner::new(), 3).remove(2);
+    for (batch, code) in [(&other.unwrap(), "HL0741"), (&altered, "HL0723"), (&stranger, "HL0706")] {
+        let (received, handed) = take(&city, &mut sink, &[batch]).await;
+        assert_eq!((ended(&received), handed.refused, handed.receipts.len()), ((0, Some(code)), 1, 0));
+    }
+    let mut fresh = SqliteSink::open(&city.path("fresh.db")).await.unwrap();
+    let (received, handed) = take(&city, &mut fresh, &[&two]).await;
+    assert_eq!((ended(&received), handed.refused), ((0, Some("HL0740")), 1), "a hole");
+}
+
+#[tokio::test]
+async fn a_database_of_an_earlier_version_counts_its_rows_once() {
+    let city = City::new(0).await;
+    let [one, two] = chain(&city.ca, 2).try_into().unwrap();
+    take(&city, &mut city.sqlite().await, &[&one]).await;
+    let url = format!("sqlite:{}", city.path("out.db").display());
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    for sql in ["alter table huiliu_cursor drop column held", "drop table huiliu_batch"] {
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
+    let (received, handed) = take(&city, &mut city.sqlite().await, &[&one, &two]).await;
+    assert_eq!((received.batches, received.again, received.stopped), (1, 1, None));
+    assert_eq!(handed.receipts[1].held, Some(4));
 }

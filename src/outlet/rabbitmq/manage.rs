@@ -79,12 +79,16 @@ impl Manager {
             .and_then(|()| base.set_password(None))
             .map_err(|()| bad("the management API has no host"))?;
         super::link::trust_ring();
-        let mut builder = Client::builder().timeout(PATIENCE).no_proxy();
-        if let Some(pem) = &address.ca {
-            let certificates = Certificate::from_pem_bundle(pem.as_bytes());
-            builder =
-                builder.tls_certs_merge(certificates.map_err(|_| bad("the certificates of broker_ca do not read"))?);
-        }
+        let builder = Client::builder().timeout(PATIENCE).no_proxy();
+        let builder = match &address.ca {
+            Some(pem) => {
+                let certificates = Certificate::from_pem_bundle(pem.as_bytes());
+                builder.tls_certs_only(certificates.map_err(|_| bad("the certificates of broker_ca do not read"))?)
+            }
+            // A container without public authorities must not matter where there is no TLS.
+            None if base.scheme() == "http" => builder.tls_certs_only(Vec::new()),
+            None => builder,
+        };
         let client = builder.build().map_err(|error| bad(&format!("no HTTP client can be made: {error}")))?;
         Ok(Self { client, base, user, password, vhost: address.vhost().to_owned() })
     }
@@ -99,6 +103,7 @@ impl Manager {
     /// # Errors
     /// [`BrokerError::Management`] at the first thing that is refused.
     pub async fn apply(&self, topology: &Topology) -> Result<Vec<(&'static str, String)>, BrokerError> {
+        self.check_users(topology).await?;
         let mut done = Vec::new();
         for item in topology.items() {
             self.put(&item.path, &item.body, item.kind, &item.name).await?;
@@ -111,21 +116,24 @@ impl Manager {
             self.accepted(status, answer, "binding", &queue)?;
         }
         for (user, permission) in topology.permissions() {
-            match topology.user(&user) {
-                Some(body) => self.put(&["users".into(), user.clone()], &body, "user", &user).await?,
-                None if self.has_user(&user).await? => {}
-                None => {
-                    return Err(BrokerError::Management {
-                        place: self.place(),
-                        why: format!("user {user} is new and has no password: give --password-dir DIR"),
-                    });
-                }
+            if let Some(body) = topology.user(&user) {
+                self.put(&["users".to_owned(), user.clone()], &body, "user", &user).await?;
             }
             let path = ["permissions".to_owned(), self.vhost.clone(), user.clone()];
             self.put(&path, &permission, "permissions of", &user).await?;
             done.push(("user", user));
         }
         Ok(done)
+    }
+
+    /// Before anything is made: a user without a known password must be there already.
+    async fn check_users(&self, topology: &Topology) -> Result<(), BrokerError> {
+        for user in topology.users() {
+            if !topology.passwords.contains_key(&user) && !self.has_user(&user).await? {
+                return Err(self.refused(format!("user {user} is new and has no password: give --password-dir DIR")));
+            }
+        }
+        Ok(())
     }
 
     /// How full the queue of a feed is; `None` when there is none.

@@ -85,12 +85,27 @@ impl RabbitMq {
                 Ok(link)
             }
             Err(error) => {
-                let pause = BACK_OFF.1.min(BACK_OFF.0 * 2_u32.saturating_pow(state.attempts.min(16)));
-                let attempts = state.attempts + 1;
-                *state = State { link: None, failed: Some((error.clone(), Instant::now() + pause)), attempts };
+                state.fail(&error);
                 Err(error)
             }
         }
+    }
+
+    /// After silence: is it this feed's queue that does not answer, or the broker? A broker that does not open a channel
+    /// either is given up, so that the other feeds need not find out one by one.
+    async fn examine(&self, link: &Link, error: &BrokerError) {
+        if matches!(error, BrokerError::Unreachable { .. }) && link.stands() && link.channel().await.is_err() {
+            self.state.lock().await.fail(error);
+        }
+    }
+}
+
+impl State {
+    /// No connection, and no attempt for a while: longer after every failure.
+    fn fail(&mut self, error: &BrokerError) {
+        let pause = BACK_OFF.1.min(BACK_OFF.0 * 2_u32.saturating_pow(self.attempts.min(16)));
+        let failed = Some((error.clone(), Instant::now() + pause));
+        *self = Self { link: None, failed, attempts: self.attempts + 1 };
     }
 }
 
@@ -117,6 +132,7 @@ impl Outlet for RabbitMqOutlet {
             Ok(answer) => answer,
             Err(error) => {
                 link.abandon(&batch.feed);
+                self.broker.examine(&link, &error).await;
                 return Err(refused(batch, error));
             }
         };
