@@ -103,13 +103,7 @@ impl Held {
         (stop, context): (&Arc<AtomicBool>, &Context),
     ) -> anyhow::Result<Self> {
         let holder = format!("backfill:{}:{}", std::process::id(), context.clock.now().timestamp_micros());
-        let now = context.clock.now().timestamp_micros();
-        let Some(lease) = engine.store().acquire_lease(name, &holder, LEASE, now).await? else {
-            let problem = Problem::error("HL0930", format!("{name} is at work elsewhere"));
-            return Err(problem
-                .hint("`huiliu backfill resume ID` goes on when it is not; a daemon does that by itself")
-                .into());
-        };
+        let lease = Self::wait_for(engine, (name, &holder), stop, context).await?;
         engine.store().set_fence(Some(lease.clone())).await?;
         let mut store = (stores(&engine.workspace().installation))().await?;
         let (renewed, stop, clock) = (lease.clone(), Arc::clone(stop), context.clock);
@@ -125,6 +119,31 @@ impl Held {
             }
         });
         Ok(Self { lease, renewing })
+    }
+
+    /// The lease, once it is free: that of a process that died ends by time.
+    async fn wait_for(
+        engine: &mut Engine,
+        (name, holder): (&str, &str),
+        stop: &AtomicBool,
+        context: &Context,
+    ) -> anyhow::Result<Lease> {
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        for second in 0..LEASE.as_secs() + 5 {
+            seconds.tick().await;
+            let now = context.clock.now().timestamp_micros();
+            if let Some(lease) = engine.store().acquire_lease(name, holder, LEASE, now).await? {
+                return Ok(lease);
+            }
+            if second == 0 {
+                context.note(&format!("{name} is at work elsewhere; waits"))?;
+            }
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        let problem = Problem::error("HL0930", format!("{name} is at work elsewhere"));
+        Err(problem.hint("`huiliu backfill resume ID` goes on when it is not; a daemon does that by itself").into())
     }
 
     async fn give_back(self, engine: &mut Engine) -> anyhow::Result<()> {
