@@ -260,10 +260,11 @@ async fn two_workers_do_two_things_at_a_time() {
     };
     tokio::task::block_in_place(|| std::thread::scope(|scope| drop(scope.spawn(|| make_the_last_run_old(&small)))));
     huiliu::serve::Daemon::begin(setup).await.unwrap().work().await.unwrap();
-    let mut conn = sqlx::Connection::connect(&format!("sqlite:{}", path.display())).await.unwrap();
-    let conn: &mut sqlx::SqliteConnection = &mut conn;
+    use sqlx::ConnectOptions;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).read_only(true);
+    let mut conn = options.connect().await.unwrap();
     let sql = "select (select min(sealed_at) from batch) < (select max(ended) from run where pipeline = 'qy')";
-    let meanwhile: bool = sqlx::query_scalar(sql).fetch_one(conn).await.unwrap();
+    let meanwhile: bool = sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap();
     assert!(meanwhile, "the feed did not wait for the run");
 }
 
