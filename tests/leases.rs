@@ -134,6 +134,51 @@ pub async fn a_backfill_is_kept_and_worked_off_by_anybody(one: &mut dyn Store, t
     assert!(one.backfills(Some(id + 1)).await.unwrap().is_empty());
 }
 
+/// What waits for a feed and for people, batches as they were sealed, and a feed that starts over.
+pub async fn what_waits_is_told(engine: &mut huiliu::engine::Engine) {
+    const FEED: &str = "housing.enterprise";
+    let lag = engine.store().feed_lag(FEED, "enterprise").await.unwrap();
+    assert_eq!((lag.records, lag.bytes, lag.since), (0, 0, None), "nothing was ever read");
+    engine.run("qy", &Default::default()).await.unwrap();
+    let lag = engine.store().feed_lag(FEED, "enterprise").await.unwrap();
+    let at = crate::support::now().timestamp_micros();
+    assert_eq!((lag.records, lag.bytes, lag.since), (4, 0, Some(at)));
+    let backlog = engine.store().quarantine_backlog().await.unwrap();
+    assert_eq!((backlog.len(), backlog[0].dataset.as_str(), backlog[0].open, backlog[0].oldest), (1, "gs.qy", 1, at));
+    let newest = engine.store().newest_file("gs.qy").await.unwrap().unwrap();
+    assert_eq!((newest.0.len(), newest.1), (64, at));
+
+    engine.release(FEED).await.unwrap();
+    let lag = engine.store().feed_lag(FEED, "enterprise").await.unwrap();
+    assert_eq!((lag.records, lag.since), (0, None), "all of it is durable");
+    let batches = engine.store().batches_from(FEED, 1, 9).await.unwrap();
+    assert_eq!(batches.iter().map(|batch| (batch.seq, batch.records)).collect::<Vec<_>>(), [(1, 3), (2, 1)]);
+    assert!(batches.iter().all(|batch| !batch.body.is_empty() && !batch.manifest.is_empty()));
+    assert_eq!(engine.store().batches_from(FEED, 2, 9).await.unwrap(), batches[1..]);
+    assert_eq!(engine.store().drop_bodies(at).await.unwrap(), 0, "they were sealed then, not before");
+    assert_eq!(engine.store().drop_bodies(at + 1).await.unwrap(), 2);
+    let dropped = engine.store().batches_from(FEED, 1, 9).await.unwrap();
+    assert!(dropped.iter().all(|batch| batch.body.is_empty() && !batch.signature.is_empty()));
+
+    engine.store().reopen_feed(FEED).await.unwrap();
+    let again = engine.release(FEED).await.unwrap();
+    assert_eq!((again.upserts, again.withdrawals, again.batches), (4, 0, 2), "everything once more");
+    assert_eq!(engine.store().feed(FEED).await.unwrap().seq, 4, "numbers go on");
+    assert_eq!(engine.release(FEED).await.unwrap().status, "nothing new");
+}
+
+#[tokio::test]
+async fn sqlite_tells_what_waits() {
+    let small = crate::support::Small::new();
+    let mut rows: Vec<[&str; 6]> = crate::support::CODES[..4]
+        .iter()
+        .map(|code| [*code, "企业", "", "100万元", "在营", "2026-10-01 00:00:00"])
+        .collect();
+    rows.push(["9137", "坏码", "", "100万元", "在营", "2026-10-01 00:00:00"]);
+    small.extract("QY_1.csv", &rows);
+    what_waits_is_told(&mut small.engine().await).await;
+}
+
 #[tokio::test]
 async fn sqlite_holds_leases() {
     let (_dir, mut one, mut two) = sqlite().await;

@@ -102,6 +102,8 @@ fn definitions_are_read_again_only_if_they_check() {
     daemon.wait_until("HL0901", |line| line["code"] == "HL0901");
     daemon.wait_until("the problem itself", |line| line["code"] == "HL0130");
     assert_eq!(digest(&daemon.ask("/metrics").1), before, "the old ones stay in force");
+    let (status, ready) = daemon.ask("/readyz");
+    assert!(status == 200 && ready.contains(r#""stale":true"#), "{ready}");
     let done = daemon.log().matches(r#""job":"pipeline/qy""#).count();
     daemon.wait_for_done("pipeline/qy", done + 1);
 
@@ -224,6 +226,46 @@ fn asked_to_end_when_idle_it_makes_up_for_what_was_missed_and_ends() {
     let (status, log) = daemon.end();
     assert!(status.success() && log.matches(r#""job":"pipeline/qy""#).count() == 1, "{log}");
     assert!(small.path().join(".huiliu/spool/housing.enterprise/000000000002.avro").exists(), "{log}");
+}
+
+/// On a store that takes several writers several jobs are done at a time; SQLite takes a feed beside a pipeline.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_do_two_things_at_a_time() {
+    use huiliu::config::Workspace;
+    use huiliu::store::{Store, StoreError, sqlite::SqliteStore};
+    let small = scheduled();
+    small.extract("QY_0.csv", &[row(CODES[0], "甲")]);
+    assert_eq!(huiliu(small.path(), &["run", "--no-release"]).0, 0);
+    large(&small, ", rate: 9000 rows/s");
+    small.write("pipelines/nsr.yaml", pipeline("tax.nsr", "").replace("schedule: '* * * * * *'\n", ""));
+    let path = small.path().join(".huiliu/huiliu.db");
+    let opened = path.clone();
+    let workspace = Workspace::load(small.path()).unwrap();
+    let again = workspace.clone();
+    let setup = huiliu::serve::Setup {
+        definitions: std::sync::Arc::new(move || Ok(again.clone())),
+        stores: std::sync::Arc::new(move || {
+            let path = opened.clone();
+            Box::pin(async move {
+                let store = SqliteStore::open(&path).await?;
+                Ok::<Box<dyn Store>, StoreError>(Box::new(store))
+            })
+        }),
+        workers: 2,
+        clock: huiliu::clock::Clock::System,
+        listen: None,
+        until_idle: true,
+        probes: Vec::new(),
+        workspace,
+    };
+    tokio::task::block_in_place(|| std::thread::scope(|scope| drop(scope.spawn(|| make_the_last_run_old(&small)))));
+    huiliu::serve::Daemon::begin(setup).await.unwrap().work().await.unwrap();
+    use sqlx::ConnectOptions;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).read_only(true);
+    let mut conn = options.connect().await.unwrap();
+    let sql = "select (select min(sealed_at) from batch) < (select max(ended) from run where pipeline = 'qy')";
+    let meanwhile: bool = sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap();
+    assert!(meanwhile, "the feed did not wait for the run");
 }
 
 /// As if two years had passed since.

@@ -15,6 +15,7 @@ mod doctor;
 mod explain;
 mod feed;
 mod init;
+mod lease;
 mod named;
 mod problems;
 mod progress;

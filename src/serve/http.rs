@@ -1,5 +1,6 @@
 //! `/healthz`, `/readyz`, `/metrics`. No values, no names of persons: who can reach the address may read them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) pulse: Arc<Pulse>,
     pub(super) holder: String,
+    /// Whether the definitions on disk did not check when they were last read.
+    pub(super) stale: AtomicBool,
     clock: Clock,
     stores: Stores,
     probes: Vec<Probe>,
@@ -50,6 +53,7 @@ impl Shared {
             metrics: Metrics::new(),
             pulse,
             holder,
+            stale: AtomicBool::new(false),
             clock: setup.clock,
             stores: Arc::clone(&setup.stores),
             probes: setup.probes.clone(),
@@ -141,7 +145,12 @@ async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let definitions = shared.workspace().digest();
-    let mut checks = vec![check("store", shared.reaches_store().await)];
+    let stale = shared.stale.load(Ordering::Relaxed);
+    let mut checks = vec![
+        check("store", shared.reaches_store().await),
+        // What is in force has compiled; what is on disk may not have.
+        json!({ "name": "definitions", "ok": true, "stale": stale }),
+    ];
     for probe in &shared.probes {
         let asked = timeout(PATIENCE, (probe.ask)()).await;
         checks.push(check(probe.name, asked.unwrap_or_else(|_| Err("no answer in time".to_owned()))));

@@ -2,7 +2,7 @@
 //!
 //! A lease has a name (`pipeline/qy`, `feed/housing.enterprise`, `daemon/…`), a holder, an end, and a token that grows
 //! with every new holder. The end tells others when they may take it over; the token tells the store whose writes still
-//! count: a holder that slept through its end and wakes up writes nothing (see [`super::Store::set_fence`]).
+//! count: a holder that slept through its end and wakes up writes nothing (see [`super::Operations::set_fence`]).
 
 use serde::Serialize;
 

@@ -78,16 +78,23 @@ pub(super) async fn status(id: Option<i64>, watch: bool, context: &Context) -> a
     let Some(id) = newest else {
         return Err(Problem::error("HL0924", "there is no backfill yet").hint("huiliu backfill start --help").into());
     };
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    while watch {
-        seconds.tick().await;
-        let backfill = opened.engine.backfill(id).await?;
-        context.note(&line(&backfill, context))?;
-        if !backfill.state.works() {
-            break;
-        }
+    if watch {
+        follow(&mut opened.engine, id, context).await?;
     }
     ended(&mut opened.engine, id, context).await
+}
+
+/// A line a second until it is over or waits for a person.
+async fn follow(engine: &mut Engine, id: i64, context: &Context) -> anyhow::Result<()> {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        let backfill = engine.backfill(id).await?;
+        context.note(&line(&backfill, context))?;
+        if !backfill.state.works() {
+            return Ok(());
+        }
+    }
 }
 
 /// A daemon will do it.

@@ -6,19 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::task::JoinHandle;
 
 use super::show;
+use crate::cli::lease::Held;
 use crate::cli::run::stop_on_interrupt;
-use crate::cli::serve::stores;
 use crate::cli::{Context, Exit};
 use crate::engine::schedule::BackfillLane;
 use crate::engine::{BackfillStep, Engine, Progress};
-use crate::error::Problem;
-use crate::store::{BackfillState, Lease};
-
-/// How long after this process's death others may take the work over.
-const LEASE: Duration = Duration::from_secs(30);
+use crate::store::BackfillState;
 
 /// Works until it is over, somebody makes it wait, or a person stops this process.
 pub(super) async fn off(engine: Engine, id: i64, context: &Context) -> anyhow::Result<Exit> {
@@ -88,50 +83,6 @@ async fn wait_for_window(
         seconds.tick().await;
     }
     Ok(())
-}
-
-/// The lease of the pipeline or feed, held by a task of its own while chunks run.
-struct Held {
-    lease: Lease,
-    renewing: JoinHandle<()>,
-}
-
-impl Held {
-    async fn take(
-        engine: &mut Engine,
-        name: &str,
-        (stop, context): (&Arc<AtomicBool>, &Context),
-    ) -> anyhow::Result<Self> {
-        let holder = format!("backfill:{}:{}", std::process::id(), context.clock.now().timestamp_micros());
-        let now = context.clock.now().timestamp_micros();
-        let Some(lease) = engine.store().acquire_lease(name, &holder, LEASE, now).await? else {
-            let problem = Problem::error("HL0930", format!("{name} is at work elsewhere"));
-            return Err(problem
-                .hint("`huiliu backfill resume ID` goes on when it is not; a daemon does that by itself")
-                .into());
-        };
-        engine.store().set_fence(Some(lease.clone())).await?;
-        let mut store = (stores(&engine.workspace().installation))().await?;
-        let (renewed, stop, clock) = (lease.clone(), Arc::clone(stop), context.clock);
-        let renewing = tokio::spawn(async move {
-            let mut turns = tokio::time::interval(LEASE / 3);
-            loop {
-                turns.tick().await;
-                match store.renew_lease(&renewed, LEASE, clock.now().timestamp_micros()).await {
-                    Ok(true) => {}
-                    Ok(false) => return stop.store(true, Ordering::Relaxed),
-                    Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
-                }
-            }
-        });
-        Ok(Self { lease, renewing })
-    }
-
-    async fn give_back(self, engine: &mut Engine) -> anyhow::Result<()> {
-        self.renewing.abort();
-        engine.store().set_fence(None).await?;
-        Ok(engine.store().release_lease(&self.lease).await?)
-    }
 }
 
 /// Rows done of all rows, on a terminal.

@@ -95,8 +95,8 @@ impl Engine {
             self.store.commit(change).await?;
             self.progress.rows(rows, at.byte);
             work.rows += rows;
-            if let Some(rate) = work.spec.rate().or(work.flow.pipeline.limits.rate) {
-                self.pace(Rate(rate.0), work.started, work.rows).await?;
+            if let Some(rate) = share(work.spec.rate(), work.flow.pipeline.limits.rate) {
+                self.pace(rate, work.started, work.rows).await?;
             }
         }
         self.progress.done();
@@ -149,6 +149,16 @@ impl Engine {
     }
 }
 
+/// Rows a second: never above the pipeline's own limit, and half of it when nothing else is asked for, so that the live
+/// flow keeps its share.
+fn share(asked: Option<Rate>, limit: Option<Rate>) -> Option<Rate> {
+    match (asked, limit) {
+        (Some(asked), Some(limit)) => Some(Rate(asked.0.min(limit.0))),
+        (None, Some(limit)) => Some(Rate((limit.0 / 2).max(1))),
+        (asked, None) => asked,
+    }
+}
+
 /// The next rows, read on another thread.
 pub(super) async fn next(
     mut decoder: Box<dyn Decode>,
@@ -184,4 +194,18 @@ pub(super) fn inside(work: &Work, decoded: Decoded) -> Result<Decoded, EngineErr
     let notes = decoded.notes.into_iter().filter_map(moved).collect();
     let dropped = decoded.dropped + left_out as u64;
     Ok(Decoded { rows, places, raw, raw_ends, notes, dropped, ..decoded })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backfill_leaves_the_live_flow_its_share() {
+        assert_eq!(share(None, Some(Rate(5000))), Some(Rate(2500)));
+        assert_eq!(share(Some(Rate(9000)), Some(Rate(5000))), Some(Rate(5000)));
+        assert_eq!(share(Some(Rate(100)), Some(Rate(5000))), Some(Rate(100)));
+        assert_eq!(share(Some(Rate(100)), None), Some(Rate(100)));
+        assert_eq!((share(None, None), share(None, Some(Rate(1)))), (None, Some(Rate(1))));
+    }
 }

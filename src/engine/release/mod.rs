@@ -95,7 +95,8 @@ impl Engine {
         let horizon = self.store.horizon(&feed.register.value).await?;
         let grant = if refused.is_some() { format!("ended:{}", hex(&grant)) } else { hex(&grant) };
         let first = state.grant.is_none() || (state.sweep.is_some() && state.cursor == 0);
-        if state.grant.as_deref() != Some(&grant) {
+        let told = state.grant.as_deref() == Some(&grant);
+        if !told {
             state.grant = Some(grant);
             state.sweep = Some((0, horizon));
             state.part = 0;
@@ -105,7 +106,7 @@ impl Engine {
             state.schema = (state.schema.0 + 1, Some(digest));
         }
         let through = state.sweep.map_or(horizon, |(_, through)| through);
-        if let Some(why) = &refused {
+        if let Some(why) = refused.as_ref().filter(|_| !told) {
             self.store.audit(self.clock.now().timestamp_micros(), "feed.refused", &format!("{name}: {why}")).await?;
         }
         Ok(Some(Pass {

@@ -92,7 +92,7 @@ struct Turn {
 
 #[derive(Debug, Clone)]
 enum Rhythm {
-    Cron { due: Due, missed: MissedRun },
+    Cron { due: Box<Due>, missed: MissedRun },
     Every { every: Duration, register: String },
 }
 
@@ -142,7 +142,7 @@ impl Schedule {
             self.turns.insert(job, turn);
         };
         for pipeline in workspace.pipelines.values().filter(|pipeline| pipeline.schedule.is_some()) {
-            let rhythm = Rhythm::Cron { due: Due::new(pipeline, self.zone), missed: pipeline.missed };
+            let rhythm = Rhythm::Cron { due: Box::new(Due::new(pipeline, self.zone)), missed: pipeline.missed };
             put(Job::Pipeline(pipeline.name.clone()), rhythm);
         }
         for feed in workspace.feeds.values() {

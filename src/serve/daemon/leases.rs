@@ -53,11 +53,15 @@ impl Daemon {
         }
         self.renewed = now;
         let micros = now.timestamp_micros();
-        if let Ok(false) = self.store.renew_lease(&self.own, ttl, micros).await {
-            let again = self.store.acquire_lease(&self.own.name, &self.own.holder, ttl, micros).await;
-            if let Ok(Some(lease)) = again {
-                self.own = lease;
+        match self.store.renew_lease(&self.own, ttl, micros).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let again = self.store.acquire_lease(&self.own.name, &self.own.holder, ttl, micros).await;
+                if let Ok(Some(lease)) = again {
+                    self.own = lease;
+                }
             }
+            Err(error) => self.reconnect(&error).await,
         }
         for seat in &self.seats {
             let Some((job, lease)) = &seat.at else { continue };
@@ -69,6 +73,15 @@ impl Daemon {
                 }
                 Err(error) => tracing::warn!(%job, %error, "the lease could not be renewed"),
             }
+        }
+    }
+
+    /// The store did not answer: perhaps a new connection is answered.
+    async fn reconnect(&mut self, error: &StoreError) {
+        tracing::warn!(%error, "the store does not answer");
+        match (self.setup.stores)().await {
+            Ok(store) => self.store = store,
+            Err(error) => tracing::warn!(%error, "the store cannot be reached"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! SIGHUP: the definitions on disk, if they check and the store takes their registers; else the old ones stay.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::super::notify;
 use super::Daemon;
@@ -12,7 +13,9 @@ impl Daemon {
     /// Reads the definitions again.
     pub(super) async fn reload(&mut self) {
         notify::reloading();
-        match self.checked().await {
+        let checked = self.checked().await;
+        self.shared.stale.store(checked.is_err(), Ordering::Relaxed);
+        match checked {
             Ok(workspace) => self.put_in_force(workspace),
             Err(problems) => {
                 for problem in &problems {

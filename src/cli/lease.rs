@@ -1,0 +1,82 @@
+//! The lease of a pipeline or feed while a command, and no daemon, works on it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::Context;
+use super::serve::stores;
+use crate::engine::Engine;
+use crate::error::Problem;
+use crate::store::Lease;
+
+/// How long after this process's death others may take the work over.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// The lease of the pipeline or feed, held by a task of its own while chunks run.
+pub(super) struct Held {
+    lease: Lease,
+    renewing: JoinHandle<()>,
+}
+
+impl Held {
+    /// Takes the lease, waiting for one whose holder died, and puts everything the engine writes under it. Should somebody
+    /// else get it all the same, `stop` is set, and the store refuses the rest.
+    pub(super) async fn take(
+        engine: &mut Engine,
+        name: &str,
+        (stop, context): (&Arc<AtomicBool>, &Context),
+    ) -> anyhow::Result<Self> {
+        let holder = format!("command:{}:{}", std::process::id(), context.clock.now().timestamp_micros());
+        let lease = Self::wait_for(engine, (name, &holder), stop, context).await?;
+        engine.store().set_fence(Some(lease.clone())).await?;
+        let mut store = (stores(&engine.workspace().installation))().await?;
+        let (renewed, stop, clock) = (lease.clone(), Arc::clone(stop), context.clock);
+        let renewing = tokio::spawn(async move {
+            let mut turns = tokio::time::interval(LEASE / 3);
+            loop {
+                turns.tick().await;
+                match store.renew_lease(&renewed, LEASE, clock.now().timestamp_micros()).await {
+                    Ok(true) => {}
+                    Ok(false) => return stop.store(true, Ordering::Relaxed),
+                    Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
+                }
+            }
+        });
+        Ok(Self { lease, renewing })
+    }
+
+    /// The lease, once it is free: that of a process that died ends by time.
+    async fn wait_for(
+        engine: &mut Engine,
+        (name, holder): (&str, &str),
+        stop: &AtomicBool,
+        context: &Context,
+    ) -> anyhow::Result<Lease> {
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        for second in 0..LEASE.as_secs() + 5 {
+            seconds.tick().await;
+            let now = context.clock.now().timestamp_micros();
+            if let Some(lease) = engine.store().acquire_lease(name, holder, LEASE, now).await? {
+                return Ok(lease);
+            }
+            if second == 0 {
+                context.note(&format!("{name} is at work elsewhere; waits"))?;
+            }
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        let problem = Problem::error("HL0930", format!("{name} is at work elsewhere"));
+        Err(problem.hint("`huiliu backfill resume ID` goes on when it is not; a daemon does that by itself").into())
+    }
+
+    /// Gives it back.
+    pub(super) async fn give_back(self, engine: &mut Engine) -> anyhow::Result<()> {
+        self.renewing.abort();
+        engine.store().set_fence(None).await?;
+        Ok(engine.store().release_lease(&self.lease).await?)
+    }
+}
