@@ -256,22 +256,22 @@ async fn connections_that_are_cut_cost_time_and_nothing_else() {
 #[tokio::test]
 async fn a_value_that_the_database_refuses_is_set_aside_with_its_row() {
     let small = OnPostgres::new();
-    let codes: Vec<String> = (0..20_000).map(valid_code).collect();
+    let codes: Vec<String> = (0..8_300).map(valid_code).collect();
     let mut rows: Vec<_> = codes.iter().map(|code| row(code, "企业")).collect();
     drop(small.engine().await);
     let url = small.database().await.unwrap();
     sql(&url, "alter table registers.enterprise add constraint short check (length(name) < 9)").await;
-    for bad in [0, 8_191, 8_192, 13_000] {
+    for bad in [0, 8_191, 8_192] {
         rows[bad][1] = "这个名称比约束所允许的要长";
     }
     small.extract("QY_1.csv", &rows);
     let report = small.run("qy").await;
-    assert_eq!(line(&report), "succeeded 20000/0/4/19996/0/0/0/0", "{report:?}");
+    assert_eq!(line(&report), "succeeded 8300/0/3/8297/0/0/0/0", "{report:?}");
     let mut engine = small.engine().await;
     let filter = QuarantineFilter { limit: 100, ..QuarantineFilter::default() };
     let aside = engine.store().quarantine(&filter).await.unwrap();
     let told: Vec<_> = aside.iter().map(|bad| (bad.row, bad.reasons[0].code.as_str())).collect();
-    assert_eq!(told, [(1, "store_23514"), (8_192, "store_23514"), (8_193, "store_23514"), (13_001, "store_23514")]);
+    assert_eq!(told, [(1, "store_23514"), (8_192, "store_23514"), (8_193, "store_23514")]);
     assert_eq!(engine.doctor().await.unwrap().disagreements, 0);
     assert_eq!(line(&small.run("qy").await), "succeeded 0/0/0/0/0/0/0/0", "the file is taken");
 }

@@ -73,7 +73,7 @@ impl PostgresStore {
     /// Hands a chunk to the writing connection. What goes wrong there is told by the next call.
     pub(super) async fn begin_commit(&mut self, change: ChangeSet) -> Result<()> {
         self.settle().await?;
-        if !self.turn.held {
+        if !self.turn.held && !change.parts.is_empty() {
             return Err(StoreError::Unavailable("the turn to write was lost; the chunk is worked out again".into()));
         }
         let tables = change.parts.iter().map(|part| self.table(&part.register).cloned()).collect::<Result<Vec<_>>>()?;
@@ -105,6 +105,9 @@ impl PostgresStore {
     pub(super) async fn settle(&mut self) -> Result<()> {
         let Some(pending) = self.pending.take() else { return Ok(()) };
         let ended = pending.task.await.map_err(|error| StoreError::Unavailable(error.to_string()));
+        if !matches!(&ended, Ok((_, Ok(())))) {
+            self.months.clear(); // partitions that it made went with it
+        }
         match ended {
             Ok((writer, done @ (Ok(()) | Err(StoreError::Data { .. } | StoreError::Fenced(_))))) => {
                 self.writer.put(writer);
@@ -114,7 +117,6 @@ impl PostgresStore {
                 // Nobody knows what that connection is doing: the server ends it, and its transaction with it.
                 self.writer.lose();
                 self.turn.held = false;
-                self.months.clear();
                 Err(error)
             }
         }
