@@ -98,3 +98,25 @@ fn spooled(small: &Small) -> Vec<String> {
     }
     all
 }
+
+/// The program itself, as an installation runs it: definitions, `huiliu.yaml`, two passes, doctor.
+#[tokio::test]
+async fn the_program_keeps_its_registers_where_the_installation_says() {
+    let (small, database) = (crate::support::Small::new(), Database::new().await);
+    small.write("huiliu.yaml", format!("version: 1\nname: test\nstore: {}\n", database.url()));
+    small.extract("QY_1.csv", &[["91370283706488757F", "青岛海蓝", "", "100万元", "在营", "2026-10-01 00:00:00"]]);
+    let huiliu = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_huiliu"));
+        let out = command.arg("--dir").arg(small.path()).args(args).env("NO_COLOR", "1").output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (out.status.code().unwrap(), text(out.stdout) + &text(out.stderr))
+    };
+    for args in [&["check"][..], &["run"], &["run"], &["doctor"], &["status"]] {
+        let (code, out) = huiliu(args);
+        assert!(code == 0, "{args:?}: {out}");
+        assert!(!out.contains("huiliu:huiliu@"), "no password: {out}");
+    }
+    let (_, found) = huiliu(&["register", "get", "enterprise", "91370283706488757F"]);
+    assert!(found.contains("青岛海蓝"), "{found}");
+    assert!(!small.path().join(".huiliu/huiliu.db").exists());
+}

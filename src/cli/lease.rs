@@ -48,6 +48,27 @@ impl Held {
         Ok(Self { lease, renewing })
     }
 
+    /// The lease, where several processes may work over one store; SQLite lets in one, which the workspace's lock sees to.
+    pub(super) async fn where_shared(
+        engine: &mut Engine,
+        name: &str,
+        context: &Context,
+    ) -> anyhow::Result<Option<Self>> {
+        if engine.workspace().installation.store.starts_with("sqlite:") {
+            return Ok(None);
+        }
+        let stop = engine.stop_flag();
+        Self::take(engine, name, (&stop, context)).await.map(Some)
+    }
+
+    /// Gives back what [`Self::where_shared`] took.
+    pub(super) async fn end(held: Option<Self>, engine: &mut Engine) -> anyhow::Result<()> {
+        match held {
+            Some(held) => held.give_back(engine).await,
+            None => Ok(()),
+        }
+    }
+
     /// The lease, once it is free: that of a process that died ends by time.
     async fn wait_for(
         engine: &mut Engine,
@@ -70,7 +91,7 @@ impl Held {
             }
         }
         let problem = Problem::error("HL0930", format!("{name} is at work elsewhere"));
-        Err(problem.hint("`huiliu backfill resume ID` goes on when it is not; a daemon does that by itself").into())
+        Err(problem.hint("try again when it is not; what a daemon works on, it works off by itself").into())
     }
 
     /// Gives it back.

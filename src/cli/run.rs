@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
+use super::lease::Held;
 use super::progress::Bars;
 use super::table::{count, number, table, text};
 use super::workspace::{Access, open};
@@ -41,7 +42,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let mut engine = opened.engine.with_progress(Arc::new(Bars::new()));
     stop_on_interrupt(&engine);
     let options = RunOptions { accept: args.accept };
-    let report = pass(&mut engine, &args.pipelines, &options, !args.no_release).await?;
+    let report = pass(&mut engine, (&args.pipelines, context), &options, !args.no_release).await?;
     if context.json {
         context.print_json(&report)?;
     } else {
@@ -68,10 +69,10 @@ pub fn stop_on_interrupt(engine: &Engine) {
 /// one of them is in its report; an unknown name stops everything before it starts.
 pub async fn pass(
     engine: &mut Engine,
-    names: &[String],
+    (names, context): (&[String], &Context),
     options: &RunOptions,
     release: bool,
-) -> Result<PassReport, EngineError> {
+) -> anyhow::Result<PassReport> {
     let all: Vec<String> = engine.workspace().pipelines.keys().cloned().collect();
     let chosen = if names.is_empty() { &all } else { names };
     let mut report = PassReport { runs: Vec::new(), feeds: Vec::new() };
@@ -80,11 +81,13 @@ pub async fn pass(
         engine.pipeline(name)?;
     }
     for name in chosen {
+        let held = Held::where_shared(engine, &format!("pipeline/{name}"), context).await?;
         report.runs.push(match engine.run(name, options).await {
             Ok(run) => run,
-            Err(EngineError::Stopped) => return Err(EngineError::Stopped),
+            Err(EngineError::Stopped) => return Err(EngineError::Stopped.into()),
             Err(error) => RunReport::failed(name, &error),
         });
+        Held::end(held, engine).await?;
         let pipeline = engine.workspace().pipelines.get(name);
         registers.extend(pipeline.iter().flat_map(|p| p.into.iter().map(|into| into.value.clone())));
     }
@@ -99,11 +102,13 @@ pub async fn pass(
         .map(|feed| feed.name.clone())
         .collect();
     for feed in feeds {
+        let held = Held::where_shared(engine, &format!("feed/{feed}"), context).await?;
         report.feeds.push(match engine.release(&feed).await {
             Ok(released) => released,
-            Err(EngineError::Stopped) => return Err(EngineError::Stopped),
+            Err(EngineError::Stopped) => return Err(EngineError::Stopped.into()),
             Err(error) => FeedReport::failed(&feed, &error),
         });
+        Held::end(held, engine).await?;
     }
     Ok(report)
 }

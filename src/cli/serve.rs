@@ -6,7 +6,8 @@ use super::workspace::{Access, Lock, checked, definitions, open_store};
 use super::{Context, Exit, telemetry};
 use crate::config::Installation;
 use crate::error::Problem;
-use crate::serve::{Daemon, Setup, Stores};
+use crate::outlet::rabbitmq::{Address, Link, Patience};
+use crate::serve::{Daemon, Probe, Setup, Stores};
 use crate::store::StoreError;
 
 /// The daemon: schedules, feeds, backfills, health and metrics
@@ -42,7 +43,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         clock: context.clock,
         listen: Some(args.listen.unwrap_or_else(|| installation.serve.listen.clone())),
         until_idle: args.until_idle,
-        probes: Vec::new(),
+        probes: probes(&installation),
         workspace,
     };
     let worked = match Daemon::begin(setup).await {
@@ -52,6 +53,24 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     traces.finish().await;
     worked?;
     Ok(Exit::Done)
+}
+
+/// What `/readyz` asks beside the store.
+fn probes(installation: &Installation) -> Vec<Probe> {
+    let broker = installation.broker.as_ref().map(|broker| {
+        let (url, ca) = (broker.url.clone(), broker.ca.clone());
+        Probe {
+            name: "broker",
+            ask: Arc::new(move || {
+                let address = Address::parse(&url, ca.as_deref());
+                Box::pin(async move {
+                    let address = address.map_err(|error| error.to_string())?;
+                    Link::open(&address, Patience::default()).await.map(drop).map_err(|error| error.to_string())
+                })
+            }),
+        }
+    });
+    broker.into_iter().collect()
 }
 
 /// Checks the definitions as `huiliu check` does.

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use tokio::sync::mpsc;
@@ -39,11 +39,16 @@ pub(super) struct Worker {
     pub(super) clock: Clock,
     pub(super) pulse: Arc<Pulse>,
     pub(super) stop: Arc<AtomicBool>,
+    /// When receipts were last read.
+    pub(super) receipts: Option<Instant>,
 }
+
+/// How often a worker reads what subscribers answered.
+const RECEIPTS: Duration = Duration::from_secs(10);
 
 impl Worker {
     /// Works until nobody sends orders any more.
-    pub(super) async fn work(self, mut orders: mpsc::Receiver<Order>, reports: mpsc::Sender<Report>) {
+    pub(super) async fn work(mut self, mut orders: mpsc::Receiver<Order>, reports: mpsc::Sender<Report>) {
         let mut engine: Option<Engine> = None;
         while let Some(Order { job, lease, workspace }) = orders.recv().await {
             self.at(Some(job.clone()));
@@ -71,7 +76,7 @@ impl Worker {
 
     /// Does one job; says too whether the engine may be used again.
     async fn serve(
-        &self,
+        &mut self,
         engine: &mut Option<Engine>,
         (job, lease): (&Job, Lease),
         workspace: &Arc<Workspace>,
@@ -89,6 +94,10 @@ impl Worker {
             Err(error) => Outcome::error(&error.into()),
         };
         let freed = ready.store().set_fence(None).await;
+        if matches!(job, Job::Feed(_)) && self.receipts.is_none_or(|last| last.elapsed() >= RECEIPTS) {
+            self.receipts = Some(Instant::now());
+            read_receipts(&mut ready).await;
+        }
         let usable = freed.is_ok() && !matches!(outcome, Outcome::Error { disposition: Disposition::Retry, .. });
         *engine = Some(ready);
         (outcome, usable)
@@ -130,6 +139,18 @@ async fn release(engine: &mut Engine, name: &str, clock: Clock) -> Result<Outcom
     let durable = report.durable > 0;
     let waited = waits.filter(|_| durable).map(|since| clock.now().timestamp_micros().saturating_sub(since));
     Ok(Outcome::Feed(report, waited.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs()))))
+}
+
+/// What subscribers answered, where there is a broker. A broker that is away is a matter of the feeds, not of receipts.
+async fn read_receipts(engine: &mut Engine) {
+    if engine.broker().is_none() {
+        return;
+    }
+    match engine.read_receipts().await {
+        Ok(report) if report.read > 0 => tracing::info!(read = report.read, recorded = report.recorded, "receipts"),
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%error, "receipts were not read"),
+    }
 }
 
 impl From<StoreError> for Outcome {

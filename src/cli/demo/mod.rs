@@ -79,7 +79,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
     let mut engine = engine.with_progress(Arc::new(Bars::new()));
     stop_on_interrupt(&engine);
-    let report = pass(&mut engine, &[], &RunOptions::default(), true).await?;
+    let report = pass(&mut engine, (&[], context), &RunOptions::default(), true).await?;
     remember(&home, Nights { next: nights.next + 1, ..nights })?;
     let received = receive(&engine, &home, context).await?;
     let exit = exit_of(&report);

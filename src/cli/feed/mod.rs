@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
+use super::lease::Held;
 use super::progress::Bars;
 use super::run::{feeds_text, stop_on_interrupt};
 use super::table::{count, number, table, text};
@@ -91,7 +92,10 @@ async fn release(feeds: Vec<String>, context: &Context) -> anyhow::Result<Exit> 
     let chosen = if feeds.is_empty() { engine.workspace().feeds.keys().cloned().collect() } else { feeds };
     let mut reports = Vec::new();
     for feed in chosen {
-        reports.push(engine.release(&feed).await?);
+        let held = Held::where_shared(&mut engine, &format!("feed/{feed}"), context).await?;
+        let released = engine.release(&feed).await;
+        Held::end(held, &mut engine).await?;
+        reports.push(released?);
     }
     if context.json {
         context.print_json(&reports)?;

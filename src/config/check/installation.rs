@@ -1,4 +1,4 @@
-//! `huiliu.yaml`: stores and brokers that this version cannot talk to.
+//! `huiliu.yaml`: stores and brokers that nobody can talk to.
 
 use super::super::yaml::Mark;
 use super::Ground;
@@ -18,16 +18,11 @@ pub(super) fn check(ground: &Ground<'_>) -> Vec<Problem> {
 
 fn store(ground: &Ground<'_>) -> Option<Problem> {
     let scheme = ground.workspace.installation.store.split(':').next().unwrap_or_default();
-    if scheme == "sqlite" {
+    if matches!(scheme, "sqlite" | "postgres" | "postgresql") {
         return None;
     }
-    let problem = match scheme {
-        "postgres" | "postgresql" => {
-            Problem::error("HL0110", "a PostgreSQL store is not supported by this version yet")
-        }
-        _ => Problem::error("HL0109", "the store of this installation is of no known kind"),
-    };
-    Some(problem.hint("write store: sqlite:PATH, or leave it out"))
+    let problem = Problem::error("HL0109", "the store of this installation is of no known kind");
+    Some(problem.hint("write store: postgres://USER@HOST/DATABASE or store: sqlite:PATH, or leave it out"))
 }
 
 /// Only the schemes: what they are followed by is a secret, and wrong in ways that only the broker can tell.

@@ -242,6 +242,7 @@ fn seat(n: usize, setup: &Setup, (pulse, reports): (&Arc<Pulse>, &mpsc::Sender<R
         clock: setup.clock,
         pulse: Arc::clone(pulse),
         stop: Arc::clone(&stop),
+        receipts: None,
     };
     let task = tokio::spawn(worker.work(received, reports.clone()));
     Seat { orders, stop, at: None, task }
