@@ -206,11 +206,11 @@ impl Engine {
                     (taking.seen, taking.counts) = (seen, counts);
                     self.recount(pass).await?;
                     match again.halves() {
-                        Ok((first, second)) => waiting.extend([second, first]),
-                        Err(row) => {
+                        (first, Some(second)) => waiting.extend([second, first]),
+                        (row, None) => {
                             let reason = Reason { column: place, code: format!("store_{state}"), line: 0 };
-                            self.take_chunk(taking, pass, row.refused(&reason, taking.flow.lanes.len()), resume)
-                                .await?;
+                            let refused = row.refused(&reason, taking.flow.lanes.len());
+                            self.take_chunk(taking, pass, refused, resume).await?;
                             self.store.rest().await?;
                         }
                     }

@@ -32,15 +32,16 @@ impl Prepared {
         Self { decoded: self.decoded.clone(), named: self.named.clone(), mapped: None }
     }
 
-    /// Its first and its second half; itself when it has but one row.
-    pub(super) fn halves(self) -> Result<(Self, Self), Self> {
+    /// Its first and its second half; itself alone when it has but one row.
+    pub(super) fn halves(self) -> (Self, Option<Self>) {
         let rows = self.decoded.rows.num_rows();
         if rows < 2 {
-            return Err(self);
+            return (self, None);
         }
         let (first, second) = self.decoded.split_at(rows / 2);
         let (a, b) = self.named.split_at(rows / 2);
-        Ok((Self { decoded: first, named: a, mapped: None }, Self { decoded: second, named: b, mapped: None }))
+        let half = |decoded, named| Self { decoded, named, mapped: None };
+        (half(first, a), Some(half(second, b)))
     }
 }
 
