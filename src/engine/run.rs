@@ -51,6 +51,8 @@ impl Engine {
         let start =
             RunStart { pipeline: name.to_owned(), kind: "run", at: self.now(), definitions: self.workspace.digest() };
         let run = self.store.begin_run(start).await?;
+        self.note_pipeline(&flow).await?;
+        self.note_versions(run, &flow).await?;
         let mut pass = Pass { run, report: empty_report(&flow, run), last, started: Instant::now() };
         if let Some(why) = &options.accept {
             let at = self.now();

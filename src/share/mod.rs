@@ -7,6 +7,7 @@
 
 mod check;
 mod decision;
+mod diff;
 mod in_force;
 pub mod masks;
 mod release;
@@ -15,5 +16,6 @@ mod tests;
 
 pub use check::check_workspace;
 pub use decision::{FieldDecision, Withheld};
+pub use diff::{Comparing, Direction, FieldChange, RecordChange, Side};
 pub use in_force::{NotInForce, in_force};
 pub use release::{Release, Released};

@@ -50,6 +50,7 @@ impl Engine {
         let pipeline = self.pipeline(&backfill.target)?;
         let flow = Flow::prepare(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
         let run = backfill.run.ok_or_else(|| EngineError::Internal("a backfill without a run".into()))?;
+        self.note_versions(run, &flow).await?;
         let mut work = Work::new(flow, run, Spec::of(backfill)?);
         for piece in &pieces {
             self.check_stop()?;
