@@ -35,8 +35,7 @@ impl Workspace {
     /// register the register's, the mapping's and those of the code tables that the mapping names.
     pub fn files_of_pipeline(&self, pipeline: &Pipeline) -> BTreeMap<String, String> {
         let from = &pipeline.from.value;
-        let mut paths =
-            vec![format!("pipelines/{}.yaml", pipeline.name), format!("connectors/{}.yaml", from.system)];
+        let mut paths = vec![format!("pipelines/{}.yaml", pipeline.name), format!("connectors/{}.yaml", from.system)];
         for register in &pipeline.into {
             paths.push(register_file(&register.value));
             let key = (from.system.clone(), from.dataset.clone(), register.value.clone());

@@ -66,13 +66,8 @@ pub(super) fn claims_made(
     for (run, mapping) in used {
         versions.entry(run).and_modify(|known| *known = None).or_insert(Some(mapping));
     }
-    let made = |(run, claims, from, to)| ClaimsMade {
-        run,
-        mapping: versions.get(&run).cloned().flatten(),
-        claims,
-        from,
-        to,
-    };
+    let made =
+        |(run, claims, from, to)| ClaimsMade { run, mapping: versions.get(&run).cloned().flatten(), claims, from, to };
     counted.into_iter().map(made).collect()
 }
 

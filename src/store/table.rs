@@ -34,10 +34,8 @@ impl RegisterTable {
     ) -> (Self, Surveyed) {
         let kinds: HashMap<String, String> =
             existing.iter().map(|(name, kind, _)| (name.clone(), kind.clone())).collect();
-        let stored: Vec<(String, FieldType)> = existing
-            .iter()
-            .filter_map(|(name, kind, _)| Some((name.clone(), FieldType::from_name(kind)?)))
-            .collect();
+        let stored: Vec<(String, FieldType)> =
+            existing.iter().filter_map(|(name, kind, _)| Some((name.clone(), FieldType::from_name(kind)?))).collect();
         let refused = match refuse_losses(register, &kinds, declared) {
             Err(StoreError::Refused(problem)) => Some(*problem),
             _ => None,
@@ -47,7 +45,13 @@ impl RegisterTable {
         let table = Self {
             fields: if refused.is_some() { stored.clone() } else { asked() },
             key_ids: register.keys.iter().map(|key| id(&key.value)).collect(),
-            absent: register.fields.iter().map(|field| &field.name).filter(|name| !kinds.contains_key(*name)).cloned().collect(),
+            absent: register
+                .fields
+                .iter()
+                .map(|field| &field.name)
+                .filter(|name| !kinds.contains_key(*name))
+                .cloned()
+                .collect(),
         };
         (table, Surveyed { fields: stored, refused })
     }

@@ -109,8 +109,7 @@ impl Engine {
         let Some(feed) = workspace.feeds.get(name) else { return Ok(None) };
         let Some(register) = workspace.registers.get(&feed.register.value) else { return Ok(None) };
         let today = self.today();
-        let release =
-            Release::compile(feed, register, &workspace.codes, today).map_err(EngineError::Definitions)?;
+        let release = Release::compile(feed, register, &workspace.codes, today).map_err(EngineError::Definitions)?;
         Ok(Some(Grant {
             feed: feed.clone(),
             release: release.with_pseudonym_key(&ANY_KEY),
@@ -126,8 +125,7 @@ impl Engine {
     ) -> Result<Option<ScopeChange>, EngineError> {
         let Some(known) = after.as_ref().or(before.as_ref()) else { return Ok(None) };
         let register = known.feed.register.value.clone();
-        let mut comparing =
-            Comparing::new(before.as_ref().map(Grant::side), after.as_ref().map(Grant::side));
+        let mut comparing = Comparing::new(before.as_ref().map(Grant::side), after.as_ref().map(Grant::side));
         let moved = before.as_ref().is_some_and(|before| before.feed.register.value != register);
         let countable = !moved && self.surveyed(&register, stored, before.as_ref()).await?;
         if countable {

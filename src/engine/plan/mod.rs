@@ -14,7 +14,7 @@ use serde::Serialize;
 
 pub use self::feeds::ScopeChange;
 pub use self::past::Past;
-pub use self::pipelines::{ContractChange, PipelineChange, Remapping, Remapped};
+pub use self::pipelines::{ContractChange, PipelineChange, Remapped, Remapping};
 use super::{Engine, EngineError};
 use crate::config::Register;
 use crate::error::Problem;
@@ -96,7 +96,8 @@ impl Engine {
             let known = |name: &str| stored.fields.iter().any(|(field, _): &(String, FieldType)| field == name);
             let added = register.fields.iter().map(|field| field.name.clone()).filter(|name| !known(name)).collect();
             let change = if stored.fields.is_empty() { Change::New } else { Change::Changed };
-            let change = RegisterChange { register: register.name.clone(), change, added, refused: stored.refused.clone() };
+            let change =
+                RegisterChange { register: register.name.clone(), change, added, refused: stored.refused.clone() };
             (!change.added.is_empty() || change.refused.is_some()).then_some(change)
         });
         let changes = changes.collect();

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::past::{Past, of_pipeline, owner_of_pipeline, texts};
 use super::Change;
+use super::past::{Past, of_pipeline, owner_of_pipeline, texts};
 use crate::config::{Column, Dataset, Extract, Pipeline, Workspace};
 use crate::engine::{Engine, EngineError};
 
