@@ -253,3 +253,83 @@ fn definitions_out_of_texts_are_those_out_of_files() {
     assert_eq!(format!("{:?}", again.registers), format!("{:?}", workspace.registers));
     drop(Past::of(&again));
 }
+
+/// What a run would do: the same as it then does, and nothing written before.
+async fn rehearses_runs(small: &Small) {
+    released(small).await;
+    let row = |i: usize, name, status| [CODES[i], name, "", "100", status, "2026-11-12 08:00:00"];
+    let bad = ["91370283706488757A", "青岛海蓝科技有限公司", "", "500", "在营", "2026-11-12 08:00:00"];
+    // 1 as it was, 2 out of business, 3 gone, 4 new, one refused.
+    let rows = [
+        row(1, "青岛红瓦贸易有限公司", "在营"),
+        row(2, "青岛绿树餐饮有限公司", "注销"),
+        row(4, "青岛新海有限公司", "在营"),
+        bad,
+    ];
+    small.extract("QY_2.csv", &rows);
+    let mut engine = asking(small).await;
+    let told = engine.rehearse_run("qy", true).await.unwrap();
+    assert_eq!(told.why, None);
+    assert_eq!(told.files.iter().map(|f| f.outcome).collect::<Vec<_>>(), ["unchanged", "would be taken"]);
+    let [register] = &told.registers[..] else { panic!("{told:?}") };
+    assert_eq!(register.quarantined_by, [("uscc:uscc_check_digit".to_owned(), 1)]);
+    assert!(told.needs_a_person());
+    // The one that goes out of business is held; the one that is gone was never released.
+    assert_eq!(told.affected.iter().map(|feed| feed.records).collect::<Vec<_>>(), [1]);
+    let kinds: Vec<_> = register.samples.iter().map(|sample| sample.change).collect();
+    assert_eq!(kinds, ["added", "changed", "removed"], "{:?}", register.samples);
+    let changed = &register.samples[1].fields[0];
+    assert_eq!(
+        (changed.field.as_str(), changed.before.as_deref(), changed.after.as_deref()),
+        ("status", Some("在营"), Some("注销"))
+    );
+    let shown = format!("{:?}", register.samples);
+    assert!(!shown.contains("新海") && !shown.contains(CODES[4]), "{shown}");
+    drop(engine);
+    let run = small.run("qy").await;
+    assert_eq!(format!("{:?}", run.registers[0].counts), format!("{:?}", register.counts), "the run did what was told");
+}
+
+#[tokio::test]
+async fn a_rehearsed_run_says_what_the_run_then_does() {
+    rehearses_runs(&Small::new()).await;
+}
+
+#[tokio::test]
+async fn a_rehearsed_run_on_postgres_says_the_same() {
+    rehearses_runs(&OnPostgres::new()).await;
+}
+
+#[tokio::test]
+async fn a_dry_run_writes_nothing_even_where_everything_is_new() {
+    let small = Small::new();
+    released(&small).await;
+    let before = dump(small.path());
+    // A field, a mapping and a layout that the store has not seen.
+    let path = "mappings/registers/enterprise.yaml";
+    let register = std::fs::read_to_string(small.path().join(path)).unwrap();
+    small.write(
+        path,
+        format!("{register}  fax: {{ title: 传真, type: text, share: unconditional, level: 1, from: [tax] }}\n"),
+    );
+    let sql = std::fs::read_to_string(small.path().join("mappings/tax/nsr.enterprise.sql")).unwrap();
+    small.write("mappings/tax/nsr.enterprise.sql", sql.replace("as phone", "as phone,\n    电话 as fax"));
+    small.taxpayers("NSR_2.csv", &[[CODES[1], "", "红瓦贸易公司", "13900000000", "2026-11-13 08:00:00"]]);
+    let (code, out, err) = huiliu(small.path(), &["run", "--dry-run", "--diff", "nsr"]);
+    assert_eq!((code, err.as_str()), (0, "nothing was written 未写入任何数据\n"), "{out}");
+    assert!(out.contains("~ 变更 changed enterprise #1") && out.contains("phone: *** → ***"), "{out}");
+    assert!(out.contains("fax: — → 1*********0") && !out.contains("13900000000"), "{out}");
+    assert_eq!(dump(small.path()), before);
+    let (code, _, err) = huiliu(small.path(), &["run", "--diff"]);
+    assert!(code == 2 && err.contains("--dry-run"), "{err}");
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_be_held() {
+    let small = Small::new();
+    released(&small).await;
+    small.extract("QY_2.csv", &[[CODES[1], "青岛红瓦贸易有限公司", "", "100", "在营", "2026-11-12 08:00:00"]]);
+    let told = asking(&small).await.rehearse_run("qy", false).await.unwrap();
+    assert!(told.why.as_ref().is_some_and(|why| why.contains("HL0502")), "{told:?}");
+    assert!(told.needs_a_person());
+}

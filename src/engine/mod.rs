@@ -20,6 +20,7 @@ mod intake;
 mod plan;
 mod premises;
 mod receipts;
+mod rehearse;
 mod release;
 mod replay;
 mod report;
@@ -28,15 +29,14 @@ mod run;
 pub mod schedule;
 mod take;
 
-pub use backfill::{
-    Affected, BackfillStep, Chunking, Comparison, FeedRequest, FilesRequest, Plan, RegisterRows, Rehearsal,
-};
+pub use backfill::{BackfillStep, Chunking, Comparison, FeedRequest, FilesRequest, Plan, RegisterRows, Rehearsal};
 pub use doctor::{DoctorReport, Finding};
 pub use plan::{
     Change, ContractChange, Impact, Past, PipelineChange, RegisterChange, Remapped, Remapping, ScopeChange,
 };
 pub use premises::{spool_dir, state_dir};
 pub use receipts::{FalseReceipt, ReceiptsReport};
+pub use rehearse::{Affected, RegisterRehearsal, RunRehearsal, Sample, SampleField};
 pub use replay::{Corrections, ReplayReport, StillRefused};
 pub use report::{FeedReport, FileReport, RegisterReport, RunReport};
 pub use run::RunOptions;

@@ -8,6 +8,7 @@
 mod check;
 mod decision;
 mod diff;
+mod glimpse;
 mod in_force;
 pub mod masks;
 mod release;
@@ -17,5 +18,6 @@ mod tests;
 pub use check::check_workspace;
 pub use decision::{FieldDecision, Withheld};
 pub use diff::{Comparing, Direction, FieldChange, RecordChange, Side};
+pub use glimpse::glimpse;
 pub use in_force::{NotInForce, in_force};
 pub use release::{Release, Released};

@@ -161,7 +161,7 @@ fn share(asked: Option<Rate>, limit: Option<Rate>) -> Option<Rate> {
 }
 
 /// The next rows, read on another thread.
-pub(super) async fn next(
+pub(in crate::engine) async fn next(
     mut decoder: Box<dyn Decode>,
     rows: usize,
 ) -> Result<(Box<dyn Decode>, Option<Decoded>), EngineError> {
