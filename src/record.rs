@@ -29,6 +29,11 @@ impl FieldType {
     /// All types, in the order error messages list them.
     pub const ALL: [Self; 6] = [Self::Text, Self::Integer, Self::Decimal, Self::Date, Self::Timestamp, Self::Boolean];
 
+    /// The type of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The name users write.
     pub const fn name(self) -> &'static str {
         match self {

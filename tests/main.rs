@@ -10,6 +10,7 @@ mod feeds;
 mod interop;
 mod leases;
 mod on_postgres;
+mod plan;
 mod postgres;
 mod rabbitmq;
 mod real;

@@ -29,7 +29,7 @@ pub enum Exit {
     Failed,
     /// 2: the arguments make no sense.
     Usage,
-    /// 3: done, but something is held or quarantined and waits for a person.
+    /// 3: done, but something is held or quarantined and waits for a person, or an edit needs one before it is merged.
     Held,
     /// 4: a ledger does not balance; nothing was moved.
     Unbalanced,

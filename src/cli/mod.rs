@@ -17,6 +17,7 @@ mod feed;
 mod init;
 mod lease;
 mod named;
+mod plan;
 mod problems;
 mod progress;
 mod quarantine;
@@ -57,7 +58,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done, but something is held or quarantined · 4 the ledger does not balance";
+const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done, but something is held, quarantined or needs a person · 4 the ledger does not balance";
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -80,6 +81,8 @@ pub enum Command {
     Feed(feed::Args),
     /// Write a new, commented workspace that passes `huiliu check`
     Init(init::Args),
+    /// Say what the definitions would do that has not happened yet, before they are merged 变更预览
+    Plan(plan::Args),
     /// Look at rows that were set aside, have them corrected, replay them 问题数据
     Quarantine(quarantine::Args),
     /// Verify batches from a spool or a queue and load them, in order 接收
@@ -113,11 +116,12 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Explain(args) => explain::run(args, &context),
         Command::Feed(args) => Box::pin(feed::run(args, &context)).await,
         Command::Init(args) => init::run(args, &context),
+        Command::Plan(args) => Box::pin(plan::run(args, &context)).await,
         Command::Quarantine(args) => Box::pin(quarantine::run(args, &context)).await,
         Command::Receive(args) => receive::run(args, &context).await,
         Command::Register(args) => Box::pin(register::run(args, &context)).await,
         Command::Run(args) => Box::pin(run::run(args, &context)).await,
-        Command::Scope(args) => scope::run(args, &context).await,
+        Command::Scope(args) => Box::pin(scope::run(args, &context)).await,
         Command::Serve(args) => Box::pin(serve::run(args, &context)).await,
         Command::Status(args) => Box::pin(status::run(args, &context)).await,
         Command::Test(args) => test::run(&args, &context),

@@ -52,6 +52,16 @@ pub async fn open(context: &Context, access: Access) -> anyhow::Result<Opened> {
     Ok(Opened { engine, warnings, _lock: lock })
 }
 
+/// The definitions over the store as it is, for commands that ask what would happen: no table is made or widened.
+///
+/// # Errors
+/// As [`open`], but for HL0402, which the answer then holds.
+pub async fn ask(context: &Context) -> anyhow::Result<Engine> {
+    let (workspace, _) = definitions(context)?;
+    let store = open_store(&workspace.installation, Access::Read).await?;
+    Ok(Engine::for_questions(workspace, store, context.clock).await?)
+}
+
 /// The checked definitions and their warnings; for commands that need no store.
 ///
 /// # Errors

@@ -1,10 +1,11 @@
 //! Digests by which runs, claims and batches name the definitions they used.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::Workspace;
+use super::{Feed, Pipeline, Workspace};
 
 impl Workspace {
     /// Digest of every definition file's path and bytes, lower-case hexadecimal. The same files give the same digest
@@ -22,14 +23,46 @@ impl Workspace {
     pub fn mapping_digest(&self, system: &str, dataset: &str, register: &str) -> Option<String> {
         let key = (system.to_owned(), dataset.to_owned(), register.to_owned());
         let mapping = self.mappings.get(&key)?;
-        let named = self.codes.iter().filter(|(name, _)| mapping.sql.contains(&format!("'{name}'")));
-        let tables = named.map(|(_, table)| table.file.clone());
-        let register_file = format!("mappings/registers/{register}.yaml");
+        let register_file = register_file(register);
         let mut all = Sha256::new();
-        for path in [mapping.file.clone(), register_file].into_iter().chain(tables) {
+        for path in [mapping.file.clone(), register_file].into_iter().chain(self.named_codes(&mapping.sql)) {
             absorb(&mut all, &path, self.files.get(&path).map(String::as_str).unwrap_or_default());
         }
         Some(hex(&all.finalize()))
+    }
+
+    /// Files on which what a pipeline does depends, by path, with their digests: its own, its system's, and for each
+    /// register the register's, the mapping's and those of the code tables that the mapping names.
+    pub fn files_of_pipeline(&self, pipeline: &Pipeline) -> BTreeMap<String, String> {
+        let from = &pipeline.from.value;
+        let mut paths = vec![format!("pipelines/{}.yaml", pipeline.name), format!("connectors/{}.yaml", from.system)];
+        for register in &pipeline.into {
+            paths.push(register_file(&register.value));
+            let key = (from.system.clone(), from.dataset.clone(), register.value.clone());
+            if let Some(mapping) = self.mappings.get(&key) {
+                paths.push(mapping.file.clone());
+                paths.extend(self.named_codes(&mapping.sql));
+            }
+        }
+        self.digested(paths)
+    }
+
+    /// Files on which what a feed releases depends, by path, with their digests: its own, its register's, and those of
+    /// the code tables that it names.
+    pub fn files_of_feed(&self, feed: &Feed) -> BTreeMap<String, String> {
+        let text = self.texts.get(&feed.file).map_or("", String::as_str);
+        let paths = [feed.file.clone(), register_file(&feed.register.value)];
+        self.digested(paths.into_iter().chain(self.named_codes(text)))
+    }
+
+    fn digested(&self, paths: impl IntoIterator<Item = String>) -> BTreeMap<String, String> {
+        paths.into_iter().filter_map(|path| Some((path.clone(), self.files.get(&path)?.clone()))).collect()
+    }
+
+    /// Files of the code tables that a text names in quotes.
+    fn named_codes<'a>(&'a self, text: &'a str) -> impl Iterator<Item = String> + 'a {
+        let named = self.codes.iter().filter(move |(name, _)| text.contains(&format!("'{name}'")));
+        named.map(|(_, table)| table.file.clone())
     }
 
     /// SHA-256 of the file that holds a feed's grant, in hexadecimal, as `sha256sum` prints it. `None` when there is
@@ -37,6 +70,10 @@ impl Workspace {
     pub fn feed_digest(&self, feed: &str) -> Option<&str> {
         self.files.get(&self.feeds.get(feed)?.file).map(String::as_str)
     }
+}
+
+fn register_file(register: &str) -> String {
+    format!("mappings/registers/{register}.yaml")
 }
 
 /// Path and digest, told apart from their neighbours by bytes that neither contains.

@@ -32,8 +32,14 @@ pub(super) struct Loaded {
 
 /// Reads everything there is.
 pub(super) fn load(around: &Surroundings<'_>) -> Loaded {
-    let mut loader = Loader { around, problems: Vec::new(), files: BTreeMap::new() };
-    if !["connectors", "mappings", "pipelines"].iter().any(|dir| around.dir.join(dir).is_dir()) {
+    load_from(around, None)
+}
+
+/// As [`load`], out of texts that were kept instead of a directory; the installation then reads as its defaults.
+pub(super) fn load_from(around: &Surroundings<'_>, kept: Option<&BTreeMap<String, String>>) -> Loaded {
+    let mut loader = Loader { around, kept, problems: Vec::new(), files: BTreeMap::new(), texts: BTreeMap::new() };
+    let is_dir = |dir: &&str| around.dir.join(dir).is_dir();
+    if kept.is_none() && !["connectors", "mappings", "pipelines"].iter().any(is_dir) {
         let dir = around.dir.display();
         loader.problems.push(
             Problem::error("HL0801", format!("{dir} is not a workspace"))
@@ -54,7 +60,7 @@ pub(super) fn load(around: &Surroundings<'_>) -> Loaded {
     let feeds = loader.each("pipelines/feeds", Naming::Foreign, &Kind::Map(&feed::FEED), feed::read);
     let codes = loader.codes();
     let (mappings, cases) = loader.mappings();
-    let Loader { problems, files, .. } = loader;
+    let Loader { problems, files, texts, .. } = loader;
     let broken = problems.iter().filter(|p| p.is_error()).filter_map(|p| p.place.as_ref()).map(|at| at.file.clone());
     Loaded {
         broken: broken.collect(),
@@ -68,6 +74,7 @@ pub(super) fn load(around: &Surroundings<'_>) -> Loaded {
             mappings,
             codes,
             files,
+            texts,
         },
         problems,
         cases,
@@ -76,8 +83,11 @@ pub(super) fn load(around: &Surroundings<'_>) -> Loaded {
 
 struct Loader<'a> {
     around: &'a Surroundings<'a>,
+    /// Instead of a directory: texts by path.
+    kept: Option<&'a BTreeMap<String, String>>,
     problems: Vec<Problem>,
     files: BTreeMap<String, String>,
+    texts: BTreeMap<String, String>,
 }
 
 type Mappings = BTreeMap<(String, String, String), MappingFile>;
@@ -106,7 +116,7 @@ impl Loader<'_> {
     fn installation(&mut self) -> super::Installation {
         const FILE: &str = "huiliu.yaml";
         let kind = Kind::Map(&installation::INSTALLATION);
-        let written = self.around.dir.join(FILE).exists().then(|| self.yaml(FILE, &kind)).flatten();
+        let written = self.exists(FILE).then(|| self.yaml(FILE, &kind)).flatten();
         let node = written.unwrap_or(Node { at: Mark::START, value: Value::Map(Vec::new()) });
         installation::read(self.around.dir, View::root(FILE, &node, &kind, self.around))
     }
@@ -132,7 +142,7 @@ impl Loader<'_> {
                 let Some(key) = self.mapping_key(system, &name) else { continue };
                 let Some(sql) = self.text(&format!("{dir}/{name}.sql"), yaml::LARGEST) else { continue };
                 let cases_file = format!("{dir}/{name}.cases.yaml");
-                let text = self.around.dir.join(&cases_file).exists().then(|| self.text(&cases_file, yaml::LARGEST));
+                let text = self.exists(&cases_file).then(|| self.text(&cases_file, yaml::LARGEST));
                 let text = text.flatten();
                 if let Some(text) = &text {
                     cases.insert(key.clone(), read_cases(&cases_file, text, self.around, &mut self.problems));
@@ -166,7 +176,7 @@ impl Loader<'_> {
     fn orphaned_cases(&mut self, dir: &str) {
         for name in self.names(dir, ".cases.yaml", Naming::Foreign) {
             let sql = format!("{dir}/{name}.sql");
-            if !self.around.dir.join(&sql).exists() {
+            if !self.exists(&sql) {
                 let place = Mark::START.place(&format!("{dir}/{name}.cases.yaml"));
                 self.problems.push(
                     Problem::error("HL0139", "these examples belong to no mapping")
@@ -201,8 +211,15 @@ impl Loader<'_> {
         stems
     }
 
+    fn exists(&self, file: &str) -> bool {
+        self.kept.map_or_else(|| self.around.dir.join(file).exists(), |kept| kept.contains_key(file))
+    }
+
     /// Names in `dir`, sorted, without hidden ones, and whether each is a directory.
     fn entries(&mut self, dir: &str) -> Vec<(String, bool)> {
+        if let Some(kept) = self.kept {
+            return kept_entries(kept, dir);
+        }
         let path = self.around.dir.join(dir);
         if !path.exists() {
             return Vec::new();
@@ -234,7 +251,8 @@ impl Loader<'_> {
 
     /// The text of a file; its digest is kept.
     fn text(&mut self, file: &str, largest: usize) -> Option<String> {
-        let bytes = match read_at_most(&self.around.dir.join(file), largest) {
+        let kept = self.kept.map(|kept| Ok(kept.get(file).map(|text| text.clone().into_bytes())));
+        let bytes = match kept.unwrap_or_else(|| read_at_most(&self.around.dir.join(file), largest)) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => {
                 let problem = Problem::error("HL0104", format!("{file} is larger than a definition file can be"));
@@ -251,7 +269,11 @@ impl Loader<'_> {
         };
         self.files.insert(file.to_owned(), super::digest::hex(&Sha256::digest(&bytes)));
         match String::from_utf8(bytes) {
-            Ok(text) => Some(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned)),
+            Ok(text) => {
+                let read = text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned);
+                self.texts.insert(file.to_owned(), text);
+                Some(read)
+            }
             Err(error) => {
                 let place = place_of_byte(file, error.as_bytes(), error.utf8_error().valid_up_to());
                 let problem = Problem::error("HL0105", format!("{file} is not UTF-8")).at(place);
@@ -260,6 +282,16 @@ impl Loader<'_> {
             }
         }
     }
+}
+
+/// As a directory would list what was kept: sorted, and whether each is a directory.
+fn kept_entries(kept: &BTreeMap<String, String>, dir: &str) -> Vec<(String, bool)> {
+    let below = kept.keys().filter_map(|path| path.strip_prefix(dir)?.strip_prefix('/'));
+    let names = below.map(|rest| match rest.split_once('/') {
+        Some((name, _)) => (name.to_owned(), true),
+        None => (rest.to_owned(), false),
+    });
+    names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Cases and their problems.

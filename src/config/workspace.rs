@@ -29,9 +29,20 @@ pub struct Workspace {
     pub codes: BTreeMap<String, CodeTable>,
     /// Every definition file, by path relative to the workspace, and the SHA-256 of its bytes in hexadecimal.
     pub files: BTreeMap<String, String>,
+    /// The same files' texts, byte for byte, as far as they are UTF-8.
+    pub texts: BTreeMap<String, String>,
 }
 
 impl Workspace {
+    /// Definitions out of texts by path, such as a store keeps of what was run: read as far as they can be, not held
+    /// against each other. The directory and the installation are those of `self`.
+    #[must_use]
+    pub fn with_texts(&self, texts: &BTreeMap<String, String>) -> Self {
+        let env = |name: &str| std::env::var(name).ok();
+        let loaded = load::load_from(&Surroundings { dir: &self.dir, env: &env }, Some(texts));
+        Self { installation: self.installation.clone(), ..loaded.workspace }
+    }
+
     /// Loads a workspace whose definitions are right by themselves and against each other, but for their SQL.
     /// Warnings are left out; the errors are all there are, in all files.
     pub fn load(dir: &Path) -> Result<Self, Vec<Problem>> {

@@ -287,7 +287,7 @@ impl Prepared {
 }
 
 /// The share of rows set aside so far; before the end of a file only once enough rows were read to judge.
-fn too_many_quarantined(flow: &Flow, counts: &[ChunkCounts], at_end: bool) -> Option<Held> {
+pub(super) fn too_many_quarantined(flow: &Flow, counts: &[ChunkCounts], at_end: bool) -> Option<Held> {
     const ENOUGH: u64 = 50_000;
     let limit = flow.pipeline.limits.quarantine.0;
     let worst = counts.iter().max_by_key(|counts| counts.quarantined + counts.undecodable)?;

@@ -1,5 +1,6 @@
 //! A pipeline made ready to run: its dataset, and one lane per register.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -49,12 +50,41 @@ pub(super) struct Lane {
     pub(super) survivorship: Survivorship,
 }
 
+/// Whether what a flow rests on is noted in the store, or only supposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Footing {
+    Noted,
+    Supposed,
+}
+
+/// The id of a stream or layout that is only supposed.
+const SUPPOSED: i64 = -1;
+
 impl Flow {
     /// Compiles and registers everything that a run of this pipeline needs.
     pub(super) async fn prepare(
         workspace: &Workspace,
+        of: (&Pipeline, NaiveDate),
+        store: &mut dyn Store,
+    ) -> Result<Self, EngineError> {
+        Self::make(workspace, of, store, Footing::Noted).await
+    }
+
+    /// As [`Self::prepare`], for a rehearsal: the store is asked and not told. What such a flow takes must not be
+    /// committed.
+    pub(super) async fn suppose(
+        workspace: &Workspace,
+        of: (&Pipeline, NaiveDate),
+        store: &mut dyn Store,
+    ) -> Result<Self, EngineError> {
+        Self::make(workspace, of, store, Footing::Supposed).await
+    }
+
+    async fn make(
+        workspace: &Workspace,
         (pipeline, today): (&Pipeline, NaiveDate),
         store: &mut dyn Store,
+        footing: Footing,
     ) -> Result<Self, EngineError> {
         let from = pipeline.from.value.clone();
         let dataset = workspace
@@ -66,23 +96,23 @@ impl Flow {
         let column = |name: &str| dataset.columns.iter().position(|column| column.name == name);
         let key = dataset.key.iter().filter_map(|name| column(&name.value)).collect();
         let updated = dataset.updated.as_ref().and_then(|name| column(&name.value));
-        for register in &pipeline.into {
+        for register in pipeline.into.iter().filter(|_| footing == Footing::Noted) {
             store.stream(&from.system, &from.dataset, &register.value).await?;
         }
         let mut lanes = Vec::new();
         for register in &pipeline.into {
-            lanes.push(Lane::prepare(workspace, &from, (&register.value, today), store).await?);
+            lanes.push(Lane::make(workspace, &from, (&register.value, today), (store, footing)).await?);
         }
         Ok(Self { pipeline: pipeline.clone(), from, dataset, key, updated, lanes: Arc::new(lanes) })
     }
 }
 
 impl Lane {
-    async fn prepare(
+    async fn make(
         workspace: &Workspace,
         from: &DatasetRef,
         (register_name, today): (&str, NaiveDate),
-        store: &mut dyn Store,
+        (store, footing): (&mut dyn Store, Footing),
     ) -> Result<Self, EngineError> {
         let register = workspace.registers.get(register_name).ok_or_else(|| missing("register", register_name))?;
         let source = MappingSource::find(workspace, from, register_name, today)
@@ -95,13 +125,20 @@ impl Lane {
         let names: Vec<String> = mapping.fields().map(|(name, _)| name.to_owned()).collect();
         let fields: Vec<usize> = names.iter().filter_map(|name| index(name)).collect();
         let key_fields = register.keys.iter().filter_map(|key| index(&key.value)).collect();
-        let stream = store.stream(&from.system, &from.dataset, register_name).await?;
-        let streams = store.streams().await?;
-        let own = streams
-            .into_iter()
-            .filter(|(_, (_, _, into))| into == register_name)
-            .map(|(id, (system, dataset, _))| (id, (system, dataset)))
-            .collect();
+        let mut own: HashMap<StreamId, (String, String)> = HashMap::new();
+        for (id, (system, dataset, into)) in store.streams().await? {
+            if into == register_name {
+                own.insert(id, (system, dataset));
+            }
+        }
+        let this = (from.system.clone(), from.dataset.clone());
+        let known = own.iter().find(|(_, stream)| **stream == this).map(|(id, _)| *id);
+        let stream = known.unwrap_or(SUPPOSED);
+        own.insert(stream, this);
+        let layout = match footing {
+            Footing::Noted => store.layout(register_name, &names).await?,
+            Footing::Supposed => Layout { id: SUPPOSED, fields: fields.clone() },
+        };
         Ok(Self {
             register: register_name.to_owned(),
             mapping,
@@ -110,7 +147,7 @@ impl Lane {
             width: register.fields.len(),
             key_fields,
             stream,
-            layout: store.layout(register_name, &names).await?,
+            layout,
             survivorship: Survivorship::new(register, own),
         })
     }

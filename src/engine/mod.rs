@@ -17,8 +17,10 @@ mod chunks;
 mod doctor;
 mod flow;
 mod intake;
+mod plan;
 mod premises;
 mod receipts;
+mod rehearse;
 mod release;
 mod replay;
 mod report;
@@ -27,12 +29,14 @@ mod run;
 pub mod schedule;
 mod take;
 
-pub use backfill::{
-    Affected, BackfillStep, Chunking, Comparison, FeedRequest, FilesRequest, Plan, RegisterRows, Rehearsal,
-};
+pub use backfill::{BackfillStep, Chunking, Comparison, FeedRequest, FilesRequest, Plan, RegisterRows, Rehearsal};
 pub use doctor::{DoctorReport, Finding};
+pub use plan::{
+    Change, ContractChange, Impact, Past, PipelineChange, RegisterChange, Remapped, Remapping, ScopeChange,
+};
 pub use premises::{spool_dir, state_dir};
 pub use receipts::{FalseReceipt, ReceiptsReport};
+pub use rehearse::{Affected, RegisterRehearsal, RunRehearsal, Sample, SampleField};
 pub use replay::{Corrections, ReplayReport, StillRefused};
 pub use report::{FeedReport, FileReport, RegisterReport, RunReport};
 pub use run::RunOptions;
@@ -156,6 +160,18 @@ impl Engine {
         let broker = premises::broker(&workspace);
         let stop = Arc::new(AtomicBool::new(false));
         Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker })
+    }
+
+    /// Over a checked workspace and an open store, to ask what would happen: registers' tables stay as they are.
+    pub async fn for_questions(
+        workspace: Workspace,
+        mut store: Box<dyn Store>,
+        clock: Clock,
+    ) -> Result<Self, EngineError> {
+        let registers: Vec<_> = workspace.registers.values().collect();
+        store.survey(&registers).await?;
+        let stop = Arc::new(AtomicBool::new(false));
+        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker: None })
     }
 
     /// With a broker that other engines of this process use too, so that all share its one connection.

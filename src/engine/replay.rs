@@ -145,6 +145,7 @@ impl Engine {
             definitions: self.workspace.digest(),
         };
         let run = self.store.begin_run(start).await?;
+        self.note_versions(run, &flow).await?;
         let passage = Passage { run, file: group.file, at, keeps_undecodable: false, heals: false, guard: None };
         let next_ids = self.store.next_ids().await?;
         let (mut part, _) =

@@ -43,14 +43,12 @@ impl Engine {
     pub async fn run(&mut self, name: &str, options: &RunOptions) -> Result<RunReport, EngineError> {
         let pipeline = self.pipeline(name)?;
         let flow = Flow::prepare(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
-        let last = self.store.runs(Some(name), 100).await?;
-        let last = last
-            .iter()
-            .find(|run| run.kind == "run" && run.status == RunStatus::Succeeded.name() && run.read > 0)
-            .map(|run| (run.read.unsigned_abs(), run.mapped.unsigned_abs()));
+        let last = self.last_counts(name).await?;
         let start =
             RunStart { pipeline: name.to_owned(), kind: "run", at: self.now(), definitions: self.workspace.digest() };
         let run = self.store.begin_run(start).await?;
+        self.note_pipeline(&flow).await?;
+        self.note_versions(run, &flow).await?;
         let mut pass = Pass { run, report: empty_report(&flow, run), last, started: Instant::now() };
         if let Some(why) = &options.accept {
             let at = self.now();
@@ -58,6 +56,14 @@ impl Engine {
         }
         let outcome = self.take_files(&flow, &mut pass, options).await;
         self.close(pass, outcome).await
+    }
+
+    /// Rows read and mapped by the last run that succeeded and read any.
+    pub(super) async fn last_counts(&mut self, pipeline: &str) -> Result<Option<(u64, u64)>, EngineError> {
+        let runs = self.store.runs(Some(pipeline), 100).await?;
+        let good =
+            runs.iter().find(|run| run.kind == "run" && run.status == RunStatus::Succeeded.name() && run.read > 0);
+        Ok(good.map(|run| (run.read.unsigned_abs(), run.mapped.unsigned_abs())))
     }
 
     /// The pipeline of this name, or the problem that there is none.
@@ -203,17 +209,13 @@ impl Engine {
         }
         if options.accept.is_none() {
             let gone = vanished.iter().map(|(gone, _)| *gone).max().unwrap_or(0);
-            if let Some(held) = self.broken_check(flow, pass, gone)? {
+            let counts = pass.report.registers.first().map(|line| line.counts.clone()).unwrap_or_default();
+            if let Some(held) = broken_check(flow, &counts, (gone, pass.last))? {
                 return Ok(Some(held));
             }
             for ((gone, claims), lane) in vanished.iter().zip(flow.lanes.iter()) {
-                let limit = flow.dataset.missing.hold_above.0;
-                if full && *claims > 0 && *gone as f64 > limit * *claims as f64 {
-                    return Ok(Some(Held(format!(
-                        "HL0502 {gone} of {claims} rows known to {} vanished from a full extract, more than {:.1}%",
-                        lane.register,
-                        limit * 100.0
-                    ))));
+                if let Some(held) = too_many_vanished(flow, &lane.register, (*gone, *claims)) {
+                    return Ok(Some(held));
                 }
             }
         }
@@ -224,23 +226,6 @@ impl Engine {
                 }
             }
             self.store.quarantine_vanished(&flow.from.to_string(), state.id).await?;
-        }
-        Ok(None)
-    }
-
-    fn broken_check(&self, flow: &Flow, pass: &Pass, vanished: u64) -> Result<Option<Held>, EngineError> {
-        let counts = pass.report.registers.first().map(|line| line.counts.clone()).unwrap_or_default();
-        let facts = Facts {
-            rows: counts.read,
-            quarantined: counts.quarantined + counts.undecodable,
-            mapped: counts.mapped,
-            vanished,
-            last: pass.last,
-        };
-        for check in &flow.pipeline.checks {
-            if !crate::mapping::check_holds(check, &facts).map_err(EngineError::Definitions)? {
-                return Ok(Some(Held(format!("HL0503 check \"{}\" is false: {}", check.name, check.predicate.value))));
-            }
         }
         Ok(None)
     }
@@ -318,7 +303,7 @@ fn empty_report(flow: &Flow, run: i64) -> RunReport {
 }
 
 /// Whether the file differs from the contract in a way that waits for a person.
-fn drifted(flow: &Flow, header: &Header) -> Option<Held> {
+pub(super) fn drifted(flow: &Flow, header: &Header) -> Option<Held> {
     let columns = header.columns.as_ref()?;
     let contract: Vec<&str> = flow.dataset.columns.iter().map(|column| column.name.as_str()).collect();
     let lost: Vec<&str> = contract.iter().filter(|name| !columns.iter().any(|c| c == *name)).copied().collect();
@@ -333,8 +318,41 @@ fn drifted(flow: &Flow, header: &Header) -> Option<Held> {
     None
 }
 
+/// The first check of the pipeline that is false.
+pub(super) fn broken_check(
+    flow: &Flow,
+    counts: &ChunkCounts,
+    (vanished, last): (u64, Option<(u64, u64)>),
+) -> Result<Option<Held>, EngineError> {
+    let facts = Facts {
+        rows: counts.read,
+        quarantined: counts.quarantined + counts.undecodable,
+        mapped: counts.mapped,
+        vanished,
+        last,
+    };
+    for check in &flow.pipeline.checks {
+        if !crate::mapping::check_holds(check, &facts).map_err(EngineError::Definitions)? {
+            return Ok(Some(Held(format!("HL0503 check \"{}\" is false: {}", check.name, check.predicate.value))));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a full extract lost more of a register's rows than may vanish without a person.
+pub(super) fn too_many_vanished(flow: &Flow, register: &str, (gone, claims): (u64, u64)) -> Option<Held> {
+    let limit = flow.dataset.missing.hold_above.0;
+    let full = flow.dataset.extract == Extract::Full;
+    (full && claims > 0 && gone as f64 > limit * claims as f64).then(|| {
+        Held(format!(
+            "HL0502 {gone} of {claims} rows known to {register} vanished from a full extract, more than {:.1}%",
+            limit * 100.0
+        ))
+    })
+}
+
 /// The decoder of a file's format, after what was taken of it before.
-async fn open_decoder(
+pub(super) async fn open_decoder(
     flow: &Flow,
     input: Arc<dyn Input>,
     resume: Option<Resume>,

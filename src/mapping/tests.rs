@@ -140,6 +140,7 @@ pub(super) fn workspace(mappings: &[&str], rule: &str) -> config::Workspace {
         mappings: names.iter().zip(mappings).map(|(n, sql)| (key(n), file(n, sql))).collect(),
         codes,
         files: BTreeMap::new(),
+        texts: BTreeMap::new(),
     }
 }
 

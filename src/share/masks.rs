@@ -120,17 +120,19 @@ fn last_unit(head: &str, unit: char) -> Option<&str> {
 }
 
 /// Masks a date or timestamp to its year in China: `1985-03-02` → `1985`, `2025-12-31T16:00:00Z` → `2026`. Anything
-/// that is neither is hidden whole.
+/// that is neither, or whose year has not four digits, is hidden whole.
 pub fn year(text: &str) -> String {
     use chrono::Datelike;
     let text = text.trim();
-    if let Ok(date) = text.parse::<chrono::NaiveDate>() {
-        return date.year().to_string();
+    if text.is_empty() {
+        return String::new();
     }
-    match chrono::DateTime::parse_from_rfc3339(text) {
-        Ok(at) => at.with_timezone(&chrono_tz::Asia::Shanghai).year().to_string(),
-        Err(_) if text.is_empty() => String::new(),
-        Err(_) => "****".to_owned(),
+    let instant = || chrono::DateTime::parse_from_rfc3339(text).ok();
+    let date = text.parse::<chrono::NaiveDate>().ok();
+    let date = date.or_else(|| instant().map(|at| at.with_timezone(&chrono_tz::Asia::Shanghai).date_naive()));
+    match date.map(|date| date.year()).filter(|year| (1000..=9999).contains(year)) {
+        Some(year) => year.to_string(),
+        None => "****".to_owned(),
     }
 }
 
@@ -254,6 +256,9 @@ mod tests {
                 ("2025-12-31T16:00:00Z", "2026"),
                 ("2025-12-31T15:59:59Z", "2025"),
                 ("三月", "****"),
+                ("0-1-1", "****"),
+                ("-44-3-15", "****"),
+                ("+12026-01-01", "****"),
                 ("", ""),
             ],
         );
@@ -301,10 +306,15 @@ mod tests {
     proptest! {
         #[test]
         fn masks_never_panic_and_always_hide(text in ".{0,30}|[0-9X-]{0,20}|[山东省青岛市南区街道镇0-9号]{0,20}") {
-            for mask in [name, id_number, phone, address, year] {
+            let empty = text.trim().is_empty();
+            for mask in [name, id_number, phone, address] {
                 let masked = mask(&text);
-                prop_assert!(text.trim().is_empty() || masked.contains('*') || mask(&text).len() == 4, "{} → {}", text, masked);
+                prop_assert!(empty || masked.contains('*'), "{} → {}", text, masked);
             }
+            // What a year keeps is a year, and nothing else of what was there.
+            let kept = year(&text);
+            let is_year = kept.len() == 4 && kept.bytes().all(|b| b.is_ascii_digit());
+            prop_assert!(empty || kept == "****" || is_year, "{} → {}", text, kept);
             prop_assert_eq!(pseudonym(text.as_bytes(), &text).len(), 32);
         }
     }

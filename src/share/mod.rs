@@ -7,6 +7,8 @@
 
 mod check;
 mod decision;
+mod diff;
+mod glimpse;
 mod in_force;
 pub mod masks;
 mod release;
@@ -15,5 +17,7 @@ mod tests;
 
 pub use check::check_workspace;
 pub use decision::{FieldDecision, Withheld};
+pub use diff::{Comparing, Direction, FieldChange, RecordChange, Side};
+pub use glimpse::glimpse;
 pub use in_force::{NotInForce, in_force};
 pub use release::{Release, Released};

@@ -36,7 +36,7 @@ impl PageBuilder {
     /// For these fields of the register.
     pub(super) fn new(table: &RegisterTable, fields: &[&str]) -> Self {
         let wanted: Vec<&(String, FieldType)> =
-            table.fields.iter().filter(|(name, _)| fields.contains(&name.as_str())).collect();
+            table.fields.iter().filter(|(name, _)| wanted_and_stored(table, fields, name)).collect();
         let columns = wanted.iter().map(|(_, kind)| ColumnBuilder::new(*kind)).collect();
         let fields: Vec<Field> = wanted.iter().map(|(name, kind)| Field::new(name, kind.arrow(), true)).collect();
         Self { ids: Vec::new(), versions: Vec::new(), schema: Arc::new(Schema::new(fields)), columns }
@@ -50,6 +50,10 @@ impl PageBuilder {
             .map_err(|error| StoreError::Damaged(error.to_string()))?;
         Ok(Snapshot { ids: self.ids, versions: self.versions, rows, gone, last })
     }
+}
+
+fn wanted_and_stored(table: &RegisterTable, fields: &[&str], name: &str) -> bool {
+    fields.contains(&name) && !table.absent.contains(name)
 }
 
 impl ColumnBuilder {

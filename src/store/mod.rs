@@ -8,6 +8,7 @@ pub mod sqlite;
 
 mod backfill;
 mod columns;
+mod definitions;
 mod intents;
 mod leases;
 mod operations;
@@ -18,6 +19,7 @@ mod table;
 pub use backfill::{
     BackfillState, BackfillView, ChunkEnd, ChunkState, ChunkView, FeedLag, NewBackfill, NewChunk, QuarantineBacklog,
 };
+pub use definitions::{ClaimsMade, Definition, Surveyed, Versions, WorkedWith};
 pub use intents::{
     BatchLink, BatchRow, ChangeSet, ChunkCounts, ClaimChange, FeedCounts, FeedState, FileStart, FileState, FileStatus,
     HeldDigest, Holding, Quarantined, Recalled, RecalledClaim, RegisterPart, RunEnd, RunStart, RunStatus, SealSet,

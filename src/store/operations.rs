@@ -5,9 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, FeedLag, Lease, LeaseView, NewBackfill,
-    QuarantineBacklog, Result,
+    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag, Lease,
+    LeaseView, NewBackfill, QuarantineBacklog, Result, Surveyed, Versions, WorkedWith,
 };
+use crate::config::Register;
+use crate::linking::StreamId;
 
 /// The part of a [`super::Store`] that lets several processes work over it. Calls that change something are
 /// transactions of their own; instants come from the caller's clock.
@@ -63,6 +65,19 @@ pub trait Operations: Send {
     async fn reopen_feed(&mut self, feed: &str) -> Result<()>;
     /// What waits for this feed. Changes nothing, also when the feed is not known yet.
     async fn feed_lag(&mut self, feed: &str, register: &str) -> Result<FeedLag>;
+    /// Notes what a pipeline or feed works with from now on; what it worked with before no longer counts. Nothing is
+    /// written when nothing changed.
+    async fn note_definitions(&mut self, with: &WorkedWith) -> Result<()>;
+    /// What this pipeline or feed last worked with, by path; of all when none is named.
+    async fn definitions(&mut self, owner: Option<&str>) -> Result<Vec<Definition>>;
+    /// Notes which version of its mapping a run uses for each of its streams.
+    async fn note_versions(&mut self, run: i64, versions: Versions<'_>) -> Result<()>;
+    /// The claims of a stream by the run that wrote them.
+    async fn claims_made(&mut self, stream: StreamId) -> Result<Vec<ClaimsMade>>;
+    /// In place of [`super::Store::prepare`], for questions only: looks at what is stored of these registers and changes
+    /// nothing. A field that is not stored yet reads as null.
+    async fn survey(&mut self, registers: &[&Register]) -> Result<Vec<Surveyed>>;
+
     /// Open quarantine entries by dataset.
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>>;
 }

@@ -1,10 +1,10 @@
 //! What every store knows of a register's table, and the texts that they all write alike.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Result, StoreError};
+use super::{Result, StoreError, Surveyed};
 use crate::config::Register;
 use crate::error::Problem;
 use crate::linking::ClaimId;
@@ -15,8 +15,51 @@ use crate::record::FieldType;
 pub(super) struct RegisterTable {
     /// Fields in register file order: name, type.
     pub(super) fields: Vec<(String, FieldType)>,
-    /// Stored id of each key field.
+    /// Stored id of each key field; [`UNKNOWN`] when there is none.
     pub(super) key_ids: Vec<i64>,
+    /// Fields that the file has and the store has not; only after a survey.
+    pub(super) absent: BTreeSet<String>,
+}
+
+/// The id of a field that is not stored.
+const UNKNOWN: i64 = -1;
+
+impl RegisterTable {
+    /// As stored, seen through the register's file; when the file is refused, as stored. `existing` is what is stored,
+    /// oldest first: name, kind, id.
+    pub(super) fn surveyed(
+        register: &Register,
+        existing: &[(String, String, i64)],
+        declared: fn(FieldType) -> &'static str,
+    ) -> (Self, Surveyed) {
+        let kinds: HashMap<String, String> =
+            existing.iter().map(|(name, kind, _)| (name.clone(), kind.clone())).collect();
+        let stored: Vec<(String, FieldType)> =
+            existing.iter().filter_map(|(name, kind, _)| Some((name.clone(), FieldType::from_name(kind)?))).collect();
+        let refused = match refuse_losses(register, &kinds, declared) {
+            Err(StoreError::Refused(problem)) => Some(*problem),
+            _ => None,
+        };
+        let id = |name: &str| existing.iter().find(|(known, ..)| known == name).map_or(UNKNOWN, |(.., id)| *id);
+        let asked = || register.fields.iter().map(|field| (field.name.clone(), field.kind)).collect();
+        let table = Self {
+            fields: if refused.is_some() { stored.clone() } else { asked() },
+            key_ids: register.keys.iter().map(|key| id(&key.value)).collect(),
+            absent: register
+                .fields
+                .iter()
+                .map(|field| &field.name)
+                .filter(|name| !kinds.contains_key(*name))
+                .cloned()
+                .collect(),
+        };
+        (table, Surveyed { fields: stored, refused })
+    }
+
+    /// The column of a field, or null for one that is not stored.
+    pub(super) fn column_or_null(&self, name: &str, column: String) -> String {
+        if self.absent.contains(name) { "null".to_owned() } else { column }
+    }
 }
 
 /// `"name"`, quoted for SQL.

@@ -50,6 +50,7 @@ impl Engine {
         let pipeline = self.pipeline(&backfill.target)?;
         let flow = Flow::prepare(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
         let run = backfill.run.ok_or_else(|| EngineError::Internal("a backfill without a run".into()))?;
+        self.note_versions(run, &flow).await?;
         let mut work = Work::new(flow, run, Spec::of(backfill)?);
         for piece in &pieces {
             self.check_stop()?;
@@ -160,7 +161,7 @@ fn share(asked: Option<Rate>, limit: Option<Rate>) -> Option<Rate> {
 }
 
 /// The next rows, read on another thread.
-pub(super) async fn next(
+pub(in crate::engine) async fn next(
     mut decoder: Box<dyn Decode>,
     rows: usize,
 ) -> Result<(Box<dyn Decode>, Option<Decoded>), EngineError> {

@@ -14,8 +14,9 @@ mod guard;
 mod plan;
 mod rehearse;
 
+pub(super) use files::next as next_decoded;
 pub use plan::{Chunking, FeedRequest, FilesRequest, Plan};
-pub use rehearse::{Affected, Rehearsal};
+pub use rehearse::Rehearsal;
 
 pub(super) use guard::Guard;
 

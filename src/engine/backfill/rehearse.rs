@@ -1,6 +1,5 @@
 //! What a backfill would do: every chunk worked out as it would be, and nothing committed.
 
-use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -11,10 +10,10 @@ use super::{read, refused};
 use crate::decode::Decoded;
 use crate::engine::flow::Flow;
 use crate::engine::intake::Prepared;
+use crate::engine::rehearse::{Affected, Tally};
 use crate::engine::rows::identify;
 use crate::engine::{Engine, EngineError};
 use crate::error::Problem;
-use crate::linking::{EntityId, SourceKey};
 use crate::store::ChunkCounts;
 
 use super::cut::next_rows;
@@ -38,25 +37,6 @@ pub struct Rehearsal {
     pub affected: Vec<Affected>,
     /// Seconds, by the rate asked for or as fast as this went.
     pub seconds: f64,
-}
-
-/// A feed that would carry something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Affected {
-    /// Feed.
-    pub feed: String,
-    /// Who.
-    pub subscriber: String,
-    /// Records that it holds and that would change; for a feed that is sent again, records sent.
-    pub records: u64,
-}
-
-/// What was met so far.
-struct Tally {
-    counts: Vec<ChunkCounts>,
-    changed: Vec<BTreeSet<EntityId>>,
-    /// By source key: rows that would be stored by then.
-    would_be: Vec<HashMap<SourceKey, i64>>,
 }
 
 impl Engine {
@@ -99,24 +79,21 @@ impl Engine {
                 return Err(refused(problem.hint("run it once; there is nothing to compare with before")));
             }
         }
-        let flow = Flow::prepare(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
+        let flow = Flow::suppose(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
         let work = Work::new(flow, 0, plan.spec.clone());
         let lanes = work.flow.lanes.len();
-        let mut tally = Tally {
-            counts: vec![ChunkCounts::default(); lanes],
-            changed: vec![BTreeSet::new(); lanes],
-            would_be: vec![HashMap::new(); lanes],
-        };
+        let mut tally = Tally::new(lanes);
         for chunk in &plan.chunks {
             for piece in read::<Vec<Piece>>(&chunk.spec)? {
                 self.rehearse_piece(&work, &piece, &mut tally).await?;
             }
         }
         let mut affected = Vec::new();
-        for (lane, changed) in work.flow.lanes.iter().zip(&tally.changed) {
-            affected.extend(self.affected(&lane.register, changed).await?);
+        for (lane, tallied) in work.flow.lanes.iter().zip(&tally.lanes) {
+            affected.extend(self.affected(&lane.register, &tallied.changed).await?);
         }
-        let registers = work.flow.lanes.iter().map(|lane| lane.register.clone()).zip(tally.counts).collect();
+        let counts = tally.lanes.into_iter().map(|lane| lane.counts);
+        let registers = work.flow.lanes.iter().map(|lane| lane.register.clone()).zip(counts).collect();
         Ok((registers, affected))
     }
 
@@ -145,48 +122,9 @@ impl Engine {
             let prepared = Prepared { decoded, named, mapped: None };
             let parts = self.take_lanes(work, (piece, 0), &prepared, &mut seen).await?;
             for (i, part) in parts.into_iter().enumerate() {
-                tally.changed[i].extend(part.absorbed.changed.iter().map(|state| state.id));
-                tally.changed[i].extend(part.absorbed.gone.iter().map(|gone| gone.id));
-                let mut counts = part.counts;
-                // What an earlier file of this backfill would have stored is not new a second time.
-                for claim in part.claims.iter().filter(|claim| !claim.replaces) {
-                    match tally.would_be[i].insert(SourceKey::clone(&claim.key), claim.digest) {
-                        Some(digest) if digest == claim.digest => shift(&mut counts, |counts| &mut counts.unchanged),
-                        Some(_) => shift(&mut counts, |counts| &mut counts.changed),
-                        None => {}
-                    }
-                }
-                tally.counts[i].add(&counts);
+                tally.lanes[i].add(&part);
             }
         }
         Ok(())
-    }
-
-    async fn affected(&mut self, register: &str, changed: &BTreeSet<EntityId>) -> Result<Vec<Affected>, EngineError> {
-        let feeds: Vec<(String, String)> = self
-            .workspace
-            .feeds
-            .values()
-            .filter(|feed| feed.register.value == register)
-            .map(|feed| (feed.name.clone(), feed.subscriber.clone()))
-            .collect();
-        let changed: Vec<EntityId> = changed.iter().copied().collect();
-        let mut affected = Vec::new();
-        for (feed, subscriber) in feeds {
-            let mut records = 0;
-            for some in changed.chunks(4096) {
-                records += self.store.held(&feed, some).await?.len() as u64;
-            }
-            affected.push(Affected { feed, subscriber, records });
-        }
-        Ok(affected)
-    }
-}
-
-/// One row that was counted as new is something else.
-fn shift(counts: &mut ChunkCounts, to: fn(&mut ChunkCounts) -> &mut u64) {
-    if let Some(less) = counts.new.checked_sub(1) {
-        counts.new = less;
-        *to(counts) += 1;
     }
 }

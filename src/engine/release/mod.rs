@@ -62,6 +62,7 @@ impl Engine {
             return Err(EngineError::Internal(format!("feed {name} is not defined")));
         };
         self.deliver_waiting(&mut pass).await?;
+        self.note_feed(&pass.feed).await?;
         if pass.state.sweep.is_some() {
             self.sweep(&mut pass).await?;
         } else {

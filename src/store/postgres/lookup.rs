@@ -231,7 +231,7 @@ pub(super) fn column(name: &str, kind: FieldType) -> String {
 
 /// The register's columns for the end of a select list.
 pub(super) fn columns(table: &RegisterTable) -> String {
-    table.fields.iter().map(|(name, kind)| format!(", {}", column(name, *kind))).collect()
+    table.fields.iter().map(|(name, kind)| format!(", {}", table.column_or_null(name, column(name, *kind)))).collect()
 }
 
 /// An instant column in microseconds.

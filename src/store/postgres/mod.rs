@@ -8,6 +8,7 @@ mod backfills;
 mod commit;
 mod connect;
 mod copy;
+mod definitions;
 mod feeds;
 mod leases;
 mod lookup;

@@ -5,11 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::{
-    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, FeedLag, Lease, LeaseView, NewBackfill,
-    Operations, QuarantineBacklog, Result,
+    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag, Lease,
+    LeaseView, NewBackfill, Operations, QuarantineBacklog, Result, Surveyed, Versions, WorkedWith,
 };
 use super::connect::within;
 use super::{PostgresStore, at_rest};
+use crate::config::Register;
+use crate::linking::StreamId;
 
 #[async_trait]
 impl Operations for PostgresStore {
@@ -86,6 +88,26 @@ impl Operations for PostgresStore {
 
     async fn feed_lag(&mut self, feed: &str, register: &str) -> Result<FeedLag> {
         at_rest!(self.lag_of(feed, register))
+    }
+
+    async fn note_definitions(&mut self, with: &WorkedWith) -> Result<()> {
+        at_rest!(self.keep_definitions(with))
+    }
+
+    async fn definitions(&mut self, owner: Option<&str>) -> Result<Vec<Definition>> {
+        at_rest!(self.list_definitions(owner))
+    }
+
+    async fn note_versions(&mut self, run: i64, versions: Versions<'_>) -> Result<()> {
+        at_rest!(self.keep_versions(run, versions))
+    }
+
+    async fn claims_made(&mut self, stream: StreamId) -> Result<Vec<ClaimsMade>> {
+        at_rest!(self.count_claims_made(stream))
+    }
+
+    async fn survey(&mut self, registers: &[&Register]) -> Result<Vec<Surveyed>> {
+        at_rest!(self.survey_all(registers))
     }
 
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>> {

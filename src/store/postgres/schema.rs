@@ -3,7 +3,7 @@
 //! Schema `huiliu` is the program's own, schema `registers` is what people query: `registers.enterprise`, its history
 //! and its change log, the latter two in partitions of one month.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::Datelike as _;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
@@ -16,8 +16,12 @@ use crate::error::Problem;
 use crate::record::FieldType;
 
 /// Each step runs once, in order, all in one transaction that only one process at a time is in.
-const MIGRATIONS: &[&str] =
-    &[include_str!("001_foundation.sql"), include_str!("002_receipts.sql"), include_str!("003_leases.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("001_foundation.sql"),
+    include_str!("002_receipts.sql"),
+    include_str!("003_leases.sql"),
+    include_str!("004_definitions.sql"),
+];
 
 /// Made if they may be; whoever runs the server can make them beforehand (`deploy/postgres/roles.sql`).
 const ROLES: &str = "
@@ -164,7 +168,7 @@ pub(super) async fn claim_for(conn: &mut PgConnection, installation: &str) -> Re
 }
 
 /// The declared column type, as a BI tool reads it.
-const fn declared(kind: FieldType) -> &'static str {
+pub(super) const fn declared(kind: FieldType) -> &'static str {
     match kind {
         FieldType::Text => "text",
         FieldType::Integer => "bigint",
@@ -235,7 +239,7 @@ async fn prepare_in(conn: &mut PgConnection, register: &Register) -> Result<Regi
     let ids: HashMap<String, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let fields: Vec<(String, FieldType)> = register.fields.iter().map(|f| (f.name.clone(), f.kind)).collect();
     let key_ids = register.keys.iter().filter_map(|key| ids.get(&key.value).copied()).collect();
-    Ok(RegisterTable { fields, key_ids })
+    Ok(RegisterTable { fields, key_ids, absent: BTreeSet::new() })
 }
 
 /// The table must still be what was made of it.

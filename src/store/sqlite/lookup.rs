@@ -269,8 +269,8 @@ pub(super) fn columns(table: &RegisterTable) -> String {
         .fields
         .iter()
         .map(|(name, kind)| match kind {
-            FieldType::Decimal => format!("cast({} as text)", quoted(name)),
-            _ => quoted(name),
+            FieldType::Decimal => table.column_or_null(name, format!("cast({} as text)", quoted(name))),
+            _ => table.column_or_null(name, quoted(name)),
         })
         .collect();
     columns.join(", ")

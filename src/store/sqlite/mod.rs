@@ -4,6 +4,7 @@ mod backfills;
 mod bulk;
 mod checkpoint;
 mod commit;
+mod definitions;
 mod feeds;
 mod leases;
 mod lookup;

@@ -5,10 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::{
-    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, FeedLag, Lease, LeaseView, NewBackfill,
-    Operations, QuarantineBacklog, Result,
+    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag, Lease,
+    LeaseView, NewBackfill, Operations, QuarantineBacklog, Result, Surveyed, Versions, WorkedWith,
 };
 use super::SqliteStore;
+use crate::config::Register;
+use crate::linking::StreamId;
 
 #[async_trait]
 impl Operations for SqliteStore {
@@ -101,6 +103,31 @@ impl Operations for SqliteStore {
     async fn feed_lag(&mut self, feed: &str, register: &str) -> Result<FeedLag> {
         self.settle().await?;
         self.lag_of(feed, register).await
+    }
+
+    async fn note_definitions(&mut self, with: &WorkedWith) -> Result<()> {
+        self.settle().await?;
+        self.keep_definitions(with).await
+    }
+
+    async fn definitions(&mut self, owner: Option<&str>) -> Result<Vec<Definition>> {
+        self.settle().await?;
+        self.list_definitions(owner).await
+    }
+
+    async fn note_versions(&mut self, run: i64, versions: Versions<'_>) -> Result<()> {
+        self.settle().await?;
+        self.keep_versions(run, versions).await
+    }
+
+    async fn claims_made(&mut self, stream: StreamId) -> Result<Vec<ClaimsMade>> {
+        self.settle().await?;
+        self.count_claims_made(stream).await
+    }
+
+    async fn survey(&mut self, registers: &[&Register]) -> Result<Vec<Surveyed>> {
+        self.settle().await?;
+        self.survey_all(registers).await
     }
 
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>> {

@@ -200,7 +200,8 @@ mod tests {
             ("live", FieldType::Boolean),
             ("on", FieldType::Date),
         ];
-        RegisterTable { fields: fields.map(|(name, kind)| (name.to_owned(), kind)).to_vec(), key_ids: Vec::new() }
+        let fields = fields.map(|(name, kind)| (name.to_owned(), kind)).to_vec();
+        RegisterTable { fields, key_ids: Vec::new(), absent: std::collections::BTreeSet::new() }
     }
 
     #[test]

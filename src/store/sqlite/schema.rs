@@ -1,6 +1,6 @@
 //! The tables: fixed ones by numbered migration, typed register tables from the register files.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
@@ -12,8 +12,12 @@ use crate::error::Problem;
 use crate::record::FieldType;
 
 /// Each step runs once, in order, in one transaction; `pragma user_version` says how many have run.
-const MIGRATIONS: &[&str] =
-    &[include_str!("001_foundation.sql"), include_str!("002_receipts.sql"), include_str!("003_leases.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("001_foundation.sql"),
+    include_str!("002_receipts.sql"),
+    include_str!("003_leases.sql"),
+    include_str!("004_definitions.sql"),
+];
 
 /// Brings the fixed tables up to date. Safe to call again.
 pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<()> {
@@ -34,7 +38,7 @@ pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<()> {
 }
 
 /// The declared column type, as a BI tool reads it.
-const fn declared(kind: FieldType) -> &'static str {
+pub(super) const fn declared(kind: FieldType) -> &'static str {
     match kind {
         FieldType::Text => "text",
         FieldType::Integer => "integer",
@@ -74,7 +78,7 @@ pub(super) async fn prepare(conn: &mut SqliteConnection, register: &Register) ->
     let ids = field_ids(conn, id).await?;
     let fields: Vec<(String, FieldType)> = register.fields.iter().map(|f| (f.name.clone(), f.kind)).collect();
     let key_ids = register.keys.iter().filter_map(|key| ids.get(&key.value).copied()).collect();
-    Ok(RegisterTable { fields, key_ids })
+    Ok(RegisterTable { fields, key_ids, absent: BTreeSet::new() })
 }
 
 async fn existing_fields(conn: &mut SqliteConnection, register: i64) -> Result<HashMap<String, String>> {

@@ -2,11 +2,16 @@
 //!
 //! Decides nothing: the answer is that of the release itself, beside the catalogue entry it follows from.
 
+mod against;
+mod diff;
+
+pub(super) use diff::scope_text;
+
 use serde::Serialize;
 
-use super::table::{shown, table, text};
-use super::workspace::definitions;
-use super::{Context, Exit, named};
+use crate::cli::table::{shown, table, text};
+use crate::cli::workspace::definitions;
+use crate::cli::{Context, Exit, named};
 use crate::config::{Feed, Field, Register, ShareClass, Workspace};
 use crate::engine::EngineError;
 use crate::share::{FieldDecision, Release, in_force};
@@ -26,6 +31,8 @@ enum Question {
         #[arg(long, value_name = "NAME")]
         feed: Option<String>,
     },
+    /// Say what an edit newly exposes and withdraws: fields and records per subscriber 范围变更
+    Diff(diff::Args),
 }
 
 /// One grant.
@@ -71,7 +78,10 @@ struct Decided {
 
 /// Prints the scope of one feed or of all.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let Question::Explain { feed } = args.question;
+    let feed = match args.question {
+        Question::Explain { feed } => feed,
+        Question::Diff(args) => return diff::run(args, context).await,
+    };
     let (workspace, _) = definitions(context)?;
     let feeds: Vec<&Feed> = match &feed {
         Some(name) => vec![named::feed(&workspace, name)?],

@@ -1,5 +1,7 @@
 //! `huiliu run`: one pass now — pipelines, then the feeds they touch.
 
+mod rehearse;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
@@ -7,11 +9,11 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
-use super::lease::Held;
-use super::progress::Bars;
-use super::table::{count, number, table, text};
-use super::workspace::{Access, open};
-use super::{Context, Exit};
+use crate::cli::lease::Held;
+use crate::cli::progress::Bars;
+use crate::cli::table::{count, number, table, text};
+use crate::cli::workspace::{Access, open};
+use crate::cli::{Context, Exit};
 use crate::engine::{Engine, EngineError, FeedReport, RunOptions, RunReport};
 
 /// One pass now: take new files, then release the feeds of the registers they feed
@@ -25,6 +27,12 @@ pub struct Args {
     /// Take files only; release no feed
     #[arg(long)]
     pub no_release: bool,
+    /// Read and map the waiting files, say what would become of them, and write nothing 试运行
+    #[arg(long, conflicts_with_all = ["accept", "no_release"])]
+    pub dry_run: bool,
+    /// With --dry-run: show a few added, changed and removed rows field by field, values masked 脱敏
+    #[arg(long, requires = "dry_run")]
+    pub diff: bool,
 }
 
 /// Everything one pass did.
@@ -38,6 +46,9 @@ pub struct PassReport {
 
 /// Runs the verb.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    if args.dry_run {
+        return rehearse::run(&args.pipelines, args.diff, context).await;
+    }
     let opened = open(context, Access::Write).await?;
     let mut engine = opened.engine.with_progress(Arc::new(Bars::new()));
     stop_on_interrupt(&engine);
