@@ -1,4 +1,4 @@
-//! `huiliu.yaml`: stores and brokers that this version cannot talk to.
+//! `huiliu.yaml`: stores and brokers that nobody can talk to.
 
 use super::super::yaml::Mark;
 use super::Ground;
@@ -18,16 +18,13 @@ pub(super) fn check(ground: &Ground<'_>) -> Vec<Problem> {
 
 fn store(ground: &Ground<'_>) -> Option<Problem> {
     let scheme = ground.workspace.installation.store.split(':').next().unwrap_or_default();
-    if scheme == "sqlite" {
+    if ["sqlite", "postgres", "postgresql"].contains(&scheme) {
         return None;
     }
-    let problem = match scheme {
-        "postgres" | "postgresql" => {
-            Problem::error("HL0110", "a PostgreSQL store is not supported by this version yet")
-        }
-        _ => Problem::error("HL0109", "the store of this installation is of no known kind"),
-    };
-    Some(problem.hint("write store: sqlite:PATH, or leave it out"))
+    let problem = Problem::error("HL0109", "the store of this installation is of no known kind");
+    Some(problem.hint(
+        "write store: postgres://user:password@host/database, best as a reference: env:HUILIU_STORE; or sqlite:PATH",
+    ))
 }
 
 /// Only the schemes: what they are followed by is a secret, and wrong in ways that only the broker can tell.
@@ -51,6 +48,20 @@ fn broker(ground: &Ground<'_>) -> Vec<Problem> {
 #[cfg(test)]
 mod tests {
     use super::super::super::sample::{load_and_check, put, summary, write};
+
+    #[test]
+    fn a_store_is_sqlite_or_postgresql() {
+        let dir = write();
+        for (store, codes) in [
+            ("sqlite:x.db", &[][..]),
+            ("postgres://u:p@h/d", &[]),
+            ("postgresql://u:p@h/d", &[]),
+            ("mysql://u:p@h/d", &["HL0109 1:1"]),
+        ] {
+            put(dir.path(), "huiliu.yaml", format!("version: 1\nstore: {store}\n").as_bytes());
+            assert_eq!(summary(&load_and_check(dir.path()).1), codes, "{store}");
+        }
+    }
 
     #[test]
     fn a_feed_to_rabbitmq_needs_a_broker_that_reads_as_one() {
