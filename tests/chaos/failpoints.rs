@@ -8,12 +8,13 @@ use huiliu::failpoint::Boundary;
 use super::scene::{Crash, Scene, Servers, Told};
 use crate::support::{OnPostgres, Small};
 
-/// Rows that make several chunks of one extract, and rows that do not.
-const MANY: u64 = 9_000;
-const FEW: u64 = 60;
+/// Nights, and rows of an extract: rows that make several chunks, and rows that do not.
+type Size = (u64, u64);
+const MANY: Size = (1, 9_000);
+const FEW: Size = (3, 60);
 
-/// Where, in which verb, after how many times, with how many rows.
-const CRASHES: &[(Boundary, &str, u32, u64)] = &[
+/// Where, in which verb, after how many times, in which nights.
+const CRASHES: &[(Boundary, &str, u32, Size)] = &[
     (Boundary::ChunkWritten, "run", 0, FEW),
     (Boundary::ChunkWritten, "run", 1, MANY),
     (Boundary::ChunkCommitted, "run", 0, MANY),
@@ -37,7 +38,7 @@ const CRASHES: &[(Boundary, &str, u32, u64)] = &[
 ];
 
 /// What a spool has no place for.
-const QUEUE_CRASHES: &[(Boundary, &str, u32, u64)] = &[
+const QUEUE_CRASHES: &[(Boundary, &str, u32, Size)] = &[
     (Boundary::ReceiptSent, "receive", 1, FEW),
     (Boundary::LoadAcknowledged, "receive", 0, FEW),
     (Boundary::ReceiptKept, "feed", 1, FEW),
@@ -68,34 +69,34 @@ fn no_build_but_that_of_tests_has_failpoints() {
 
 #[tokio::test]
 async fn on_sqlite_and_a_spool_a_crash_changes_nothing() {
-    for rows in [FEW, MANY] {
-        let undisturbed = on_sqlite(None, rows).await;
-        for (boundary, during, after, _) in CRASHES.iter().filter(|(.., of)| *of == rows) {
+    for size in [FEW, MANY] {
+        let undisturbed = on_sqlite(None, size).await;
+        for (boundary, during, after, _) in CRASHES.iter().filter(|(.., of)| *of == size) {
             let crash = Crash { at: boundary.name(), during, after: *after };
-            on_sqlite(Some(crash), rows).await.must_equal(&undisturbed, &format!("{crash:?}"));
+            on_sqlite(Some(crash), size).await.must_equal(&undisturbed, &format!("{crash:?}"));
         }
     }
 }
 
 #[tokio::test]
 async fn on_postgresql_and_rabbitmq_a_crash_changes_nothing() {
-    for rows in [FEW, MANY] {
-        let undisturbed = on_servers(None, rows).await;
-        for (boundary, during, after, _) in CRASHES.iter().chain(QUEUE_CRASHES).filter(|(.., of)| *of == rows) {
+    for size in [FEW, MANY] {
+        let undisturbed = on_servers(None, size).await;
+        for (boundary, during, after, _) in CRASHES.iter().chain(QUEUE_CRASHES).filter(|(.., of)| *of == size) {
             let crash = Crash { at: boundary.name(), during, after: *after };
-            on_servers(Some(crash), rows).await.must_equal(&undisturbed, &format!("{crash:?}"));
+            on_servers(Some(crash), size).await.must_equal(&undisturbed, &format!("{crash:?}"));
         }
     }
 }
 
-async fn on_sqlite(crash: Option<Crash>, rows: u64) -> Told {
+async fn on_sqlite(crash: Option<Crash>, size: Size) -> Told {
     let small = Small::new();
-    played(&Scene::new(&small, None, rows).await, crash).await
+    played(&Scene::new(&small, None, size).await, crash).await
 }
 
-async fn on_servers(crash: Option<Crash>, rows: u64) -> Told {
+async fn on_servers(crash: Option<Crash>, size: Size) -> Told {
     let (small, servers) = (OnPostgres::new(), Servers::new().await);
-    played(&Scene::new(&small, Some(&servers), rows).await, crash).await
+    played(&Scene::new(&small, Some(&servers), size).await, crash).await
 }
 
 async fn played(scene: &Scene<'_>, crash: Option<Crash>) -> Told {

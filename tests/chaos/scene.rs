@@ -38,6 +38,7 @@ pub struct Scene<'a> {
     servers: Option<&'a Servers>,
     store: Option<String>,
     rows: u64,
+    nights: u64,
 }
 
 /// Where a process is to die: the boundary as `FAILPOINTS` names it, the verb, and how often it passes before.
@@ -67,8 +68,8 @@ pub struct Told {
 }
 
 impl<'a> Scene<'a> {
-    /// Over an empty workspace; `rows` is how large the extracts are.
-    pub async fn new(small: &'a Small, servers: Option<&'a Servers>, rows: u64) -> Self {
+    /// Over an empty workspace: so many nights, with extracts of so many rows.
+    pub async fn new(small: &'a Small, servers: Option<&'a Servers>, (nights, rows): (u64, u64)) -> Self {
         let store = small.database().await;
         let mut installation = String::from("version: 1\nname: test\n");
         let mut grant = FEED.replace("records: 3", &format!("records: {}", rows / 3 + 1));
@@ -78,7 +79,7 @@ impl<'a> Scene<'a> {
             grant = grant.replace("outlet: spool", "outlet: rabbitmq").replace("housing", servers.subscriber());
             fs::remove_file(small.path().join("pipelines/feeds/housing.enterprise.yaml")).unwrap();
         }
-        let scene = Self { small, servers, store, rows };
+        let scene = Self { small, servers, store, rows, nights };
         small.write("huiliu.yaml", installation);
         small.write(&format!("pipelines/feeds/{}.yaml", scene.feed()), grant);
         scene
@@ -88,7 +89,7 @@ impl<'a> Scene<'a> {
     pub async fn play(&self, crash: Option<Crash>) -> usize {
         let mut crash = crash;
         let mut crashes = 0;
-        for night in 0..3 {
+        for night in 0..self.nights {
             self.deliver(night);
             for verb in self.verbs(night) {
                 let armed = crash.filter(|crash| verb[0] == crash.during);
@@ -136,7 +137,8 @@ impl<'a> Scene<'a> {
     fn verbs(&self, night: u64) -> Vec<Vec<String>> {
         let mut verbs = Vec::new();
         if night == 0 && self.servers.is_some() {
-            verbs.push(words("feed provision"));
+            let passwords = self.path("passwords");
+            verbs.push([words("feed provision --password-dir"), vec![passwords]].concat());
         }
         if night == 2 {
             let chunk = format!("{}", self.rows / 2 + 1);
