@@ -1,7 +1,7 @@
 # huiliu 汇流 — the commands of a working day. `make` alone lists them.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/huiliu/target
 
-.PHONY: help demo test lint doc bench fuzz
+.PHONY: help demo test chaos lint doc bench fuzz
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "%-8s %s\n", $$1, $$2 }'
@@ -14,6 +14,11 @@ test: ## every test; installs and starts what it needs
 	deploy/dev/services up
 	deploy/dev/tools
 	cargo test --locked
+
+chaos: ## N=1000 disturbances while daemons and receivers work; SEED=… repeats a run's
+	deploy/dev/services up
+	HUILIU_CHAOS=$(or $(N),1000) HUILIU_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) \
+		cargo test --locked --test main chaos::oracle -- --nocapture
 
 lint: ## formatting and lints, warnings are errors
 	cargo fmt --check

@@ -4,6 +4,7 @@
 // What everything stands on.
 pub mod clock;
 pub mod error;
+pub mod failpoint;
 pub mod record;
 
 #[cfg(test)]

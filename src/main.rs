@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Some(place) => eprintln!("internal fault at {}:{}", place.file(), place.line()),
         None => eprintln!("internal fault"),
     }));
+    let _armed = huiliu::failpoint::armed();
     let cli = Cli::parse();
     if !matches!(cli.command, Command::Serve(_)) {
         cli::telemetry::begin(); // the daemon's log is how its installation wants it

@@ -4,6 +4,7 @@
 
 mod backfill;
 mod bad_input;
+mod chaos;
 mod city;
 mod deploy;
 mod feeds;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms from the ground up. A module uses only rooms of its own floor or below.
 const FLOORS: &[&[&str]] = &[
-    &["error", "record", "clock"],
+    &["error", "record", "clock", "failpoint"],
     &["config"],
     &["decode", "mapping", "linking", "share", "crypto"],
     &["batch"],

@@ -376,9 +376,9 @@ mod tests {
         put(dir.path(), "connectors/broken.yaml", b"a: [1\n");
         put(dir.path(), "pipelines/x.yaml", b"version: 1\n");
         put(dir.path(), "mappings/codes/t.csv", b"name\n");
-        put(dir.path(), "huiliu.yaml", "version: 1\nissuer: 市\nstore: postgres://x\n".as_bytes());
+        put(dir.path(), "huiliu.yaml", "version: 1\nissuer: 市\nstore: mysql://x\n".as_bytes());
         put(dir.path(), "connectors/old.yml", b"");
-        let expect = ["HL0101 1:4", "HL0116 1:1 warning", "HL0110 1:1", "HL0120 1:1", "HL0107 1:1", "HL0107 1:1"];
+        let expect = ["HL0101 1:4", "HL0116 1:1 warning", "HL0109 1:1", "HL0120 1:1", "HL0107 1:1", "HL0107 1:1"];
         assert_eq!(summary(&load_and_check(dir.path()).1), expect);
     }
 

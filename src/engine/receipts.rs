@@ -10,6 +10,7 @@ use super::rows::hex;
 use super::{Engine, EngineError};
 use crate::batch::{HexDigest, Manifest, Receipt, batch_id};
 use crate::crypto::{CryptoError, Moment, Trust, verify_detached};
+use crate::failpoint::Boundary;
 use crate::outlet::rabbitmq::{Answer, Answers, BrokerError, user_of};
 use crate::store::ReceiptRow;
 
@@ -70,6 +71,7 @@ impl Engine {
                 (None, true) => report.recorded += 1,
                 (None, false) => report.again += 1,
             }
+            Boundary::ReceiptKept.reached();
             answers.settle(answer).await?;
         }
         if report.read > 0 {

@@ -9,6 +9,7 @@ use super::take::retract;
 use super::{Engine, EngineError, FileReport, RegisterReport, RunReport};
 use crate::config::{DriftPolicy, Extract, Pipeline};
 use crate::decode::{Decode, Header, Input, Resume, Wanted};
+use crate::failpoint::Boundary;
 use crate::linking::Departure;
 use crate::mapping::Facts;
 use crate::source::Item;
@@ -226,6 +227,7 @@ impl Engine {
                 }
             }
             self.store.quarantine_vanished(&flow.from.to_string(), state.id).await?;
+            Boundary::Retracted.reached();
         }
         Ok(None)
     }

@@ -16,6 +16,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 use super::{Cursor, ReceiveError, Sink};
 use crate::batch::{HexDigest, Op, Opened, Record};
 use crate::crypto::digest_from_hex;
+use crate::failpoint::Boundary;
 use crate::record::{FieldType, Value};
 
 /// Longest wait for a connection.
@@ -136,7 +137,9 @@ impl PostgresSink {
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
+        Boundary::LoadWritten.reached();
         transaction.commit().await.map_err(failed)?;
+        Boundary::LoadCommitted.reached();
         Ok(held.unsigned_abs())
     }
 }

@@ -22,6 +22,7 @@ use super::{Cursor, ReceiveError};
 use crate::batch::Receipt;
 use crate::clock::Clock;
 use crate::crypto::Signer;
+use crate::failpoint::Boundary;
 use crate::outlet::rabbitmq::{BrokerError, Link, parts, publish_receipt, queue_of, within};
 
 /// Batches that the broker hands over ahead of their turn.
@@ -169,10 +170,12 @@ impl Inbox for QueuedFeed {
 
     async fn settle(&mut self, receipt: Receipt) -> Result<(), ReceiveError> {
         self.answer(receipt).await?;
+        Boundary::ReceiptSent.reached();
         if let Some(delivery) = self.current.take() {
             let acknowledged = delivery.acker.ack(BasicAckOptions::default());
             within(self.link.place(), "answer", self.link.patience().confirm, acknowledged).await?;
         }
+        Boundary::LoadAcknowledged.reached();
         Ok(())
     }
 

@@ -19,6 +19,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, Sqlite
 use super::{Cursor, ReceiveError, Sink};
 use crate::batch::{HexDigest, Op, Opened, Record};
 use crate::crypto::digest_from_hex;
+use crate::failpoint::Boundary;
 use crate::record::{FieldType, Value};
 
 /// A SQLite database of the subscriber.
@@ -102,7 +103,9 @@ impl SqliteSink {
         .execute(&mut *transaction)
         .await
         .map_err(failed)?;
+        Boundary::LoadWritten.reached();
         transaction.commit().await.map_err(failed)?;
+        Boundary::LoadCommitted.reached();
         Ok(held.unsigned_abs())
     }
 }

@@ -73,7 +73,8 @@ impl Engine {
 
     async fn backfill_piece(&mut self, work: &mut Work, piece: &Piece, file: &FileState) -> Result<(), EngineError> {
         let end = piece.to.unwrap_or(u64::MAX);
-        let reached = file.resume.filter(|at| at.row >= piece.from.row && at.row < end);
+        // Its very end counts too: the last rows were committed, and then nobody lived to say that the chunk is done.
+        let reached = file.resume.filter(|at| at.row >= piece.from.row && at.row <= end);
         let mut at = reached.unwrap_or(piece.from);
         let mut decoder = self.reopen(&work.flow, piece, at).await?;
         let mut seen = Vec::new();

@@ -26,6 +26,7 @@ use super::schedule::Window;
 use super::{Engine, EngineError};
 use crate::config::Rate;
 use crate::error::{Disposition, Problem};
+use crate::failpoint::Boundary;
 use crate::store::{
     BackfillState, BackfillView, ChunkEnd, ChunkState, ChunkView, LedgerRow, NewBackfill, RunEnd, RunStart, RunStatus,
 };
@@ -189,7 +190,10 @@ impl Engine {
         let state = if why.is_none() { ChunkState::Done } else { ChunkState::Failed };
         let at = self.now();
         tracing::info!(backfill = id, chunk = chunk.n, rows = chunk.rows, why, "backfill chunk ended");
-        Ok(self.store.end_chunk(id, chunk.n, ChunkEnd { state, why, at }).await?)
+        Boundary::BackfillWorked.reached();
+        self.store.end_chunk(id, chunk.n, ChunkEnd { state, why, at }).await?;
+        Boundary::BackfillDone.reached();
+        Ok(())
     }
 
     /// Opens its run, and notes what was there before it, the first time.

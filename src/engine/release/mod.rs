@@ -19,6 +19,7 @@ use crate::batch::{
 use crate::config::{Feed, MaskRule};
 use crate::crypto::Signer;
 use crate::error::Disposition;
+use crate::failpoint::Boundary;
 use crate::linking::EntityId;
 use crate::outlet::{Delivered, Outlet};
 use crate::share::{FieldDecision, Release, in_force};
@@ -369,9 +370,12 @@ impl Engine {
     #[tracing::instrument(name = "deliver", skip_all, fields(batch = batch.id(), records))]
     async fn deliver(&mut self, pass: &mut Pass, batch: &SealedBatch, records: u64) -> Result<bool, EngineError> {
         let Some(outlet) = &pass.outlet else { return Ok(false) };
+        Boundary::BatchLeaving.reached();
         match outlet.deliver(batch).await {
             Ok(Delivered::Durable) => {
+                Boundary::BatchConfirmed.reached();
                 self.store.mark_durable(&batch.feed, batch.seq as i64).await?;
+                Boundary::BatchDurable.reached();
                 pass.report.durable += records;
                 self.progress.records(&batch.feed, records);
                 Ok(true)

@@ -9,6 +9,7 @@ use super::super::{ChangeSet, ClaimChange, Lease, Quarantined, RegisterPart, Res
 use super::connect::refused;
 use super::copy::Rows;
 use super::schema::{Month, begin, finish, in_registers};
+use crate::failpoint::Boundary;
 use crate::linking::{ClaimId, EntityState};
 
 /// Where and when a part is written.
@@ -34,7 +35,10 @@ pub(super) async fn write(
         Ok(()) => write_in(conn, tables, months, change).await,
         Err(fenced) => Err(fenced),
     };
-    finish(conn, written).await
+    Boundary::ChunkWritten.reached();
+    finish(conn, written).await?;
+    Boundary::ChunkCommitted.reached();
+    Ok(())
 }
 
 async fn write_in(

@@ -10,6 +10,7 @@ use super::PostgresStore;
 use super::connect::refused;
 use super::copy::Rows;
 use super::schema::{begin, finish, in_registers};
+use crate::failpoint::Boundary;
 use crate::linking::EntityId;
 
 impl PostgresStore {
@@ -84,7 +85,10 @@ impl PostgresStore {
             Ok(()) => keep(conn, seal).await,
             Err(fenced) => Err(fenced),
         };
-        finish(conn, written).await
+        Boundary::BatchSealing.reached();
+        finish(conn, written).await?;
+        Boundary::BatchSealed.reached();
+        Ok(())
     }
 
     pub(super) async fn not_durable(&mut self, feed: &str) -> Result<Vec<BatchRow>> {

@@ -12,6 +12,7 @@ use super::super::{
 use super::PostgresStore;
 use super::connect::refused;
 use super::schema::{begin, finish};
+use crate::failpoint::Boundary;
 
 impl PostgresStore {
     pub(super) async fn start_run(&mut self, start: RunStart) -> Result<i64> {
@@ -124,7 +125,10 @@ impl PostgresStore {
             Ok(())
         }
         .await;
-        finish(conn, written).await
+        Boundary::FileEnding.reached();
+        finish(conn, written).await?;
+        Boundary::FileEnded.reached();
+        Ok(())
     }
 
     pub(super) async fn list_quarantine(&mut self, filter: &QuarantineFilter) -> Result<Vec<QuarantineView>> {

@@ -6,6 +6,7 @@ use super::super::table::{RegisterTable, only_source, quoted, sources_text};
 use super::super::{ChangeSet, Lease, Quarantined, RegisterPart, Result, StoreError};
 use super::bulk::{self, Bulk, Script, Statement, json_integers, json_texts};
 use super::unavailable;
+use crate::failpoint::Boundary;
 use crate::linking::{ClaimId, EntityState};
 
 /// Where and when a part is written; makes its statements.
@@ -45,7 +46,10 @@ pub(super) async fn write(
         .await
     }
     .await;
-    finish(conn, written).await
+    Boundary::ChunkWritten.reached();
+    finish(conn, written).await?;
+    Boundary::ChunkCommitted.reached();
+    Ok(())
 }
 
 /// Opens a write transaction.

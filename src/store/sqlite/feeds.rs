@@ -9,6 +9,7 @@ use super::super::table::quoted;
 use super::super::{BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, Holding, Result, SealSet, StoreError};
 use super::bulk::{self, Bulk, Statement, json_integers};
 use super::{SqliteStore, unavailable};
+use crate::failpoint::Boundary;
 use crate::linking::EntityId;
 
 impl SqliteStore {
@@ -123,7 +124,10 @@ impl SqliteStore {
             insert_counts(conn, &seal).await
         }
         .await;
-        super::commit::finish(conn, written).await
+        Boundary::BatchSealing.reached();
+        super::commit::finish(conn, written).await?;
+        Boundary::BatchSealed.reached();
+        Ok(())
     }
 
     pub(super) async fn not_durable(&mut self, feed: &str) -> Result<Vec<BatchRow>> {

@@ -11,6 +11,7 @@ use super::super::{
 };
 use super::bulk::json_integers;
 use super::{SqliteStore, unavailable};
+use crate::failpoint::Boundary;
 
 impl SqliteStore {
     pub(super) async fn start_run(&mut self, start: RunStart) -> Result<i64> {
@@ -150,7 +151,10 @@ impl SqliteStore {
             Ok(())
         }
         .await;
-        super::commit::finish(&mut self.conn, written).await
+        Boundary::FileEnding.reached();
+        super::commit::finish(&mut self.conn, written).await?;
+        Boundary::FileEnded.reached();
+        Ok(())
     }
 
     pub(super) async fn list_quarantine(&mut self, filter: &QuarantineFilter) -> Result<Vec<QuarantineView>> {
