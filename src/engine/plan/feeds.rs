@@ -175,14 +175,16 @@ impl Engine {
 
     async fn compare_rows(&mut self, register: &str, comparing: &mut Comparing<'_>) -> Result<(), EngineError> {
         let known = self.store.streams().await?.values().any(|(_, _, into)| into == register);
+        if !known {
+            return Ok(()); // nothing ever went into it, and there may be no table
+        }
         let mut after = 0;
-        while known {
+        loop {
             self.check_stop()?;
             let page = self.store.entities_after(register, &comparing.reads(), after, PAGE).await?;
-            let Some(last) = page.last else { break };
+            let Some(last) = page.last else { return Ok(()) };
             comparing.count(&page.rows);
             after = last;
         }
-        Ok(())
     }
 }
