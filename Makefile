@@ -18,7 +18,7 @@ test: ## every test; installs and starts what it needs
 chaos: ## N=1000 disturbances while daemons and receivers work; SEED=… repeats a run's
 	deploy/dev/services up
 	HUILIU_CHAOS=$(or $(N),1000) HUILIU_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) \
-		cargo test --locked --test main chaos::oracle -- --nocapture
+		cargo test --locked --test main chaos:: -- --nocapture
 
 lint: ## formatting and lints, warnings are errors
 	cargo fmt --check

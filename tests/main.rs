@@ -1,6 +1,7 @@
 //! The one integration binary.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::duplicate_mod, reason = "the engine's tests run on every store")]
 
 mod backfill;
 mod bad_input;

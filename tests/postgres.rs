@@ -148,6 +148,7 @@ async fn a_slow_writer_of_the_change_log_makes_nobody_skip_anything() {
         let small = Arc::clone(&small);
         async move { small.run("qy").await }
     });
+    #[expect(clippy::disallowed_methods, reason = "that something does not happen is seen by waiting")]
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!night.is_finished(), "the run waits for its numbers");
     assert_eq!(small.release().await.status, "nothing new", "and the feed does not wait");
@@ -220,6 +221,7 @@ async fn connections_that_are_cut_cost_time_and_nothing_else() {
             let mut conn = PgConnection::connect(&service("POSTGRES")).await.unwrap();
             let (mut cuts, mut pause) = (0, Duration::from_millis(400));
             while !stop.load(Ordering::Relaxed) {
+                #[expect(clippy::disallowed_methods, reason = "whoever disturbs, disturbs from time to time")]
                 tokio::time::sleep(pause).await;
                 pause += pause / 3; // every moment of a run, and an end however slow the machine is
                 let killed: i64 = sqlx::query_scalar(

@@ -12,8 +12,9 @@ use crate::engine::Engine;
 use crate::error::Problem;
 use crate::store::Lease;
 
-/// How long after this process's death others may take the work over.
-const LEASE: Duration = Duration::from_secs(30);
+/// How long after this process's death others may take the work over. Short, for the one who starts it again waits; a
+/// store that is away longer costs nothing, as long as nobody else takes the lease.
+const LEASE: Duration = Duration::from_secs(5);
 
 /// The lease of the pipeline or feed, held by a task of its own while chunks run.
 pub(super) struct Held {
@@ -77,7 +78,7 @@ impl Held {
         context: &Context,
     ) -> anyhow::Result<Lease> {
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
-        for second in 0..LEASE.as_secs() + 5 {
+        for second in 0..LEASE.as_secs() + 25 {
             seconds.tick().await;
             let now = context.clock.now().timestamp_micros();
             if let Some(lease) = engine.store().acquire_lease(name, holder, LEASE, now).await? {

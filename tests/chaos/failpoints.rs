@@ -78,13 +78,25 @@ async fn on_sqlite_and_a_spool_a_crash_changes_nothing() {
     }
 }
 
+/// Where a crash on servers differs most from one on files; `make chaos` tries all boundaries there, too.
+const ON_SERVERS: &[Boundary] = &[
+    Boundary::ChunkWritten,
+    Boundary::BatchConfirmed,
+    Boundary::LoadCommitted,
+    Boundary::ReceiptSent,
+    Boundary::LoadAcknowledged,
+    Boundary::ReceiptKept,
+];
+
 #[tokio::test]
 async fn on_postgresql_and_rabbitmq_a_crash_changes_nothing() {
-    for size in [FEW, MANY] {
-        let undisturbed = on_servers(None, size).await;
-        for (boundary, during, after, _) in CRASHES.iter().chain(QUEUE_CRASHES).filter(|(.., of)| *of == size) {
+    let all = std::env::var_os("HUILIU_CHAOS").is_some();
+    for size in if all { &[FEW, MANY][..] } else { &[FEW] } {
+        let undisturbed = on_servers(None, *size).await;
+        let crashes = CRASHES.iter().chain(QUEUE_CRASHES).filter(|(.., of)| of == size);
+        for (boundary, during, after, _) in crashes.filter(|(at, ..)| all || ON_SERVERS.contains(at)) {
             let crash = Crash { at: boundary.name(), during, after: *after };
-            on_servers(Some(crash), size).await.must_equal(&undisturbed, &format!("{crash:?}"));
+            on_servers(Some(crash), *size).await.must_equal(&undisturbed, &format!("{crash:?}"));
         }
     }
 }
