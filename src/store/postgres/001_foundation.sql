@@ -6,7 +6,10 @@ create table register_field (
     kind text not null, unique (register, name));
 create table stream (
     id bigint generated always as identity primary key, system text not null, dataset text not null,
-    register text not null, unique (system, dataset, register));
+    register text not null, version bigint not null default 0, claims bigint not null default 0,
+    unique (system, dataset, register));
+comment on column stream.version is 'counts the commits that touched its claims';
+comment on column stream.claims is 'how many claims it has, about';
 create table layout (
     id bigint generated always as identity primary key, register text not null, fields text not null,
     unique (register, fields));
