@@ -9,7 +9,7 @@ mod claim;
 mod resolve;
 mod survive;
 
-pub use absorb::{Absorbed, Before, Chunk, Departure, Effect, EntityState, Gone, Incoming, absorb};
+pub use absorb::{Absorbed, Before, Chunk, Departure, Effect, EntityState, Gone, Incoming, Moved, absorb};
 pub use claim::{
     Claim, ClaimId, EntityId, Layout, LayoutId, Origin, SourceKey, StreamId, decode_values, encode_values,
 };

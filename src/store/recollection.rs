@@ -76,11 +76,7 @@ impl Recollections {
     }
 
     /// What is remembered about these rows; the rows that the store must be asked about.
-    pub(super) fn look_up(
-        &self,
-        stream: StreamId,
-        rows: &[(SourceKey, i64)],
-    ) -> (Vec<Recalled>, Vec<usize>) {
+    pub(super) fn look_up(&self, stream: StreamId, rows: &[(SourceKey, i64)]) -> (Vec<Recalled>, Vec<usize>) {
         let mut recalled = vec![Recalled::default(); rows.len()];
         let Some(Kept::Whole(recollection)) = self.streams.get(&stream) else {
             return (recalled, (0..rows.len()).collect());
@@ -237,7 +233,7 @@ mod tests {
     use super::*;
     use crate::linking::Origin;
 
-    fn claim(id: ClaimId, key: &str, occurrence: i64, digest: i64, replaces: bool) -> ClaimChange {
+    fn claim(id: ClaimId, key: &str, occurrence: i64, digest: i64, replaces: Option<i64>) -> ClaimChange {
         ClaimChange {
             id,
             stream: 1,
@@ -281,8 +277,8 @@ mod tests {
     fn what_we_commit_is_known_and_second_claims_of_a_key_are_asked_about() {
         let mut all = with(&[("a", 10, 1, 0)]);
         let Some(Kept::Whole(whole)) = all.streams.get_mut(&1) else { panic!("kept") };
-        whole.take_in(&[claim(1, "a", 0, 11, true), claim(5, "e", 0, 50, false), claim(6, "f", 0, 60, false)]);
-        whole.take_in(&[claim(7, "e", 1, 51, false), claim(8, "g", 0, 70, false), claim(9, "g", 1, 71, false)]);
+        whole.take_in(&[claim(1, "a", 0, 11, Some(1)), claim(5, "e", 0, 50, None), claim(6, "f", 0, 60, None)]);
+        whole.take_in(&[claim(7, "e", 1, 51, None), claim(8, "g", 0, 70, None), claim(9, "g", 1, 71, None)]);
         let told: Vec<ClaimId> =
             [("a", 10), ("a", 11), ("e", 50), ("f", 60), ("g", 70)].map(|(k, d)| said(&all, k, d)).into();
         assert_eq!(told, [-1, 1, -1, 6, -1]);

@@ -1,5 +1,7 @@
 //! One chunk, one transaction.
 
+use std::collections::HashMap;
+
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::super::recollection::touches;
@@ -10,7 +12,7 @@ use super::pack::Packed;
 use super::quarantine;
 use super::schema::{Month, begin, finish, in_registers};
 use crate::failpoint::Boundary;
-use crate::linking::ClaimId;
+use crate::linking::{ClaimId, EntityId};
 
 /// Where and when a part is written.
 struct Writing<'a> {
@@ -86,9 +88,9 @@ impl Writing<'_> {
         }
         self.resource().await?;
         packed.log.send(self.conn).await?;
-        self.replace_claims().await?;
+        let gone = self.replace_claims().await?;
         packed.claims.send(self.conn).await?;
-        self.count_claims().await?;
+        self.count_claims(gone).await?;
         self.move_keys().await?;
         packed.keys.send(self.conn).await?;
         self.seen().await?;
@@ -140,43 +142,49 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Claims that move to another entity, and those that make room for what replaces them.
-    async fn replace_claims(&mut self) -> Result<()> {
+    /// Claims that move to another entity, and those that make room for what replaces them; returns how many went.
+    async fn replace_claims(&mut self) -> Result<i64> {
         let moved = &self.part.absorbed.moved;
         if !moved.is_empty() {
-            let (ids, homes): (Vec<i64>, Vec<i64>) = moved.iter().copied().unzip();
-            sqlx::query("update claim c set entity = w.entity from unnest($1::bigint[], $2::bigint[]) w(id, entity) where c.id = w.id")
-                .bind(ids)
-                .bind(homes)
+            let sql = "update claim c set entity = w.into_entity from unnest($1::bigint[], $2::bigint[], $3::bigint[]) \
+                       w(id, entity, into_entity) where c.entity = w.entity and c.id = w.id";
+            sqlx::query(sql)
+                .bind(moved.iter().map(|moved| moved.claim).collect::<Vec<_>>())
+                .bind(moved.iter().map(|moved| moved.from).collect::<Vec<_>>())
+                .bind(moved.iter().map(|moved| moved.into).collect::<Vec<_>>())
                 .execute(&mut *self.conn)
                 .await
                 .map_err(refused)?;
         }
-        let changes = self.part.claims.iter().filter(|change| change.replaces).map(|claim| claim.id);
-        let replaced: Vec<ClaimId> = changes.chain(self.part.departed.iter().copied()).collect();
-        if !replaced.is_empty() {
-            sqlx::query(
-                "with old as (delete from claim where id = any($2) returning *) \
-                 insert into claim_past (id, until_run, stream, key, occurrence, entity, digest, updated, file, row, run, \
-                 layout, vals) select id, $1, stream, key, occurrence, entity, digest, updated, file, row, run, layout, \
-                 vals from old on conflict do nothing",
-            )
-            .bind(self.run)
-            .bind(replaced)
-            .execute(&mut *self.conn)
-            .await
-            .map_err(refused)?;
+        let homes: HashMap<ClaimId, EntityId> = moved.iter().map(|moved| (moved.claim, moved.into)).collect();
+        let changes = self.part.claims.iter().filter_map(|change| Some((change.id, change.replaces?)));
+        let departed = self.part.departed.iter().map(|departure| (departure.claim, departure.entity));
+        let replaced = changes.chain(departed).map(|(id, home)| (id, homes.get(&id).copied().unwrap_or(home)));
+        let (ids, entities): (Vec<ClaimId>, Vec<EntityId>) = replaced.unzip();
+        if ids.is_empty() {
+            return Ok(0);
         }
-        Ok(())
+        sqlx::query_scalar(
+            "with old as (delete from claim c using unnest($2::bigint[], $3::bigint[]) w(id, entity) \
+             where c.entity = w.entity and c.id = w.id returning c.*), \
+             kept as (insert into claim_past (id, until_run, stream, key, occurrence, entity, digest, updated, file, row, \
+             run, layout, vals) select id, $1, stream, key, occurrence, entity, digest, updated, file, row, run, layout, \
+             vals from old on conflict do nothing) select count(*) from old",
+        )
+        .bind(self.run)
+        .bind(ids)
+        .bind(entities)
+        .fetch_one(&mut *self.conn)
+        .await
+        .map_err(refused)
     }
 
     /// Tells those who keep the stream's claims in mind.
-    async fn count_claims(&mut self) -> Result<()> {
+    async fn count_claims(&mut self, gone: i64) -> Result<()> {
         if !touches(self.part) {
             return Ok(());
         }
-        let added = self.part.claims.iter().filter(|claim| !claim.replaces).count();
-        let more = i64::try_from(added).unwrap_or(0) - i64::try_from(self.part.departed.len()).unwrap_or(0);
+        let more = i64::try_from(self.part.claims.len()).unwrap_or(i64::MAX) - gone;
         sqlx::query("update stream set version = version + 1, claims = claims + $2 where id = $1")
             .bind(self.part.stream)
             .bind(more)

@@ -24,7 +24,12 @@ pub(super) struct Rows {
 impl Rows {
     /// Of this many columns.
     pub(super) fn new(columns: usize) -> Self {
-        let mut bytes = Vec::new();
+        Self::sized(columns, 0)
+    }
+
+    /// Of this many columns, and about so many bytes.
+    pub(super) fn sized(columns: usize, about: usize) -> Self {
+        let mut bytes = Vec::with_capacity(about);
         bytes.extend_from_slice(SIGNATURE);
         bytes.extend_from_slice(&[0; 8]); // no flags, no header extension
         Self { bytes, columns: i16::try_from(columns).unwrap_or(i16::MAX), count: 0 }

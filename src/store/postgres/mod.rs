@@ -185,7 +185,7 @@ impl PostgresStore {
     }
 
     async fn claims_in(&mut self, stream: StreamId) -> Result<u64> {
-        let count: i64 = sqlx::query_scalar("select count(*) from claim where stream = $1")
+        let count: i64 = sqlx::query_scalar("select coalesce((select claims from stream where id = $1), 0)")
             .bind(stream)
             .fetch_one(self.link.get().await?)
             .await

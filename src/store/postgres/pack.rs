@@ -52,7 +52,10 @@ struct Packing<'a> {
 impl Packing<'_> {
     /// Register rows; `fields` are those that can be set.
     fn entities(&self, states: &[EntityState], fields: &[usize]) -> Copied {
-        let mut rows = Rows::new(5 + fields.len());
+        // Texts are as long as in the claims, by and large; numbers and the program's own columns come on top.
+        let said: usize = self.part.claims.iter().map(|claim| claim.values.len()).sum();
+        let said = if states.len() * 2 < self.part.claims.len() { 0 } else { said };
+        let mut rows = Rows::sized(5 + fields.len(), said + states.len() * (70 + 8 * fields.len()));
         for state in states {
             rows.row();
             rows.bigint(state.id);
@@ -93,7 +96,7 @@ impl Packing<'_> {
         entries.extend(absorbed.gone.iter().map(|g| (g.id, g.version, ended(g))));
         entries.sort_unstable_by_key(|(entity, _, _)| *entity);
         entries.extend(absorbed.new.iter().map(|s| (s.id, s.version, "new")));
-        let mut rows = Rows::new(5);
+        let mut rows = Rows::sized(5, entries.len() * 62 + 32);
         for (entity, version, kind) in entries {
             rows.row();
             rows.instant(self.change.at);
@@ -107,7 +110,8 @@ impl Packing<'_> {
     }
 
     fn claims(&self) -> Copied {
-        let mut rows = Rows::new(12);
+        let bytes: usize = self.part.claims.iter().map(|claim| claim.values.len() + claim.key.len() + 140).sum();
+        let mut rows = Rows::sized(12, bytes + 32);
         for claim in &self.part.claims {
             let ClaimChange { id, key, occurrence, entity, digest, updated, origin, values, .. } = claim;
             rows.row();
@@ -131,7 +135,8 @@ impl Packing<'_> {
         let mut keys: Vec<(i64, &Arc<str>, i64)> =
             self.part.new_keys.iter().map(|(kind, value, entity)| (field(*kind), value, *entity)).collect();
         keys.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
-        let mut rows = Rows::new(3);
+        let bytes: usize = keys.iter().map(|(_, value, _)| value.len() + 40).sum();
+        let mut rows = Rows::sized(3, bytes + 32);
         for (field, value, entity) in keys {
             rows.row();
             rows.bigint(field);

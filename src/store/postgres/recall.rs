@@ -1,7 +1,7 @@
 //! The claims of a stream, read into memory.
 
 use futures::TryStreamExt as _;
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::super::recollection::{Next, Recollection};
 use super::super::{Result, StoreError};
@@ -58,6 +58,7 @@ async fn read(
     let mut claims = 0;
     let mut waiting: Vec<u8> = Vec::new();
     let mut skip = HEADER;
+    plan_scans(conn, "on").await?;
     let mut copy = conn.copy_out_raw(&sql).await.map_err(refused)?;
     while let Some(bytes) = copy.try_next().await.map_err(refused)? {
         waiting.extend_from_slice(&bytes);
@@ -75,7 +76,14 @@ async fn read(
         skip = 0;
     }
     drop(copy);
+    plan_scans(conn, "off").await?;
     Ok((claims <= most).then(|| all.sorted()))
+}
+
+/// Whether plans may read tables from end to end; usually not.
+async fn plan_scans(conn: &mut PgConnection, may: &str) -> Result<()> {
+    let set = format!("set enable_seqscan = {may}");
+    sqlx::query(AssertSqlSafe(set)).execute(conn).await.map(|_| ()).map_err(refused)
 }
 
 /// A claim as COPY sends it.
