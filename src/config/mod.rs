@@ -27,7 +27,10 @@ mod view;
 mod workspace;
 mod yaml;
 
-pub use connector::{Column, Connector, Dataset, Drift, DriftPolicy, Encoding, Extract, Format, Missing, SourceKind};
+pub use connector::{
+    Column, Connector, Database, Dataset, Drift, DriftPolicy, Encoding, Extract, Format, Hidden, Missing, Offer,
+    Operation, ReadFlag, Relation, SourceKind, Table,
+};
 pub use feed::{Approval, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Validity};
 pub use installation::{Broker, Installation, LogFormat, Serve, SigningFiles};
 pub use pipeline::{Check, Limits, MissedRun, Pipeline};

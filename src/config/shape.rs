@@ -94,6 +94,8 @@ pub(super) struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     Required,
+    /// Required where none of these keys stands.
+    Unless(&'static [&'static str]),
     Optional,
     /// Stands for this text when it is not there.
     Default(&'static str),
@@ -124,6 +126,12 @@ impl Key {
 
     pub const fn optional(name: &'static str, title: &'static str, kind: Kind, about: &'static str) -> Self {
         Self { name, title, about, kind, need: Need::Optional }
+    }
+
+    /// The same key, required where none of these stands.
+    pub const fn unless(mut self, others: &'static [&'static str]) -> Self {
+        self.need = Need::Unless(others);
+        self
     }
 
     /// The same key, standing for `text` when it is not there.

@@ -42,11 +42,11 @@ pub(super) fn world(sql: &str) -> World {
         name: "enterprise".into(),
         place: place(),
         title: None,
-        path: "*.csv".into(),
-        format: config::Format::Ndjson,
+        offer: config::Offer::Files { path: "*.csv".into(), format: config::Format::Ndjson },
         key: vec![],
         updated: None,
         extract: config::Extract::Append,
+        operation: None,
         missing: config::Missing { retract: false, hold_above: config::Percent(0.05) },
         columns: vec![
             column("代码", FieldType::Text, false),

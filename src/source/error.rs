@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::decode::DecodeError;
 use crate::error::Disposition;
 
 /// Why a source cannot be read.
@@ -33,6 +34,62 @@ pub enum SourceError {
         /// File.
         name: String,
     },
+    /// The kind of source and what its dataset offers do not fit; `huiliu check` refuses such definitions.
+    #[error("HL0142 the offer of dataset {dataset} does not fit its kind of source")]
+    Offer {
+        /// Dataset.
+        dataset: String,
+    },
+    /// A server cannot be reached, or went away.
+    #[error("HL0330 cannot reach the database: {why}")]
+    Unreached {
+        /// What happened.
+        why: String,
+    },
+    /// A server does not let us in, or not at this.
+    #[error("HL0331 the database does not let us: {why}")]
+    Login {
+        /// Its code.
+        why: String,
+    },
+    /// A table or column is not there.
+    #[error("HL0332 the table or a column is not there: {why}")]
+    NotThere {
+        /// Its code.
+        why: String,
+    },
+    /// A column without which rows cannot be asked for is not there: key, cursor or read flag.
+    #[error("HL0332 {table} lost the column(s) that say what is new: {columns}")]
+    LostKey {
+        /// Table.
+        table: String,
+        /// Columns.
+        columns: String,
+    },
+    /// A statement took too long, or somebody else holds the table.
+    #[error("HL0333 the database took too long: {why}")]
+    Slow {
+        /// Its code.
+        why: String,
+    },
+    /// The newest cursor value is older than what was taken.
+    #[error("HL0334 the cursor of {table} goes backwards: its newest value is older than what was taken")]
+    Backwards {
+        /// Table.
+        table: String,
+    },
+    /// The server refused a statement.
+    #[error("HL0336 the database refused a statement: {why}")]
+    Refused {
+        /// Its code.
+        why: String,
+    },
+    /// A stored cursor does not read.
+    #[error("HL0337 the stored place of this dataset does not read: the kind of its source was changed")]
+    Cursor,
+    /// What was opened cannot be read further.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
     /// We may not read it.
     #[error("HL0305 no permission to read {what}")]
     Denied {
@@ -43,21 +100,34 @@ pub enum SourceError {
 
 impl SourceError {
     /// The stable code.
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::NoRoot { .. } => "HL0301",
             Self::Address { .. } => "HL0302",
             Self::Unreadable { .. } => "HL0303",
             Self::Changed { .. } => "HL0304",
             Self::Denied { .. } => "HL0305",
+            Self::Offer { .. } => "HL0142",
+            Self::Unreached { .. } => "HL0330",
+            Self::Login { .. } => "HL0331",
+            Self::NotThere { .. } | Self::LostKey { .. } => "HL0332",
+            Self::Slow { .. } => "HL0333",
+            Self::Backwards { .. } => "HL0334",
+            Self::Refused { .. } => "HL0336",
+            Self::Cursor => "HL0337",
+            Self::Decode(error) => error.code(),
         }
     }
 
     /// What the engine does about it.
-    pub const fn disposition(&self) -> Disposition {
+    pub fn disposition(&self) -> Disposition {
         match self {
             Self::NoRoot { .. } | Self::Unreadable { .. } | Self::Changed { .. } => Disposition::Retry,
-            Self::Address { .. } | Self::Denied { .. } => Disposition::Halt,
+            Self::Unreached { .. } | Self::Slow { .. } | Self::Refused { .. } => Disposition::Retry,
+            Self::Login { .. } | Self::NotThere { .. } | Self::LostKey { .. } => Disposition::Halt,
+            Self::Backwards { .. } | Self::Cursor => Disposition::Halt,
+            Self::Address { .. } | Self::Denied { .. } | Self::Offer { .. } => Disposition::Halt,
+            Self::Decode(error) => error.disposition(),
         }
     }
 

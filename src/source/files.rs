@@ -16,8 +16,9 @@ use opendal::{Metadata, Operator};
 
 use super::input::FileInput;
 use super::pattern::matches;
-use super::{Item, Listing, Source, SourceError};
-use crate::decode::Input;
+use super::{Before, Item, Listing, Source, SourceError};
+use crate::config::{Dataset, Format};
+use crate::decode::{self, Decode, Input, Limits, Position, Wanted};
 
 /// A file written less than this ago may still be written to.
 const QUIET: Duration = Duration::from_secs(2);
@@ -29,6 +30,8 @@ pub struct FilesSource {
     directory: String,
     /// Pattern of their names.
     pattern: String,
+    format: Format,
+    wanted: Vec<Wanted>,
     quiet: Duration,
 }
 
@@ -69,7 +72,17 @@ struct Seen {
 impl FilesSource {
     /// The files below `root` whose path matches `path`: an optional literal directory and a name pattern with `*` and
     /// `?`. `root` is a directory, absolute or relative to `workspace`, or a `file:` URL.
-    pub fn new(workspace: &Path, root: &str, path: &str) -> Result<Self, SourceError> {
+    pub fn new(workspace: &Path, root: &str, path: &str, dataset: &Dataset) -> Result<Self, SourceError> {
+        let format = dataset.format().ok_or_else(|| SourceError::Offer { dataset: dataset.name.clone() })?;
+        Self::below(workspace, root, path, (format.clone(), super::wanted(dataset)))
+    }
+
+    fn below(
+        workspace: &Path,
+        root: &str,
+        path: &str,
+        (format, wanted): (Format, Vec<Wanted>),
+    ) -> Result<Self, SourceError> {
         let (directory, pattern) = match path.rsplit_once('/') {
             Some((directory, pattern)) => (format!("{}/", directory.trim_matches('/')), pattern),
             None => (String::new(), path),
@@ -78,6 +91,8 @@ impl FilesSource {
             root: Root { shown: root.to_owned(), path: workspace.join(local_root(root)?) },
             directory: directory.trim_start_matches('/').to_owned(),
             pattern: pattern.to_owned(),
+            format,
+            wanted,
             quiet: QUIET,
         })
     }
@@ -171,9 +186,21 @@ impl FilesSource {
                 bytes: file.look.bytes,
                 modified: file.look.modified,
                 digest,
+                ..Item::default()
             });
         }
         Ok(listing)
+    }
+
+    /// The bytes of an item, if they are still those that were listed.
+    async fn bytes(&self, item: &Item) -> Result<Arc<dyn Input>, SourceError> {
+        let operator = self.operator()?;
+        let now = self.look_at(&operator, &item.path).await?;
+        let same = now.is_some_and(|l| l.bytes == item.bytes && l.modified == item.modified);
+        if !same {
+            return Err(SourceError::Changed { name: item.name.clone() });
+        }
+        Ok(self.input(&operator, &item.name, &item.path, item.bytes))
     }
 
     async fn digest(&self, operator: &Operator, file: &Seen) -> Result<String, SourceError> {
@@ -201,21 +228,22 @@ impl FilesSource {
 
 #[async_trait]
 impl Source for FilesSource {
-    async fn list(&mut self) -> Result<Listing, SourceError> {
+    async fn list(&mut self, _before: Option<&Before>) -> Result<Listing, SourceError> {
         let operator = self.operator()?;
         let seen = self.look(&operator).await?;
         self.wait(&seen).await;
         self.confirm(&operator, seen).await
     }
 
-    async fn open(&self, item: &Item) -> Result<Arc<dyn Input>, SourceError> {
-        let operator = self.operator()?;
-        let now = self.look_at(&operator, &item.path).await?;
-        let same = now.is_some_and(|l| l.bytes == item.bytes && l.modified == item.modified);
-        if !same {
-            return Err(SourceError::Changed { name: item.name.clone() });
+    async fn open(&self, item: &Item, at: Option<&Position>) -> Result<Box<dyn Decode>, SourceError> {
+        let input = self.bytes(item).await?;
+        let (format, wanted, resume) = (self.format.clone(), self.wanted.clone(), at.map(|at| at.resume));
+        let opening =
+            tokio::task::spawn_blocking(move || decode::open(input, &format, &wanted, Limits::default(), resume));
+        match opening.await {
+            Ok(opened) => Ok(opened?),
+            Err(panic) => Err(SourceError::reading(&item.name, std::io::Error::other(panic))),
         }
-        Ok(self.input(&operator, &item.name, &item.path, item.bytes))
     }
 
     async fn settle(&mut self, _item: &Item) -> Result<(), SourceError> {
@@ -259,12 +287,16 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+
+    fn source(dir: &Path, root: &str, path: &str) -> Result<FilesSource, SourceError> {
+        FilesSource::below(dir, root, path, (Format::Ndjson, Vec::new()))
+    }
     use crate::error::Disposition;
 
     fn outbox() -> (tempfile::TempDir, FilesSource) {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("outbox/sub.csv")).unwrap();
-        let files = FilesSource::new(dir.path(), "outbox", "QY_*.csv").unwrap().quiet_for(Duration::ZERO);
+        let files = source(dir.path(), "outbox", "QY_*.csv").unwrap().quiet_for(Duration::ZERO);
         (dir, files)
     }
 
@@ -279,33 +311,33 @@ mod tests {
     #[tokio::test]
     async fn matching_files_are_listed_by_name_with_size_and_digest() {
         let (dir, mut files) = outbox();
-        assert_eq!(files.list().await.unwrap(), Listing::default());
+        assert_eq!(files.list(None).await.unwrap(), Listing::default());
         for (name, text) in [("QY_2.csv", "b"), ("QY_1.csv", "a"), ("QY_3.txt", "c"), (".QY_4.csv", "d")] {
             write(&dir, name, text);
         }
-        let listing = files.list().await.unwrap();
+        let listing = files.list(None).await.unwrap();
         assert_eq!(names(&listing), ["QY_1.csv", "QY_2.csv"]);
         let first = &listing.items[0];
         assert_eq!((first.bytes, first.path.as_str(), first.modified.is_some()), (1, "QY_1.csv", true));
         assert_eq!(first.digest, "17762fddd969a453925d65717ac3eea21320b66b54342fde15128d6caf21215f");
-        assert_eq!(files.list().await.unwrap(), listing);
+        assert_eq!(files.list(None).await.unwrap(), listing);
     }
 
     #[tokio::test]
     async fn a_file_is_opened_as_it_was_listed_or_not_at_all() {
         let (dir, mut files) = outbox();
         write(&dir, "QY_1.csv", "a,b\n1,2\n");
-        let item = files.list().await.unwrap().items.remove(0);
-        let input = files.open(&item).await.unwrap();
+        let item = files.list(None).await.unwrap().items.remove(0);
+        let input = files.bytes(&item).await.unwrap();
         let mut text = String::new();
         input.read_from(4).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!((text.as_str(), input.len(), input.local_path().is_some()), ("1,2\n", 8, true));
         files.settle(&item).await.unwrap();
         write(&dir, "QY_1.csv", "a,b\n1,2\n3,4\n");
-        let error = files.open(&item).await.err().unwrap();
+        let error = files.bytes(&item).await.err().unwrap();
         assert_eq!((error.code(), error.disposition()), ("HL0304", Disposition::Retry));
         fs::remove_file(dir.path().join("outbox/QY_1.csv")).unwrap();
-        assert_eq!(files.open(&item).await.err().unwrap().code(), "HL0304");
+        assert_eq!(files.bytes(&item).await.err().unwrap().code(), "HL0304");
         // What was opened before ends where the listed file ended, or fails; it never shows other bytes as its own.
         assert!(input.read_from(0).is_err());
     }
@@ -321,16 +353,16 @@ mod tests {
         let listing = files.confirm(&operator, seen).await.unwrap();
         assert_eq!(names(&listing), ["QY_2.csv"]);
         assert_eq!(listing.still_writing, ["QY_1.csv"]);
-        assert_eq!(names(&files.list().await.unwrap()), ["QY_1.csv", "QY_2.csv"]);
+        assert_eq!(names(&files.list(None).await.unwrap()), ["QY_1.csv", "QY_2.csv"]);
     }
 
     #[tokio::test]
     async fn a_rewritten_file_gets_a_new_digest() {
         let (dir, mut files) = outbox();
         write(&dir, "QY_1.csv", "a");
-        let before = files.list().await.unwrap().items.remove(0).digest;
+        let before = files.list(None).await.unwrap().items.remove(0).digest;
         write(&dir, "QY_1.csv", "other");
-        assert_ne!(files.list().await.unwrap().items.remove(0).digest, before);
+        assert_ne!(files.list(None).await.unwrap().items.remove(0).digest, before);
     }
 
     #[tokio::test]
@@ -346,26 +378,26 @@ mod tests {
             format!("file://{absolute}"),
         ];
         for root in roots {
-            let mut files = FilesSource::new(dir.path(), &root, "*.csv").unwrap().quiet_for(Duration::ZERO);
-            assert_eq!(names(&files.list().await.unwrap()), ["QY_1.csv"], "{root}");
+            let mut files = source(dir.path(), &root, "*.csv").unwrap().quiet_for(Duration::ZERO);
+            assert_eq!(names(&files.list(None).await.unwrap()), ["QY_1.csv"], "{root}");
         }
-        let mut below = FilesSource::new(dir.path(), ".", "outbox/QY_?.csv").unwrap().quiet_for(Duration::ZERO);
-        let item = below.list().await.unwrap().items.remove(0);
+        let mut below = source(dir.path(), ".", "outbox/QY_?.csv").unwrap().quiet_for(Duration::ZERO);
+        let item = below.list(None).await.unwrap().items.remove(0);
         assert_eq!((item.name.as_str(), item.path.as_str()), ("QY_1.csv", "outbox/QY_1.csv"));
-        assert_eq!(below.open(&item).await.unwrap().len(), 1);
+        assert_eq!(below.bytes(&item).await.unwrap().len(), 1);
     }
 
     #[tokio::test]
     async fn a_root_that_is_not_there_is_said_and_not_made() {
         let (dir, _) = outbox();
-        let error = |root: &str| FilesSource::new(dir.path(), root, "*").map(|f| f.quiet_for(Duration::ZERO));
-        let missing = error("nowhere").unwrap().list().await.unwrap_err();
+        let error = |root: &str| source(dir.path(), root, "*").map(|f| f.quiet_for(Duration::ZERO));
+        let missing = error("nowhere").unwrap().list(None).await.unwrap_err();
         assert_eq!((missing.code(), missing.disposition()), ("HL0301", Disposition::Retry));
         assert_eq!(missing.to_string(), "HL0301 there is no directory nowhere");
         assert!(!dir.path().join("nowhere").exists());
         assert_eq!(error("sftp://exchange.example/out").err().unwrap().code(), "HL0302");
-        let mut below = FilesSource::new(dir.path(), "outbox", "gone/*.csv").unwrap();
-        assert_eq!(below.list().await.unwrap_err().code(), "HL0301");
+        let mut below = source(dir.path(), "outbox", "gone/*.csv").unwrap();
+        assert_eq!(below.list(None).await.unwrap_err().code(), "HL0301");
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ mod connector;
 mod feed;
 mod installation;
 mod mapping;
+mod offer;
 mod pipeline;
 mod register;
 

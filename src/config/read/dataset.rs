@@ -1,9 +1,12 @@
 //! One dataset of a connector: its files, their format, its contract.
 
 use super::super::shape::{Key, Kind, Naming, Shape, Variant, Word};
-use super::super::units::Percent;
+use super::super::units::{Percent, span};
 use super::super::view::View;
-use super::super::{At, Column, Dataset, Drift, DriftPolicy, Encoding, Extract, Format, Missing, scalar};
+use super::super::{
+    At, Column, Dataset, Drift, DriftPolicy, Encoding, Extract, Format, Missing, Offer, Operation, ReadFlag, Relation,
+    SourceKind, Table, scalar,
+};
 use super::{FIELD_TYPES, field_type, flag, number};
 use crate::record::FieldType;
 
@@ -13,8 +16,15 @@ pub(in crate::config) const DATASET: Shape = Shape {
     about: "One table, file family or endpoint, with what the department promised about it.",
     keys: &[
         Key::optional("title", "名称 title", Kind::Text, "What people call it."),
-        Key::required("path", "文件名 path", Kind::Text, "File name pattern below the root: QYDJ_*.csv."),
-        Key::required("format", "格式 format", Kind::Tagged("kind", FORMATS), "How bytes become rows."),
+        Key::optional("path", "文件名 path", Kind::Text, "Of files: name pattern below the root: QYDJ_*.csv.")
+            .unless(OTHER_OFFERS),
+        Key::optional("format", "格式 format", Kind::Tagged("kind", FORMATS), "Of files: how bytes become rows.")
+            .unless(OTHER_OFFERS),
+        Key::optional("table", "表 table", Kind::Text, "Of a database: table or view: exchange.E_BASEINFO."),
+        Key::optional("query", "查询 query", Kind::Text, "Of a database: a select in place of a table."),
+        Key::optional("read_flag", "交换开关 read_flag", Kind::Map(&READ_FLAG), "Of a database: marks what was taken."),
+        Key::optional("page", "分页 page", Kind::Integer(1, 100_000), "Of a database: rows asked for at a time.")
+            .or("8192"),
         Key::optional(
             "key",
             "行标识 key",
@@ -28,6 +38,7 @@ pub(in crate::config) const DATASET: Shape = Shape {
             Kind::Either(&[Kind::Word(EXTRACTS), Kind::Map(&CURSOR)]),
             "What a file says about rows that it does not contain.",
         ),
+        Key::optional("operation", "增删改标志 operation", Kind::Map(&OPERATION), "How a row says that it is gone."),
         Key::optional("missing", "缺失 missing", Kind::Map(&MISSING), "When a full extract has lost rows."),
         Key::required(
             "columns",
@@ -40,16 +51,42 @@ pub(in crate::config) const DATASET: Shape = Shape {
     ],
 };
 
+/// Keys that say what a system has when it has no files.
+const OTHER_OFFERS: &[&str] = &["table", "query"];
+
 const EXTRACTS: &[Word] = &[
     Word::now("full", "全量 Everything there is: what is not in it is gone."),
     Word::now("append", "增量 More rows: nothing is said about others."),
-    Word::later("log", "use extract: full or extract: append"),
+    Word::now("log", "变更记录 Changes in the order they happened: the latest row of a key stands."),
 ];
 
 const CURSOR: Shape = Shape {
     title: "游标 cursor",
-    about: "Rows changed since the last pull. Not supported by this version yet.",
-    keys: &[Key::later("cursor", "游标字段 cursor"), Key::later("lag", "回看 lag")],
+    about: "Rows changed since the last pull.",
+    keys: &[
+        Key::required("cursor", "游标字段 cursor", Kind::Text, "Column that only grows: 更新时间, a sequence number."),
+        Key::optional("lag", "滞后 lag", Kind::Span, "Rows younger than this wait for the next pull."),
+    ],
+};
+
+const READ_FLAG: Shape = Shape {
+    title: "交换开关 read_flag",
+    about: "A column of the exchange table that says whether a row was taken; we write it back.",
+    keys: &[
+        Key::required("column", "字段 column", Kind::Text, "Its name."),
+        Key::optional("unread", "未取 unread", Kind::Text, "What it says before.").or("0"),
+        Key::optional("read", "已取 read", Kind::Text, "What we write once the rows are committed here.").or("1"),
+    ],
+};
+
+const OPERATION: Shape = Shape {
+    title: "增删改标志 operation",
+    about: "A column that says what happened to a row.",
+    keys: &[
+        Key::required("column", "字段 column", Kind::Text, "Its name in the contract."),
+        Key::optional("delete", "删除 delete", Kind::List(&Kind::Text), "Words for a row that is gone: D and 3."),
+        Key::optional("upsert", "新增修改 upsert", Kind::List(&Kind::Text), "Words for other rows: I, U, 1 and 2."),
+    ],
 };
 
 const MISSING: Shape = Shape {
@@ -169,23 +206,69 @@ const JSON: Shape = Shape {
 const NDJSON: Shape = Shape { title: "NDJSON", about: "One JSON object per line.", keys: &[] };
 
 /// Reads one dataset.
-pub(super) fn read(name: At<String>, view: View<'_>) -> Dataset {
+pub(super) fn read(source: &SourceKind, name: At<String>, view: View<'_>) -> Dataset {
     let (missing, drift) = (view.get("missing"), view.get("drift"));
     Dataset {
         name: name.value,
         place: name.place,
         title: view.get("title").maybe(),
-        path: view.get("path").text(),
-        format: format(view.get("format")),
+        offer: match source {
+            SourceKind::Files { .. } => {
+                Offer::Files { path: view.get("path").text(), format: format(view.get("format")) }
+            }
+            SourceKind::Database(_) => Offer::Table(table(view)),
+        },
         key: view.get("key").texts(),
         updated: view.get("updated").maybe_at(),
-        extract: if view.get("extract").raw() == Some("full") { Extract::Full } else { Extract::Append },
+        extract: extract(view.get("extract")),
+        operation: view.get("operation").is_map().then(|| operation(view.get("operation"))),
         missing: Missing {
             retract: flag(missing.get("retract")),
             hold_above: missing.get("hold_above").parsed(|text| Percent::parse(text).ok()).unwrap_or(Percent(0.0)),
         },
         columns: view.get("columns").each().into_iter().map(|(name, view)| column(name, view)).collect(),
         drift: Drift { new_column: policy(drift.get("new_column")), lost_column: policy(drift.get("lost_column")) },
+    }
+}
+
+fn extract(view: View<'_>) -> Extract {
+    match view.raw() {
+        Some("full") => Extract::Full,
+        Some("log") => Extract::Log,
+        None if view.is_map() => Extract::Cursor {
+            column: view.get("cursor").text_at(),
+            lag: view.get("lag").parsed(|text| span::parse(text).ok()).unwrap_or_default(),
+        },
+        _ => Extract::Append,
+    }
+}
+
+fn operation(view: View<'_>) -> Operation {
+    let words = |name: &str, usual: &[&str]| {
+        let written: Vec<String> = view.get(name).texts().into_iter().map(|word| word.value).collect();
+        if written.is_empty() { usual.iter().map(|&word| word.to_owned()).collect() } else { written }
+    };
+    Operation {
+        column: view.get("column").text_at(),
+        delete: words("delete", &["D", "3"]),
+        upsert: words("upsert", &["I", "U", "1", "2"]),
+    }
+}
+
+fn table(view: View<'_>) -> Table {
+    let flag = view.get("read_flag");
+    let relation = match view.get("query").maybe_at() {
+        Some(At { value, place }) => At { value: Relation::Query(value), place },
+        None => At { value: Relation::Table(view.get("table").text()), place: view.get("table").place() },
+    };
+    Table {
+        relation,
+        read_flag: flag.is_map().then(|| ReadFlag {
+            column: flag.get("column").text(),
+            unread: flag.get("unread").text(),
+            read: flag.get("read").text(),
+        }),
+        page: number(view.get("page")),
     }
 }
 
