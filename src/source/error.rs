@@ -84,6 +84,12 @@ pub enum SourceError {
         /// Its code.
         why: String,
     },
+    /// The next page begins where this one began.
+    #[error("HL0338 {what} gives the same page again and again")]
+    Endless {
+        /// Table or service.
+        what: String,
+    },
     /// A stored cursor does not read.
     #[error("HL0337 the stored place of this dataset does not read: the kind of its source was changed")]
     Cursor,
@@ -115,6 +121,7 @@ impl SourceError {
             Self::Backwards { .. } => "HL0334",
             Self::Refused { .. } => "HL0336",
             Self::Cursor => "HL0337",
+            Self::Endless { .. } => "HL0338",
             Self::Decode(error) => error.code(),
         }
     }
@@ -125,7 +132,7 @@ impl SourceError {
             Self::NoRoot { .. } | Self::Unreadable { .. } | Self::Changed { .. } => Disposition::Retry,
             Self::Unreached { .. } | Self::Slow { .. } | Self::Refused { .. } => Disposition::Retry,
             Self::Login { .. } | Self::NotThere { .. } | Self::LostKey { .. } => Disposition::Halt,
-            Self::Backwards { .. } | Self::Cursor => Disposition::Halt,
+            Self::Backwards { .. } | Self::Cursor | Self::Endless { .. } => Disposition::Halt,
             Self::Address { .. } | Self::Denied { .. } | Self::Offer { .. } => Disposition::Halt,
             Self::Decode(error) => error.disposition(),
         }
