@@ -282,7 +282,7 @@ async fn a_pull_goes_on_from_every_position_also_among_nulls_and_equal_values() 
         small.write("connectors/x.yaml", connector);
         let workspace = Workspace::load(small.path()).unwrap();
         let connector = &workspace.connectors["x"];
-        let mut source = source::open(small.path(), connector, &connector.datasets["t"]).unwrap();
+        let mut source = source::open(&workspace, connector, &connector.datasets["t"]).unwrap();
         let item = source.list(None).await.unwrap().items.remove(0);
         let whole: Vec<u8> = read(&*source, &item, None, 100).await.into_iter().flat_map(|(raw, _)| raw).collect();
         let parts = read(&*source, &item, None, 1).await;

@@ -28,8 +28,8 @@ mod workspace;
 mod yaml;
 
 pub use connector::{
-    Column, Connector, Database, Dataset, Drift, DriftPolicy, Encoding, Extract, Format, Hidden, Missing, Offer,
-    Operation, ReadFlag, Relation, SourceKind, Table,
+    Auth, Column, Connector, Database, Dataset, Drift, DriftPolicy, Encoding, Endpoint, Extract, Format, Hidden,
+    HmacDigest, Http, Missing, Offer, Operation, PageBy, Pages, ReadFlag, Relation, SourceKind, Table,
 };
 pub use feed::{Approval, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Validity};
 pub use installation::{Broker, Installation, LogFormat, Serve, SigningFiles};

@@ -99,7 +99,7 @@ impl Engine {
         options: &RunOptions,
     ) -> Result<RunStatus, EngineError> {
         let connector = &self.workspace.connectors[&flow.from.system];
-        let mut source = crate::source::open(&self.workspace.dir, connector, &flow.dataset)?;
+        let mut source = crate::source::open(&self.workspace, connector, &flow.dataset)?;
         let listing = source.list(self.pulled(&flow.from).await?.as_ref()).await?;
         let mut status = RunStatus::Succeeded;
         for waiting in listing.still_writing {

@@ -90,6 +90,60 @@ pub enum SourceError {
         /// Table or service.
         what: String,
     },
+    /// A service cannot be reached, or failed.
+    #[error("HL0340 {what} cannot be reached or failed: {why}")]
+    Service {
+        /// Dataset.
+        what: String,
+        /// What happened.
+        why: String,
+    },
+    /// A service does not know us.
+    #[error("HL0341 {what} does not let us in: status {status}")]
+    Stranger {
+        /// Dataset.
+        what: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// A service asks for more patience than a pull has.
+    #[error("HL0342 {what} asks us to wait: {seconds} s and more")]
+    Patience {
+        /// Dataset.
+        what: String,
+        /// Seconds.
+        seconds: u64,
+    },
+    /// An answer is not in the format of the dataset: HTML instead of JSON.
+    #[error("HL0343 {what} answered with something else than its format")]
+    NotWhatItSays {
+        /// Dataset.
+        what: String,
+    },
+    /// An answer broke off.
+    #[error("HL0344 {what} is not whole: {why}")]
+    HalfPage {
+        /// Dataset and page.
+        what: String,
+        /// Why it does not read; never a value.
+        why: String,
+    },
+    /// Today's calls are used up.
+    #[error("HL0345 today's {calls} calls of {what} are used up")]
+    Budget {
+        /// Dataset.
+        what: String,
+        /// Calls a day.
+        calls: u32,
+    },
+    /// A service says that what we asked is wrong.
+    #[error("HL0346 {what} does not accept what it is asked: status {status}")]
+    Asked {
+        /// Dataset.
+        what: String,
+        /// HTTP status.
+        status: u16,
+    },
     /// A stored cursor does not read.
     #[error("HL0337 the stored place of this dataset does not read: the kind of its source was changed")]
     Cursor,
@@ -120,6 +174,13 @@ impl SourceError {
             Self::Slow { .. } => "HL0333",
             Self::Backwards { .. } => "HL0334",
             Self::Refused { .. } => "HL0336",
+            Self::Service { .. } => "HL0340",
+            Self::Stranger { .. } => "HL0341",
+            Self::Patience { .. } => "HL0342",
+            Self::NotWhatItSays { .. } => "HL0343",
+            Self::HalfPage { .. } => "HL0344",
+            Self::Budget { .. } => "HL0345",
+            Self::Asked { .. } => "HL0346",
             Self::Cursor => "HL0337",
             Self::Endless { .. } => "HL0338",
             Self::Decode(error) => error.code(),
@@ -131,6 +192,9 @@ impl SourceError {
         match self {
             Self::NoRoot { .. } | Self::Unreadable { .. } | Self::Changed { .. } => Disposition::Retry,
             Self::Unreached { .. } | Self::Slow { .. } | Self::Refused { .. } => Disposition::Retry,
+            Self::Service { .. } | Self::Patience { .. } | Self::NotWhatItSays { .. } => Disposition::Retry,
+            Self::HalfPage { .. } | Self::Budget { .. } => Disposition::Retry,
+            Self::Stranger { .. } | Self::Asked { .. } => Disposition::Halt,
             Self::Login { .. } | Self::NotThere { .. } | Self::LostKey { .. } => Disposition::Halt,
             Self::Backwards { .. } | Self::Cursor | Self::Endless { .. } => Disposition::Halt,
             Self::Address { .. } | Self::Denied { .. } | Self::Offer { .. } => Disposition::Halt,

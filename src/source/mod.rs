@@ -7,18 +7,18 @@
 mod database;
 mod error;
 mod files;
+mod http;
 mod input;
 mod pattern;
 
 pub use error::SourceError;
 pub use files::FilesSource;
 
-use std::path::Path;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::config::{Connector, Dataset, Offer, SourceKind};
+use crate::config::{Connector, Dataset, Offer, SourceKind, Workspace};
 use crate::decode::{Decode, Position, Wanted};
 
 /// One thing that can be taken as a whole: a file, or what a database or service has since the last time.
@@ -78,8 +78,9 @@ pub trait Source: Send + Sync {
     async fn settle(&mut self, item: &Item) -> Result<(), SourceError>;
 }
 
-/// The source of a dataset; relative roots are below the workspace `dir`.
-pub fn open(dir: &Path, connector: &Connector, dataset: &Dataset) -> Result<Box<dyn Source>, SourceError> {
+/// The source of a dataset; relative roots are below the workspace's directory.
+pub fn open(workspace: &Workspace, connector: &Connector, dataset: &Dataset) -> Result<Box<dyn Source>, SourceError> {
+    let dir = &workspace.dir;
     match (&connector.source, &dataset.offer) {
         (SourceKind::Files { root }, Offer::Files { path, .. }) => {
             Ok(Box::new(FilesSource::new(dir, &root.value, path, dataset)?))
@@ -87,10 +88,19 @@ pub fn open(dir: &Path, connector: &Connector, dataset: &Dataset) -> Result<Box<
         (SourceKind::Database(database), Offer::Table(table)) => {
             Ok(Box::new(database::DatabaseSource::new(dir, database, table, dataset)))
         }
-        (SourceKind::Files { .. } | SourceKind::Database(_), _) => {
+        (SourceKind::Http(http), Offer::Endpoint(endpoint)) => {
+            let places = (dir.as_path(), workspace.installation.state_dir.as_path());
+            Ok(Box::new(http::HttpSource::new(places, &connector.system, (http, endpoint), dataset)))
+        }
+        (SourceKind::Files { .. } | SourceKind::Database(_) | SourceKind::Http(_), _) => {
             Err(SourceError::Offer { dataset: dataset.name.clone() })
         }
     }
+}
+
+/// One TLS provider for all of the program; later calls change nothing.
+fn trust_ring() {
+    rustls::crypto::ring::default_provider().install_default().ok();
 }
 
 /// What is asked of a decoder for this dataset.

@@ -1,7 +1,7 @@
 //! A connector by itself: columns that its datasets name, roots it cannot reach, settings without effect.
 
 use super::super::names::confusable;
-use super::super::{At, Connector, Database, Dataset, Extract, Format, SourceKind};
+use super::super::{At, Connector, Database, Dataset, Extract, Format, Http, SourceKind};
 use super::offer;
 use super::{Ground, dangling, repeated};
 use crate::error::Problem;
@@ -11,6 +11,7 @@ pub(super) fn check(connector: &Connector, ground: &Ground<'_>) -> Vec<Problem> 
     let mut problems = match &connector.source {
         SourceKind::Files { root } => reachable(root),
         SourceKind::Database(database) => of_database(database),
+        SourceKind::Http(http) => of_service(http),
     };
     let named = connector.datasets.values().map(|dataset| (dataset.name.as_str(), dataset.place.clone()));
     problems.extend(confusable("dataset", named, Problem::error));
@@ -33,6 +34,20 @@ fn reachable(root: &At<String>) -> Vec<Problem> {
         _ => Problem::error("HL0109", "the root of this source has an unknown scheme"),
     };
     vec![problem.at(root.place.clone()).hint("write a local directory, and let another program bring the files there")]
+}
+
+fn of_service(http: &Http) -> Vec<Problem> {
+    let base = &http.base;
+    match base.value.split_once("://") {
+        Some(("http" | "https", rest)) if rest.split('/').next().unwrap_or(rest).contains('@') => {
+            let problem = Problem::error("HL0144", "the base of this service says who we are").at(base.place.clone());
+            vec![problem.hint("write auth: { kind: basic, user: env:NAME, password: env:NAME }")]
+        }
+        Some(("http" | "https", _)) => Vec::new(),
+        _ => vec![
+            Problem::error("HL0109", "the base of this service is no http: or https: address").at(base.place.clone()),
+        ],
+    }
 }
 
 fn of_database(database: &Database) -> Vec<Problem> {
