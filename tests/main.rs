@@ -10,6 +10,7 @@ mod city;
 mod databases;
 mod deploy;
 mod feeds;
+mod inbox;
 mod interop;
 mod leases;
 mod on_postgres;

@@ -29,7 +29,7 @@ mod yaml;
 
 pub use connector::{
     Auth, Column, Connector, Database, Dataset, Drift, DriftPolicy, Encoding, Endpoint, Extract, Format, Hidden,
-    HmacDigest, Http, Missing, Offer, Operation, PageBy, Pages, ReadFlag, Relation, SourceKind, Table,
+    HmacDigest, Http, Inbox, Missing, Offer, Operation, PageBy, Pages, ReadFlag, Relation, SourceKind, Table,
 };
 pub use feed::{Approval, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Validity};
 pub use installation::{Broker, Installation, LogFormat, Serve, SigningFiles};

@@ -4,6 +4,8 @@
 //! are the engine's. Guarantees: what is listed is complete (nobody is still writing it), and an item's digest names
 //! what [`Source::open`] will give: the same digest, the same rows.
 
+mod amqp;
+mod bodies;
 mod database;
 mod error;
 mod files;
@@ -92,7 +94,10 @@ pub fn open(workspace: &Workspace, connector: &Connector, dataset: &Dataset) -> 
             let places = (dir.as_path(), workspace.installation.state_dir.as_path());
             Ok(Box::new(http::HttpSource::new(places, &connector.system, (http, endpoint), dataset)))
         }
-        (SourceKind::Files { .. } | SourceKind::Database(_) | SourceKind::Http(_), _) => {
+        (SourceKind::Amqp(inbox), Offer::Queue { queue, format }) => {
+            Ok(Box::new(amqp::InboxSource::new(dir, inbox, (queue, format), dataset)))
+        }
+        (SourceKind::Files { .. } | SourceKind::Database(_) | SourceKind::Http(_) | SourceKind::Amqp(_), _) => {
             Err(SourceError::Offer { dataset: dataset.name.clone() })
         }
     }

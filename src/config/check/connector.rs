@@ -1,7 +1,7 @@
 //! A connector by itself: columns that its datasets name, roots it cannot reach, settings without effect.
 
 use super::super::names::confusable;
-use super::super::{At, Connector, Database, Dataset, Extract, Format, Http, SourceKind};
+use super::super::{At, Connector, Database, Dataset, Extract, Format, Http, Inbox, SourceKind};
 use super::offer;
 use super::{Ground, dangling, repeated};
 use crate::error::Problem;
@@ -12,6 +12,7 @@ pub(super) fn check(connector: &Connector, ground: &Ground<'_>) -> Vec<Problem> 
         SourceKind::Files { root } => reachable(root),
         SourceKind::Database(database) => of_database(database),
         SourceKind::Http(http) => of_service(http),
+        SourceKind::Amqp(inbox) => of_broker(inbox),
     };
     let named = connector.datasets.values().map(|dataset| (dataset.name.as_str(), dataset.place.clone()));
     problems.extend(confusable("dataset", named, Problem::error));
@@ -34,6 +35,20 @@ fn reachable(root: &At<String>) -> Vec<Problem> {
         _ => Problem::error("HL0109", "the root of this source has an unknown scheme"),
     };
     vec![problem.at(root.place.clone()).hint("write a local directory, and let another program bring the files there")]
+}
+
+fn of_broker(inbox: &Inbox) -> Vec<Problem> {
+    let url = &inbox.url;
+    match url.value.split_once("://") {
+        Some(("amqp" | "amqps", rest)) if rest.split('/').next().unwrap_or(rest).contains('@') => {
+            let problem = Problem::error("HL0144", "the url of this broker says who we are").at(url.place.clone());
+            vec![problem.hint("write user: env:NAME and password: env:NAME beside it, and the url without them")]
+        }
+        Some(("amqp" | "amqps", _)) => Vec::new(),
+        _ => {
+            vec![Problem::error("HL0109", "the url of this broker is no amqp: or amqps: address").at(url.place.clone())]
+        }
+    }
 }
 
 fn of_service(http: &Http) -> Vec<Problem> {
