@@ -14,22 +14,13 @@ pub mod record;
 /// The types of a dataset's format, without what reads them from YAML.
 #[path = "../../src/config"]
 pub mod config {
-    #[path = "connector.rs"]
-    mod connector;
-    #[path = "units.rs"]
-    mod units;
+    #[path = "format.rs"]
+    mod format;
+    #[path = "template.rs"]
+    mod template;
 
-    pub use connector::{Encoding, Format};
-    pub use units::Percent;
-
-    /// A checked value and the place it was written.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct At<T> {
-        /// The value.
-        pub value: T,
-        /// Where it stands.
-        pub place: crate::error::Place,
-    }
+    pub use format::{Encoding, Format, Layer, Report};
+    pub use template::{Match, Template};
 }
 
 /// Conversions of single values.

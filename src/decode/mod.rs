@@ -7,14 +7,20 @@
 
 mod chunk;
 mod csv;
+mod dbf;
 mod encoding;
 mod excel;
+mod fixed;
+mod hj212;
 mod json;
 mod memory;
 mod ndjson;
 mod paths;
+mod pattern;
+mod raw;
 mod records;
 mod repair;
+mod separated;
 #[cfg(test)]
 mod testing;
 mod window;
@@ -27,6 +33,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 
 pub use memory::Memory;
+pub use pattern::matches;
 
 use crate::config::Format;
 use crate::error::Disposition;
@@ -68,18 +75,38 @@ pub fn open(
             let layout = csv::Layout { header: *header, skip: *skip, ragged: *ragged };
             Ok(Box::new(Decoder::new(csv::Csv::open(job, *encoding, dialect, layout)?)))
         }
-        Format::Excel { sheet, header_row, repeated_header, max_cells } => {
+        Format::Excel { sheet, header_row, repeated_header, max_cells, report } => {
             let layout = excel::Layout {
                 sheet: sheet.clone(),
                 header_row: (*header_row).max(1),
                 repeated_header: *repeated_header,
                 max_cells: limits.cells.min(*max_cells),
+                report: report.clone(),
             };
             Ok(Box::new(Decoder::new(excel::Excel::open(job, layout)?)))
         }
         Format::Xml { record, encoding } => Ok(Box::new(Decoder::new(xml::Xml::open(job, record, *encoding)?))),
         Format::Json { records } => Ok(Box::new(Decoder::new(json::Json::open(job, records.as_deref())?))),
         Format::Ndjson => Ok(Box::new(Decoder::new(ndjson::Ndjson::open(job)?))),
+        Format::Separated { encoding, fields, rows, header, ragged, head, tail } => {
+            let layout = separated::Layout {
+                fields: fields.clone(),
+                rows: rows.clone(),
+                header: *header,
+                ragged: *ragged,
+                head: head.clone(),
+                tail: tail.clone(),
+            };
+            Ok(Box::new(Decoder::new(separated::Separated::open(job, *encoding, layout)?)))
+        }
+        Format::Fixed { encoding, widths, skip, line_ends, ragged } => {
+            let layout =
+                fixed::Layout { widths: widths.clone(), skip: *skip, line_ends: *line_ends, ragged: *ragged };
+            Ok(Box::new(Decoder::new(fixed::Fixed::open(job, *encoding, layout)?)))
+        }
+        Format::Dbf { encoding } => Ok(Box::new(Decoder::new(dbf::Dbf::open(job, *encoding)?))),
+        Format::Hj212 => Ok(Box::new(Decoder::new(hj212::Hj212::open(job)?))),
+        Format::Packed { inner, .. } => open(job.input, inner, wanted, limits, job.resume),
     }
 }
 
@@ -122,7 +149,15 @@ pub trait Input: Send + Sync {
     fn read_from(&self, from: u64) -> io::Result<Box<dyn io::Read + Send>>;
     /// A local path, if there is one; formats that need random access (Excel) use it instead of loading the bytes.
     fn local_path(&self) -> Option<&Path>;
+    /// The beginning (at most [`BESIDE`] bytes) of the small file beside it that has the same name and this extension,
+    /// if there is one: `city.cpg` beside `city.dbf`.
+    fn beside(&self, _extension: &str) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
 }
+
+/// Bytes that [`Input::beside`] gives at most.
+pub const BESIDE: u64 = 64 << 10;
 
 /// What a decoder may use.
 #[derive(Debug, Clone, Copy)]

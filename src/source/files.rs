@@ -15,9 +15,8 @@ use opendal::services::Fs;
 use opendal::{Metadata, Operator};
 
 use super::input::FileInput;
-use super::pattern::matches;
 use super::{Item, Listing, Source, SourceError};
-use crate::decode::Input;
+use crate::decode::{Input, matches};
 
 /// A file written less than this ago may still be written to.
 const QUIET: Duration = Duration::from_secs(2);

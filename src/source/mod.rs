@@ -7,7 +7,6 @@
 mod error;
 mod files;
 mod input;
-mod pattern;
 
 pub use error::SourceError;
 pub use files::FilesSource;

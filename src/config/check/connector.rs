@@ -1,7 +1,7 @@
 //! A connector by itself: columns that its datasets name, roots it cannot reach, settings without effect.
 
 use super::super::names::confusable;
-use super::super::{At, Connector, Dataset, Extract, Format, SourceKind};
+use super::super::{At, Connector, Dataset, Extract, SourceKind};
 use super::{Ground, dangling, repeated};
 use crate::error::Problem;
 
@@ -52,7 +52,7 @@ fn of_dataset(system: &str, dataset: &Dataset) -> Vec<Problem> {
         problems.push(problem.hint("name the columns that identify a row: key: […]"));
     }
     let with_path = dataset.columns.iter().filter(|column| column.path.is_some());
-    for column in with_path.filter(|_| matches!(dataset.format, Format::Csv { .. } | Format::Excel { .. })) {
+    for column in with_path.filter(|_| !dataset.format.has_paths()) {
         let message = format!("path of column \"{}\" has no effect: rows of this format have no inside", column.name);
         problems.push(Problem::warning("HL0122", message).at(column.place.clone()));
     }

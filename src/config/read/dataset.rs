@@ -1,10 +1,10 @@
 //! One dataset of a connector: its files, their format, its contract.
 
-use super::super::shape::{Key, Kind, Naming, Shape, Variant, Word};
+use super::super::shape::{Key, Kind, Naming, Shape, Word};
 use super::super::units::Percent;
 use super::super::view::View;
-use super::super::{At, Column, Dataset, Drift, DriftPolicy, Encoding, Extract, Format, Missing, scalar};
-use super::{FIELD_TYPES, field_type, flag, number};
+use super::super::{At, Column, Dataset, Drift, DriftPolicy, Extract, Missing};
+use super::{FIELD_TYPES, field_type, flag, format};
 use crate::record::FieldType;
 
 /// The table.
@@ -14,7 +14,7 @@ pub(in crate::config) const DATASET: Shape = Shape {
     keys: &[
         Key::optional("title", "名称 title", Kind::Text, "What people call it."),
         Key::required("path", "文件名 path", Kind::Text, "File name pattern below the root: QYDJ_*.csv."),
-        Key::required("format", "格式 format", Kind::Tagged("kind", FORMATS), "How bytes become rows."),
+        Key::required("format", "格式 format", Kind::Tagged("kind", format::FORMATS), "How bytes become rows."),
         Key::optional(
             "key",
             "行标识 key",
@@ -93,81 +93,6 @@ const POLICIES: &[Word] = &[
     Word::now("ignore", "忽略 Take it without a note."),
 ];
 
-const ENCODINGS: &[Word] = &[
-    Word::now("auto", "自动 BOM, then strict UTF-8, then GB18030."),
-    Word::now("utf-8", "Strict UTF-8."),
-    Word::now("gb18030", "GB 18030."),
-    Word::now("gbk", "Read as GB 18030, which contains GBK and GB 2312."),
-];
-
-const ENCODING: Key =
-    Key::optional("encoding", "编码 encoding", Kind::Word(ENCODINGS), "Character encoding of the file.").or("auto");
-
-const FORMATS: &[Variant] = &[
-    Variant { word: Word::now("csv", "Delimited text."), shape: &CSV },
-    Variant { word: Word::now("excel", "Workbooks: .xlsx, .xls, .ods."), shape: &EXCEL },
-    Variant { word: Word::now("xml", "One record per element."), shape: &XML },
-    Variant { word: Word::now("json", "A document with an array of records."), shape: &JSON },
-    Variant { word: Word::now("ndjson", "One JSON object per line."), shape: &NDJSON },
-    Variant { word: Word::later("dbf", "save the table as CSV or Excel"), shape: &NDJSON },
-    Variant { word: Word::later("fixed", "save the table as CSV or Excel"), shape: &NDJSON },
-];
-
-const CSV: Shape = Shape {
-    title: "CSV",
-    about: "Delimited text.",
-    keys: &[
-        ENCODING,
-        Key::optional("delimiter", "分隔符 delimiter", Kind::Character(false), "Between cells.").or(","),
-        Key::optional("quote", "引号 quote", Kind::Character(true), "Around cells; none turns quoting off.").or("\""),
-        Key::optional("header", "表头 header", Kind::Boolean, "Whether the first row names the columns.").or("true"),
-        Key::optional("skip", "跳过行数 skip", Kind::Integer(0, 1000), "Lines before the header.").or("0"),
-        Key::optional("ragged", "不齐行 ragged", Kind::Boolean, "Whether rows may have fewer or more cells.")
-            .or("false"),
-    ],
-};
-
-const EXCEL: Shape = Shape {
-    title: "Excel",
-    about: "Workbooks, told apart by content.",
-    keys: &[
-        Key::optional("sheet", "工作表 sheet", Kind::Text, "Sheet name; the first visible sheet when absent."),
-        Key::optional("header_row", "表头行 header_row", Kind::Integer(1, 10_000), "Row that names the columns.")
-            .or("1"),
-        Key::optional(
-            "repeated_header",
-            "重复表头 repeated_header",
-            Kind::Boolean,
-            "Whether rows that repeat the header are dropped.",
-        )
-        .or("false"),
-        Key::optional(
-            "max_cells",
-            "单元格上限 max_cells",
-            Kind::Integer(1, 1_000_000_000),
-            "Cells a workbook may hold.",
-        )
-        .or("50000000"),
-    ],
-};
-
-const XML: Shape = Shape {
-    title: "XML",
-    about: "One record per element.",
-    keys: &[
-        Key::required("record", "记录路径 record", Kind::Text, "Path of the record element: ExchangeMessage/Body/row."),
-        ENCODING,
-    ],
-};
-
-const JSON: Shape = Shape {
-    title: "JSON",
-    about: "A document with an array of records.",
-    keys: &[Key::optional("records", "记录路径 records", Kind::Text, "Path to the array: data.items.")],
-};
-
-const NDJSON: Shape = Shape { title: "NDJSON", about: "One JSON object per line.", keys: &[] };
-
 /// Reads one dataset.
 pub(super) fn read(name: At<String>, view: View<'_>) -> Dataset {
     let (missing, drift) = (view.get("missing"), view.get("drift"));
@@ -176,7 +101,7 @@ pub(super) fn read(name: At<String>, view: View<'_>) -> Dataset {
         place: name.place,
         title: view.get("title").maybe(),
         path: view.get("path").text(),
-        format: format(view.get("format")),
+        format: format::read(view.get("format")),
         key: view.get("key").texts(),
         updated: view.get("updated").maybe_at(),
         extract: if view.get("extract").raw() == Some("full") { Extract::Full } else { Extract::Append },
@@ -198,36 +123,6 @@ fn column(name: At<String>, view: View<'_>) -> Column {
         kind: kind.parsed(field_type).unwrap_or(FieldType::Text),
         required: long.is_some_and(|view| flag(view.get("required"))),
         path: long.and_then(|view| view.get("path").maybe()),
-    }
-}
-
-fn format(view: View<'_>) -> Format {
-    match view.tag() {
-        Some("excel") => Format::Excel {
-            sheet: view.get("sheet").maybe(),
-            header_row: number(view.get("header_row")),
-            repeated_header: flag(view.get("repeated_header")),
-            max_cells: number(view.get("max_cells")),
-        },
-        Some("xml") => Format::Xml { record: view.get("record").text(), encoding: encoding(view.get("encoding")) },
-        Some("json") => Format::Json { records: view.get("records").maybe() },
-        Some("ndjson") => Format::Ndjson,
-        _ => Format::Csv {
-            encoding: encoding(view.get("encoding")),
-            delimiter: view.get("delimiter").parsed(scalar::character).flatten().unwrap_or(b','),
-            quote: view.get("quote").parsed(scalar::character).flatten(),
-            header: flag(view.get("header")),
-            skip: number(view.get("skip")),
-            ragged: flag(view.get("ragged")),
-        },
-    }
-}
-
-fn encoding(view: View<'_>) -> Encoding {
-    match view.raw() {
-        Some("utf-8") => Encoding::Utf8,
-        Some("gb18030" | "gbk") => Encoding::Gb18030,
-        _ => Encoding::Auto,
     }
 }
 

@@ -6,6 +6,7 @@
 pub(super) mod cases;
 pub(super) mod connector;
 pub(super) mod dataset;
+mod format;
 pub(super) mod feed;
 pub(super) mod installation;
 pub(super) mod pipeline;

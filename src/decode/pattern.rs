@@ -2,7 +2,7 @@
 
 /// Whether `name` matches `pattern`, in which `*` stands for any characters (also none) and `?` for one. Everything
 /// else is literal, upper and lower case differ. A name that begins with a dot is matched only by a pattern that does.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     if name.starts_with('.') && !pattern.starts_with('.') {
         return false;
     }
