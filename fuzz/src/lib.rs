@@ -16,10 +16,13 @@ pub mod record;
 pub mod config {
     #[path = "format.rs"]
     mod format;
+    #[path = "pattern.rs"]
+    mod pattern;
     #[path = "template.rs"]
     mod template;
 
     pub use format::{Encoding, Format, Layer, Report};
+    pub use pattern::matches;
     pub use template::{Match, Template};
 }
 

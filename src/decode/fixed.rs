@@ -214,7 +214,7 @@ mod tests {
         let text = [row("青岛　　"), row("即墨区 "), b"".to_vec()].join(&b"\r\n"[..]);
         let all = check(text, &format(&[2, 8, 6]), &["01|青岛|12.5"]);
         assert_eq!(all.aside, ["2:2:18 row_length 15 bytes, a row has 16"]);
-        check("01青岛 12.5\n02青岛   3\n\n\x1A", &format(&[2, 6, 5]), &["01|青岛|12.5", "02|青岛|3"]);
+        check("01青岛 12.5\n02青岛    3\n\n\x1A", &format(&[2, 6, 5]), &["01|青岛|12.5", "02|青岛|3"]);
     }
 
     #[test]

@@ -16,13 +16,13 @@ mod json;
 mod memory;
 mod ndjson;
 mod paths;
-mod pattern;
 mod raw;
 mod records;
 mod repair;
 mod separated;
 #[cfg(test)]
 mod testing;
+mod unpack;
 mod window;
 mod xml;
 
@@ -33,7 +33,6 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 
 pub use memory::Memory;
-pub use pattern::matches;
 
 use crate::config::Format;
 use crate::error::Disposition;
@@ -55,13 +54,40 @@ impl Wanted {
     }
 }
 
-/// Opens a file: settles its encoding, reads its header, and goes to `resume` if there is one.
+/// Opens a file: takes off what is around it, settles its encoding, reads its header, and goes to `resume` if there is one.
 ///
 /// The rows have exactly the `wanted` columns, in that order; [`Header::columns`] tells what the file itself has, so
 /// that the caller can apply its drift policy. A `resume` must come from a decoder of the same bytes, format and
 /// columns. Errors: [`DecodeError::Io`] when reading fails, [`DecodeError::Broken`] when the file as a whole cannot be
 /// what `format` says.
 pub fn open(
+    input: Arc<dyn Input>,
+    format: &Format,
+    wanted: &[Wanted],
+    limits: Limits,
+    resume: Option<Resume>,
+) -> Result<Box<dyn Decode>, DecodeError> {
+    match format {
+        Format::Packed { layers, inner } => {
+            open_format(unpack::unpack(input, layers, limits)?, inner, wanted, limits, resume)
+        }
+        format => open_format(unpack::recognise(input, format)?, format, wanted, limits, resume),
+    }
+}
+
+/// How many rows a file has, those that cannot be decoded included and those that layout rules drop not. Errors: as
+/// [`open`] and [`Decode::next`].
+pub fn count(input: Arc<dyn Input>, format: &Format, limits: Limits) -> Result<u64, DecodeError> {
+    let mut decoder = open(input, format, &[], limits, None)?;
+    let mut rows = 0;
+    while let Some(chunk) = decoder.next(8192)? {
+        rows += (chunk.places.len() + chunk.undecodable.len()) as u64;
+    }
+    Ok(rows)
+}
+
+/// The same for bytes that nothing is around.
+fn open_format(
     input: Arc<dyn Input>,
     format: &Format,
     wanted: &[Wanted],
@@ -106,7 +132,9 @@ pub fn open(
         }
         Format::Dbf { encoding } => Ok(Box::new(Decoder::new(dbf::Dbf::open(job, *encoding)?))),
         Format::Hj212 => Ok(Box::new(Decoder::new(hj212::Hj212::open(job)?))),
-        Format::Packed { inner, .. } => open(job.input, inner, wanted, limits, job.resume),
+        Format::Packed { layers, inner } => {
+            open_format(unpack::unpack(job.input, layers, limits)?, inner, wanted, limits, job.resume)
+        }
     }
 }
 

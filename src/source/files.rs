@@ -16,7 +16,8 @@ use opendal::{Metadata, Operator};
 
 use super::input::FileInput;
 use super::{Item, Listing, Source, SourceError};
-use crate::decode::{Input, matches};
+use crate::config::matches;
+use crate::decode::Input;
 
 /// A file written less than this ago may still be written to.
 const QUIET: Duration = Duration::from_secs(2);

@@ -25,10 +25,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::chunk::Chunk;
 use super::csv::refuse_duplicates;
-use super::pattern::matches;
 use super::records::Records;
 use super::{DecodeError, Header, Input, Job, Limits, Resume, RowPlace, Wanted, broken, read_error};
-use crate::config::Report;
+use crate::config::{Report, matches};
 use names::Names;
 use sheet::{Block, Emitter, Message, Stop};
 

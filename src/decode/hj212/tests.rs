@@ -62,13 +62,13 @@ fn damaged_frames_are_set_aside_whole() {
     assert_eq!(
         said,
         [
-            "bad_crc the CRC is not that of the 118 bytes it stands after",
-            "bad_length 118 bytes declared, 117 present",
+            "bad_crc the CRC is not that of the 111 bytes it stands after",
+            "bad_length 111 bytes declared, 110 present",
             "bad_frame the length is not four digits",
             "bad_frame there is no ## in the line",
             "bad_frame there is no CP=&& in the data segment",
             "bad_frame an item of the data part has no =",
-            "bad_length 118 bytes declared, 50 present",
+            "bad_length 111 bytes declared, 50 present",
         ]
     );
     assert_eq!(all.aside_raw[2], b"##01x2ST=32");
