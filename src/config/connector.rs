@@ -1,8 +1,10 @@
 //! `connectors/<system>.yaml`: how to reach one system, and the contract of each of its datasets.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
 
-use super::{At, Format, Percent};
+use super::{At, Beside, Files, Format, Percent, Rate};
 use crate::record::FieldType;
 
 /// One department's system.
@@ -20,14 +22,98 @@ pub struct Connector {
     pub datasets: BTreeMap<String, Dataset>,
 }
 
-/// How a system is reached. More kinds join here (database, http, amqp, cdc).
+/// How a system is reached. More kinds join here (http, amqp, cdc).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceKind {
-    /// A directory of files, `file:` URL or a path relative to the workspace.
+    /// A directory of files, here or on a server.
+    Files(Files),
+    /// Somebody else's database.
+    Database(Database),
+}
+
+/// How to reach a department's database (前置库), and how gently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database {
+    /// `postgres:`, `mysql:` or `sqlite:` URL, without user and password.
+    pub url: At<String>,
+    /// User.
+    pub user: Option<String>,
+    /// Password.
+    pub password: Option<Hidden>,
+    /// CA certificates (PEM) that the server's certificate must follow from; `None` trusts the system's.
+    pub ca: Option<String>,
+    /// A statement that takes longer is given up.
+    pub timeout: Duration,
+    /// Rows a second at most, whatever the pipeline allows.
+    pub rate: Option<Rate>,
+}
+
+/// Text that no message, log or debug output shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden(…)")
+    }
+}
+
+/// What a system has for a dataset; each kind of source has its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Offer {
+    /// Files.
     Files {
-        /// Root directory or URL.
-        root: At<String>,
+        /// Pattern below the root: `QYDJ_*.csv`.
+        path: String,
+        /// How bytes become rows.
+        format: Format,
+        /// What stands beside each file.
+        beside: Beside,
     },
+    /// Rows of a database.
+    Table(Table),
+}
+
+/// A table, view or query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// What is read.
+    pub relation: At<Relation>,
+    /// 交换开关: rows that were taken are marked in the source.
+    pub read_flag: Option<ReadFlag>,
+    /// Rows asked for at a time.
+    pub page: u32,
+}
+
+/// What a database is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relation {
+    /// A table or view, with its schema if it has one: `exchange.E_BASEINFO`.
+    Table(String),
+    /// A `select`.
+    Query(String),
+}
+
+/// 交换开关: a column that says whether a row of an exchange table was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadFlag {
+    /// Column of the table; it need not be in the contract.
+    pub column: String,
+    /// What it says of a row that was not taken yet.
+    pub unread: String,
+    /// What we write.
+    pub read: String,
+}
+
+/// 增删改标志: a column that says what happened to a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Contract column.
+    pub column: At<String>,
+    /// What it says of a row that is gone: `D`, `3`.
+    pub delete: Vec<String>,
+    /// What it says of a row that is there: `I`, `U`, `1`, `2`.
+    pub upsert: Vec<String>,
 }
 
 /// One table, file family or endpoint, with what the department promised about it.
@@ -39,16 +125,16 @@ pub struct Dataset {
     pub place: crate::error::Place,
     /// Chinese title, if any.
     pub title: Option<String>,
-    /// File name pattern below the root: `QYDJ_*.csv`.
-    pub path: String,
-    /// How bytes become rows.
-    pub format: Format,
+    /// What the system has of it.
+    pub offer: Offer,
     /// Source columns that name a row; empty means the whole row does.
     pub key: Vec<At<String>>,
     /// Source column with the business time of a row (更新时间), which orders claims of one source.
     pub updated: Option<At<String>>,
     /// What a file means for rows it does not contain.
     pub extract: Extract,
+    /// How a row says that it is gone.
+    pub operation: Option<Operation>,
     /// What happens when a full extract lost rows.
     pub missing: Missing,
     /// The contract, in file order.
@@ -79,6 +165,25 @@ pub enum Extract {
     Full,
     /// More rows: nothing is said about others.
     Append,
+    /// What changed since the last pull, by a column that only grows; the latest row of a key stands.
+    Cursor {
+        /// Contract column.
+        column: At<String>,
+        /// Rows younger than this wait for the next pull: slow transactions may still add to their time.
+        lag: Duration,
+    },
+    /// Changes in the order they happened; the latest row of a key stands.
+    Log,
+}
+
+impl Dataset {
+    /// How its bytes become rows; `None` when its system hands over rows.
+    pub const fn format(&self) -> Option<&Format> {
+        match &self.offer {
+            Offer::Files { format, .. } => Some(format),
+            Offer::Table(_) => None,
+        }
+    }
 }
 
 /// When a full extract has lost rows.

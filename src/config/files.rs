@@ -1,9 +1,8 @@
 //! Files sources: where the directory is, how we are let in, and what happens to files that were taken.
 
-use std::fmt;
 use std::time::Duration;
 
-use super::{At, Template};
+use super::{At, Hidden, Template};
 
 /// A directory of files, here or on a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,17 +77,7 @@ pub struct Beside {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
     /// Its name: `{name}.ok`, `{stem}.chk`.
-    pub file: Template,
+    pub file: String,
     /// What a line of it says: `{name}|{rows}`. `None`: that it is there is enough.
     pub says: Option<Template>,
-}
-
-/// Text that no message, log or debug output shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(pub String);
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hidden(…)")
-    }
 }

@@ -31,9 +31,13 @@ mod view;
 mod workspace;
 mod yaml;
 
-pub use connector::{Column, Connector, Dataset, Drift, DriftPolicy, Extract, Missing, SourceKind};
+pub use connector::{
+    Column, Connector, Database, Dataset, Drift, DriftPolicy, Extract, Missing, Offer, Operation, ReadFlag, Relation,
+    SourceKind, Table,
+};
+pub use connector::Hidden;
 pub use feed::{Approval, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Validity};
-pub use files::{Beside, Control, Files, Hidden, Settle};
+pub use files::{Beside, Control, Files, Settle};
 pub use format::{Encoding, Format, Layer, Report};
 pub use installation::{Broker, Installation, LogFormat, Serve, SigningFiles};
 pub use pattern::{Pattern, matches};

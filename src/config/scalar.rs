@@ -32,6 +32,11 @@ pub(super) fn check(text: &str, plain: bool, kind: &Kind) -> Result<(), Wrong> {
             character(text).filter(|c| *or_none || c.is_some()).map(drop).ok_or(value("a separator", None))
         }
         Kind::Separator => separator(text).map(drop).ok_or(value("a separator", None)),
+        Kind::Pattern if text.trim().is_empty() => Err(value("a pattern", None)),
+        Kind::Pattern => match text.split('/').find_map(|name| super::Pattern::parse(name).err()) {
+            None => Ok(()),
+            Some(why) => Err(value("a pattern", Some(why))),
+        },
         Kind::Template => match super::Template::parse(text) {
             Ok(_) => Ok(()),
             Err(why) => Err(value("a template", Some(why))),
@@ -186,6 +191,8 @@ mod tests {
             (Kind::Separator, "12345678901234567", Some("HL0108")),
             (Kind::Template, "3003{bytes:8}", None),
             (Kind::Template, "{a}{b}", Some("HL0108")),
+            (Kind::Pattern, "{yyyy}/QY_{yyyyMMdd}_*.csv", None),
+            (Kind::Pattern, "QY_{date}.csv", Some("HL0108")),
             (Kind::Character(true), "none", None),
             (Kind::Character(true), "，", Some("HL0108")),
             (Kind::Character(true), "||", Some("HL0108")),

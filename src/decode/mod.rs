@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
+pub use chunk::{Chunk, schema};
 pub use memory::Memory;
 
 use crate::config::Format;
@@ -226,6 +227,23 @@ pub struct Resume {
     pub line: u64,
 }
 
+/// The place after some rows (位点): where in the bytes, and where in the source's own order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Position {
+    /// Rows and bytes.
+    #[serde(flatten)]
+    pub resume: Resume,
+    /// The source's own word for the place, where it has one: the last key, cursor value or log position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+impl From<Resume> for Position {
+    fn from(resume: Resume) -> Self {
+        Self { resume, cursor: None }
+    }
+}
+
 /// Where one row stands in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RowPlace {
@@ -255,8 +273,10 @@ pub struct Decoded {
     pub undecodable: Vec<Undecodable>,
     /// Rows dropped by declared layout rules (repeated headers).
     pub dropped: u64,
+    /// Rows (indexes, ascending) that the source says are gone (删除): they take their claim back and make none.
+    pub gone: Vec<usize>,
     /// Where to resume after this chunk.
-    pub resume: Resume,
+    pub position: Position,
 }
 
 impl Decoded {
@@ -275,9 +295,27 @@ impl Decoded {
             notes: late,
             undecodable: Vec::new(),
             dropped: 0,
-            resume: self.resume,
+            gone: self.gone.iter().filter(|&&row| row >= rows).map(|row| row - rows).collect(),
+            position: self.position.clone(),
         };
+        self.gone.retain(|&row| row < rows);
         (Self { rows: self.rows.slice(0, rows), notes: early, ..self }, rest)
+    }
+
+    /// Only these rows (indexes, ascending); what could not be decoded stays.
+    pub fn keep(self, kept: &[usize]) -> Result<Self, arrow::error::ArrowError> {
+        let indexes = arrow::array::UInt32Array::from_iter_values(kept.iter().map(|&i| i as u32));
+        let rows = arrow::compute::take_record_batch(&self.rows, &indexes)?;
+        let (mut raw, mut raw_ends) = (Vec::new(), Vec::with_capacity(kept.len()));
+        for &i in kept {
+            raw.extend_from_slice(self.raw_row(i));
+            raw_ends.push(raw.len());
+        }
+        let places = kept.iter().map(|&i| self.places[i]).collect();
+        let moved = |i: usize| kept.binary_search(&i).ok();
+        let notes = self.notes.into_iter().filter_map(|(i, column, code)| Some((moved(i)?, column, code))).collect();
+        let gone = self.gone.into_iter().filter_map(moved).collect();
+        Ok(Self { rows, places, raw, raw_ends, notes, gone, ..self })
     }
 
     /// Raw bytes of row `i` of this chunk.

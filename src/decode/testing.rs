@@ -153,7 +153,7 @@ pub(super) fn resume_everywhere(input: &Arc<dyn Input>, format: &Format, names: 
         match decoder.next(1) {
             Ok(Some(chunk)) => {
                 pieces.add(&chunk);
-                resume = Some(chunk.resume);
+                resume = Some(chunk.position.resume);
             }
             Ok(None) => break,
             Err(e) => {

@@ -1,10 +1,13 @@
 //! One dataset of a connector: its files, their format, its contract.
 
 use super::super::shape::{Key, Kind, Naming, Shape, Word};
-use super::super::units::Percent;
+use super::super::units::{Percent, span};
 use super::super::view::View;
-use super::super::{At, Column, Dataset, Drift, DriftPolicy, Extract, Missing};
-use super::{FIELD_TYPES, field_type, flag, format};
+use super::super::{
+    At, Beside, Column, Control, Dataset, Drift, DriftPolicy, Extract, Missing, Offer, Operation, ReadFlag, Relation,
+    SourceKind, Table, Template,
+};
+use super::{FIELD_TYPES, field_type, flag, format, number};
 use crate::record::FieldType;
 
 /// The table.
@@ -13,8 +16,18 @@ pub(in crate::config) const DATASET: Shape = Shape {
     about: "One table, file family or endpoint, with what the department promised about it.",
     keys: &[
         Key::optional("title", "名称 title", Kind::Text, "What people call it."),
-        Key::required("path", "文件名 path", Kind::Text, "File name pattern below the root: QYDJ_*.csv."),
-        Key::required("format", "格式 format", Kind::Tagged("kind", format::FORMATS), "How bytes become rows."),
+        Key::optional("path", "文件名 path", Kind::Pattern, "Of files: pattern below the root: QYDJ_{yyyyMMdd}_*.csv.")
+            .unless(OTHER_OFFERS),
+        Key::optional("format", "格式 format", Kind::Tagged("kind", format::FORMATS), "Of files: how bytes become rows.")
+            .unless(OTHER_OFFERS),
+        Key::optional("control", "控制文件 control", Kind::Map(&CONTROL), "Of files: what is written last, beside a file."),
+        Key::optional("signature", "签名 signature", Kind::Word(SIGNATURES), "Of files: a .p7s by the department.")
+            .or("none"),
+        Key::optional("table", "表 table", Kind::Text, "Of a database: table or view: exchange.E_BASEINFO."),
+        Key::optional("query", "查询 query", Kind::Text, "Of a database: a select in place of a table."),
+        Key::optional("read_flag", "交换开关 read_flag", Kind::Map(&READ_FLAG), "Of a database: marks what was taken."),
+        Key::optional("page", "分页 page", Kind::Integer(1, 100_000), "Of a database: rows asked for at a time.")
+            .or("8192"),
         Key::optional(
             "key",
             "行标识 key",
@@ -28,6 +41,7 @@ pub(in crate::config) const DATASET: Shape = Shape {
             Kind::Either(&[Kind::Word(EXTRACTS), Kind::Map(&CURSOR)]),
             "What a file says about rows that it does not contain.",
         ),
+        Key::optional("operation", "增删改标志 operation", Kind::Map(&OPERATION), "How a row says that it is gone."),
         Key::optional("missing", "缺失 missing", Kind::Map(&MISSING), "When a full extract has lost rows."),
         Key::required(
             "columns",
@@ -36,20 +50,64 @@ pub(in crate::config) const DATASET: Shape = Shape {
             "The contract: every column the department promised, in file order.",
         ),
         Key::optional("drift", "结构变化 drift", Kind::Map(&DRIFT), "When a file differs from the contract."),
-        Key::later("signature", "签名 signature"),
     ],
 };
+
+/// Keys that say what a system has when it has no files.
+const OTHER_OFFERS: &[&str] = &["table", "query"];
 
 const EXTRACTS: &[Word] = &[
     Word::now("full", "全量 Everything there is: what is not in it is gone."),
     Word::now("append", "增量 More rows: nothing is said about others."),
-    Word::later("log", "use extract: full or extract: append"),
+    Word::now("log", "变更记录 Changes in the order they happened: the latest row of a key stands."),
 ];
 
 const CURSOR: Shape = Shape {
     title: "游标 cursor",
-    about: "Rows changed since the last pull. Not supported by this version yet.",
-    keys: &[Key::later("cursor", "游标字段 cursor"), Key::later("lag", "回看 lag")],
+    about: "Rows changed since the last pull.",
+    keys: &[
+        Key::required("cursor", "游标字段 cursor", Kind::Text, "Column that only grows: 更新时间, a sequence number."),
+        Key::optional("lag", "滞后 lag", Kind::Span, "Rows younger than this wait for the next pull."),
+    ],
+};
+
+const CONTROL: Shape = Shape {
+    title: "控制文件 control",
+    about: "A small file that the department writes last; until it is there, a file is not finished.",
+    keys: &[
+        Key::required("file", "文件名 file", Kind::Text, "Its name: \"{name}.ok\", \"{stem}.chk\"."),
+        Key::optional(
+            "says",
+            "内容 says",
+            Kind::Template,
+            "What a line of it says: \"{name}|{rows}|{bytes}\"; {rows} and {bytes} must be those of the file.",
+        ),
+    ],
+};
+
+const SIGNATURES: &[Word] = &[
+    Word::now("required", "必须 NAME.p7s beside each file, by a certificate of the source."),
+    Word::now("none", "不要 Signatures are not looked at."),
+];
+
+const READ_FLAG: Shape = Shape {
+    title: "交换开关 read_flag",
+    about: "A column of the exchange table that says whether a row was taken; we write it back.",
+    keys: &[
+        Key::required("column", "字段 column", Kind::Text, "Its name."),
+        Key::optional("unread", "未取 unread", Kind::Text, "What it says before.").or("0"),
+        Key::optional("read", "已取 read", Kind::Text, "What we write once the rows are committed here.").or("1"),
+    ],
+};
+
+const OPERATION: Shape = Shape {
+    title: "增删改标志 operation",
+    about: "A column that says what happened to a row.",
+    keys: &[
+        Key::required("column", "字段 column", Kind::Text, "Its name in the contract."),
+        Key::optional("delete", "删除 delete", Kind::List(&Kind::Text), "Words for a row that is gone: D and 3."),
+        Key::optional("upsert", "新增修改 upsert", Kind::List(&Kind::Text), "Words for other rows: I, U, 1 and 2."),
+    ],
 };
 
 const MISSING: Shape = Shape {
@@ -94,17 +152,24 @@ const POLICIES: &[Word] = &[
 ];
 
 /// Reads one dataset.
-pub(super) fn read(name: At<String>, view: View<'_>) -> Dataset {
+pub(super) fn read(source: &SourceKind, name: At<String>, view: View<'_>) -> Dataset {
     let (missing, drift) = (view.get("missing"), view.get("drift"));
     Dataset {
         name: name.value,
         place: name.place,
         title: view.get("title").maybe(),
-        path: view.get("path").text(),
-        format: format::read(view.get("format")),
+        offer: match source {
+            SourceKind::Files(_) => Offer::Files {
+                path: view.get("path").text(),
+                format: format::read(view.get("format")),
+                beside: beside(view),
+            },
+            SourceKind::Database(_) => Offer::Table(table(view)),
+        },
         key: view.get("key").texts(),
         updated: view.get("updated").maybe_at(),
-        extract: if view.get("extract").raw() == Some("full") { Extract::Full } else { Extract::Append },
+        extract: extract(view.get("extract")),
+        operation: view.get("operation").is_map().then(|| operation(view.get("operation"))),
         missing: Missing {
             retract: flag(missing.get("retract")),
             hold_above: missing.get("hold_above").parsed(|text| Percent::parse(text).ok()).unwrap_or(Percent(0.0)),
@@ -112,6 +177,56 @@ pub(super) fn read(name: At<String>, view: View<'_>) -> Dataset {
         columns: view.get("columns").each().into_iter().map(|(name, view)| column(name, view)).collect(),
         drift: Drift { new_column: policy(drift.get("new_column")), lost_column: policy(drift.get("lost_column")) },
     }
+}
+
+fn extract(view: View<'_>) -> Extract {
+    match view.raw() {
+        Some("full") => Extract::Full,
+        Some("log") => Extract::Log,
+        None if view.is_map() => Extract::Cursor {
+            column: view.get("cursor").text_at(),
+            lag: view.get("lag").parsed(|text| span::parse(text).ok()).unwrap_or_default(),
+        },
+        _ => Extract::Append,
+    }
+}
+
+fn operation(view: View<'_>) -> Operation {
+    let words = |name: &str, usual: &[&str]| {
+        let written: Vec<String> = view.get(name).texts().into_iter().map(|word| word.value).collect();
+        if written.is_empty() { usual.iter().map(|&word| word.to_owned()).collect() } else { written }
+    };
+    Operation {
+        column: view.get("column").text_at(),
+        delete: words("delete", &["D", "3"]),
+        upsert: words("upsert", &["I", "U", "1", "2"]),
+    }
+}
+
+fn table(view: View<'_>) -> Table {
+    let flag = view.get("read_flag");
+    let relation = match view.get("query").maybe_at() {
+        Some(At { value, place }) => At { value: Relation::Query(value), place },
+        None => At { value: Relation::Table(view.get("table").text()), place: view.get("table").place() },
+    };
+    Table {
+        relation,
+        read_flag: flag.is_map().then(|| ReadFlag {
+            column: flag.get("column").text(),
+            unread: flag.get("unread").text(),
+            read: flag.get("read").text(),
+        }),
+        page: number(view.get("page")),
+    }
+}
+
+fn beside(view: View<'_>) -> Beside {
+    let control = view.get("control");
+    let control = control.is_map().then(|| Control {
+        file: control.get("file").text(),
+        says: control.get("says").parsed(|text| Template::parse(text).ok()),
+    });
+    Beside { control, signed: view.get("signature").raw() == Some("required") }
 }
 
 fn column(name: At<String>, view: View<'_>) -> Column {

@@ -51,7 +51,7 @@ async fn write_in(
         month.make(conn).await?;
     }
     let chunk = match change.file {
-        Some(file) => advance(conn, file, change.resume).await?,
+        Some(file) => advance(conn, file, change.position.clone()).await?,
         None => 0,
     };
     for (part, table) in change.parts.iter().zip(tables) {
@@ -61,9 +61,9 @@ async fn write_in(
     Ok(())
 }
 
-async fn advance(conn: &mut PgConnection, file: i64, resume: Option<crate::decode::Resume>) -> Result<i64> {
-    let resume = resume
-        .map(|resume| serde_json::to_string(&resume).map_err(|error| StoreError::Damaged(error.to_string())))
+async fn advance(conn: &mut PgConnection, file: i64, position: Option<crate::decode::Position>) -> Result<i64> {
+    let resume = position
+        .map(|position| serde_json::to_string(&position).map_err(|error| StoreError::Damaged(error.to_string())))
         .transpose()?;
     sqlx::query_scalar(
         "update file set resume = coalesce($1, resume), chunks = chunks + 1 where id = $2 returning chunks",
@@ -80,6 +80,7 @@ impl Writing<'_> {
         self.entities().await?;
         self.claims().await?;
         self.keys().await?;
+        self.gone().await?;
         self.seen().await?;
         self.quarantine().await?;
         self.ledger().await?;
@@ -263,6 +264,24 @@ impl Writing<'_> {
         .bind(fields)
         .bind(values)
         .bind(entities)
+        .execute(&mut *self.conn)
+        .await
+        .map(|_| ())
+        .map_err(refused)
+    }
+
+    async fn gone(&mut self) -> Result<()> {
+        if self.part.gone.is_empty() {
+            return Ok(());
+        }
+        let (keys, since): (Vec<&str>, Vec<i64>) = self.part.gone.iter().map(|(key, since)| (&**key, *since)).unzip();
+        sqlx::query(
+            "insert into gone select $1, key, max(updated) from unnest($2::text[], $3::bigint[]) w(key, updated) group by key \
+             on conflict (stream, key) do update set updated = greatest(gone.updated, excluded.updated)",
+        )
+        .bind(self.part.stream)
+        .bind(keys)
+        .bind(since)
         .execute(&mut *self.conn)
         .await
         .map(|_| ())
