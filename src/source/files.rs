@@ -114,7 +114,7 @@ impl FilesSource {
         for pattern in directories.iter().skip(literal.len()) {
             let mut next = Vec::new();
             for (directory, date) in open {
-                for entry in self.list(&directory).await?.into_iter().filter(|entry| entry.directory) {
+                for entry in self.place.list(&directory).await?.into_iter().filter(|entry| entry.directory) {
                     let path = joined(&directory, &entry.name);
                     if let Some(found) = pattern.find(&entry.name).filter(|_| !self.is_aside(&path)) {
                         next.push((path, format!("{date}{found}")));
@@ -127,7 +127,7 @@ impl FilesSource {
         let above = literal.join("/");
         let mut seen = Vec::new();
         for (directory, date) in open {
-            let entries = self.list(&directory).await?;
+            let entries = self.place.list(&directory).await?;
             let beside = beside::names(&self.beside, entries.iter().map(|entry| entry.name.as_str()));
             for entry in entries.iter().filter(|entry| !entry.directory && !beside.contains(&entry.name)) {
                 let Some(found) = name.find(&entry.name) else { continue };
@@ -140,10 +140,6 @@ impl FilesSource {
         }
         seen.sort_by(|a, b| (&a.date, &a.name).cmp(&(&b.date, &b.name)));
         Ok(seen)
-    }
-
-    async fn list(&self, directory: &str) -> Result<Vec<place::Entry>, SourceError> {
-        self.place.list(directory).await
     }
 
     /// Whether a directory is one of ours for files that are done with.

@@ -120,6 +120,7 @@ mod tests {
         check(FILE, "root: out", "root: sftp://a@x/out\n  key: k", &["HL0144 7:9", "HL0343 7:9"]);
         check(FILE, "root: out", "root: sftp://x/out\n  host_key: SHA256:x", &["HL0107 7:9"]);
         check(FILE, "root: out", "root: out\n  host_key: SHA256:x", &["HL0122 8:13 warning"]);
+        check(FILE, "    drift:", "    signature: required\n    drift:", &["HL0107 10:3"]);
         check(FILE, "root: out", "root: file:///srv/out", &[]);
     }
 }

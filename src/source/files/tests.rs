@@ -151,7 +151,8 @@ async fn taken_and_refused_files_go_where_the_definition_says() {
         write(&dir, name, name);
     }
     let listing = files.list(None).await.unwrap();
-    assert_eq!((names(&listing), listing.still_writing), (vec!["QY_1.csv", "QY_2.csv"], vec!["QY_3.csv".to_owned()]));
+    assert_eq!(names(&listing), ["QY_1.csv", "QY_2.csv"]);
+    assert_eq!(listing.still_writing, ["QY_3.csv"]);
     for _ in 0..2 {
         files.settle(&listing.items[0]).await.unwrap();
         files.refuse(&listing.items[1]).await.unwrap();
