@@ -5,6 +5,8 @@
 //! file either in a row, in an [`Undecodable`], or declared as header or layout; a decoder opened at a [`Resume`]
 //! yields exactly the rows after it.
 
+#[cfg(test)]
+mod anything;
 mod chunk;
 mod csv;
 mod dbf;

@@ -128,7 +128,7 @@ async fn reading(mut decoder: Box<dyn Decode>, rows: usize) -> ((Vec<String>, Po
 }
 
 async fn settled(room: Room) {
-    room.connect("settle: { quiet: 0s, archive: done, reject: bad }, ");
+    room.connect("settle: { quiet: 1s, archive: done, reject: bad }, ");
     room.extract("QY_1.csv", &ROWS[..2]).await;
     room.put("QY_2.csv", "代码,代码\n1,2\n".as_bytes()).await;
     let report = room.small.run("qy").await;

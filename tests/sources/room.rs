@@ -84,7 +84,7 @@ impl Room {
 
     fn new(small: Small, kind: Kind, root: String, keys: String, place: Place) -> Self {
         let room = Self { small, kind, root, keys, place };
-        room.connect("settle: { quiet: 0s }, ");
+        room.connect("settle: { quiet: 1s }, ");
         room
     }
 

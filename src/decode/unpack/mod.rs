@@ -168,4 +168,4 @@ fn element(outer: Arc<dyn Input>, path: &str, limits: Limits) -> Result<Arc<dyn 
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -17,7 +17,7 @@ fn packed(layers: &[Layer], inner: Format) -> Format {
     Format::Packed { layers: layers.to_vec(), inner: Box::new(inner) }
 }
 
-fn gz(bytes: &[u8]) -> Vec<u8> {
+pub(in crate::decode) fn gz(bytes: &[u8]) -> Vec<u8> {
     let mut out = GzEncoder::new(Vec::new(), Compression::best());
     out.write_all(bytes).unwrap();
     out.finish().unwrap()
@@ -29,7 +29,7 @@ fn zlib(bytes: &[u8]) -> Vec<u8> {
     out.finish().unwrap()
 }
 
-fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(in crate::decode) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in files {
         archive.start_file(*name, SimpleFileOptions::default()).unwrap();

@@ -105,6 +105,18 @@ impl Dal {
         }
     }
 
+    /// What an error of the service means.
+    fn failed(&self, what: &str, e: &opendal::Error) -> SourceError {
+        match (&self.kind, e.kind()) {
+            (Kind::Local(_), _) | (_, ErrorKind::NotFound) => SourceError::of_service(what, e),
+            (_, ErrorKind::PermissionDenied) => {
+                SourceError::NotLetIn { root: self.shown.clone(), why: "the server refuses our user or key".to_owned() }
+            }
+            // Only the kind: the rest of such an error holds whole answers.
+            (_, kind) => SourceError::Away { what: self.shown.clone(), why: kind.to_string() },
+        }
+    }
+
     /// The directory below the root, as configured.
     fn below(&self, directory: &str) -> String {
         match directory.trim_matches('/') {
@@ -137,7 +149,7 @@ impl Place for Dal {
         }
         let failed = |e: opendal::Error| match e.kind() {
             ErrorKind::NotFound => SourceError::NoRoot { root: self.below(directory) },
-            _ => SourceError::of_service(&self.below(directory), &e),
+            _ => self.failed(&self.below(directory), &e),
         };
         let directory = match directory.trim_matches('/') {
             "" => "/".to_owned(),
@@ -163,13 +175,13 @@ impl Place for Dal {
             }
             Ok(_) => Ok(None),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(SourceError::of_service(path, &e)),
+            Err(e) => Err(self.failed(path, &e)),
         }
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), SourceError> {
         let operator = self.operator()?;
-        let failed = |e: opendal::Error| SourceError::of_service(from, &e);
+        let failed = |e: opendal::Error| self.failed(from, &e);
         if let Kind::Remote { copies: true, .. } = &self.kind {
             operator.copy(from, to).await.map_err(failed)?;
             return operator.delete(from).await.map_err(failed);

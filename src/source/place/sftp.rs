@@ -242,7 +242,7 @@ impl Place for Sftp {
             Ok::<_, io::Error>((file, session))
         })?;
         let (file, session) = file;
-        let stream = Stream { file, _session: session, left: end.saturating_sub(from), runtime };
+        let stream = Stream { file: Some(file), _session: session, left: end.saturating_sub(from), runtime };
         Ok(Box::new(io::BufReader::with_capacity(BLOCK, stream)))
     }
 
@@ -253,7 +253,7 @@ impl Place for Sftp {
 
 /// A file being read. Ends where the listed file ended; ending before is an error.
 struct Stream {
-    file: russh_sftp::client::fs::File,
+    file: Option<russh_sftp::client::fs::File>,
     /// Open as long as it is read.
     _session: Arc<Session>,
     left: u64,
@@ -264,8 +264,9 @@ impl Read for Stream {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let most = out.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let Some(out) = out.get_mut(..most).filter(|out| !out.is_empty()) else { return Ok(0) };
+        let Some(file) = &mut self.file else { return Ok(0) };
         let read = self.runtime.block_on(async {
-            let answer = tokio::time::timeout(ANSWER, self.file.read(out)).await;
+            let answer = tokio::time::timeout(ANSWER, file.read(out)).await;
             answer.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
         })?;
         if read == 0 {
@@ -273,6 +274,14 @@ impl Read for Stream {
         }
         self.left -= read as u64;
         Ok(read)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // Closing says so to the server, which needs a runtime, wherever this is dropped.
+        let _entered = self.runtime.enter();
+        self.file = None;
     }
 }
 
