@@ -272,7 +272,7 @@ async fn a_pull_goes_on_from_every_position_also_among_nulls_and_equal_values() 
         for (i, a) in ["'x'", "null", "'x'", "'y'", "null", "'x'", "'z'"].iter().enumerate() {
             // 20 digits: a double would take some of them for equal.
             let id = format!("1234567890123456789{}", i % 5);
-            office.sql(&format!("insert into t values ({a}, {id}, '第{i}')")).await;
+            office.sql(&format!("insert into t values ({a}, '{id}', '第{i}')")).await;
         }
         let connector = format!(
             "version: 1\ndepartment: 局\nsource: {}\ndatasets:\n  t:\n    table: t\n    page: 2\n    key: [a, id]\n    \
@@ -282,7 +282,7 @@ async fn a_pull_goes_on_from_every_position_also_among_nulls_and_equal_values() 
         small.write("connectors/x.yaml", connector);
         let workspace = Workspace::load(small.path()).unwrap();
         let connector = &workspace.connectors["x"];
-        let mut source = source::open(small.path(), connector, &connector.datasets["t"]).unwrap();
+        let mut source = source::open(&workspace, connector, &connector.datasets["t"]).unwrap();
         let item = source.list(None).await.unwrap().items.remove(0);
         let whole: Vec<u8> = read(&*source, &item, None, 100).await.into_iter().flat_map(|(raw, _)| raw).collect();
         let parts = read(&*source, &item, None, 1).await;
@@ -373,4 +373,18 @@ async fn bytes_that_are_no_utf_8_go_to_quarantine_with_their_place() {
     let report = small.run("qy").await;
     assert_eq!(report.registers[0].quarantined_by, [("bad_utf8".to_owned(), 1)]);
     assert_eq!((report.registers[0].counts.undecodable, report.registers[0].counts.new), (1, 1));
+}
+
+#[tokio::test]
+async fn an_order_that_leads_nowhere_is_not_followed_for_ever() {
+    let small = Small::new();
+    let office = Office::Sqlite(small.path().join("front.db"));
+    // SQLite's text of this number is a smaller one: the same row comes after it.
+    office.sql("create table qy (代码 real, 名称 text, 注册号 text, 资本 text, 状态 text, 更新 text)").await;
+    for code in ["0.30000000000000004", "0.5", "0.7"] {
+        office.sql(&format!("insert into qy values ({code}, '企业', null, '1', '在营', null)")).await;
+    }
+    connect(&small, &office.source(""), "    table: qy\n    page: 2\n    extract: full");
+    let why = failure(&small).await;
+    assert!(why.contains("HL0338"), "{why}");
 }

@@ -20,6 +20,7 @@ mod real;
 mod receivers;
 mod runs;
 mod serve;
+mod services_http;
 mod sources;
 mod support;
 #[path = "../src/testing.rs"]

@@ -29,6 +29,8 @@ pub enum SourceKind {
     Files(Files),
     /// Somebody else's database.
     Database(Database),
+    /// A service.
+    Http(Http),
 }
 
 /// How to reach a department's database (前置库), and how gently.
@@ -46,6 +48,71 @@ pub struct Database {
     pub timeout: Duration,
     /// Rows a second at most, whatever the pipeline allows.
     pub rate: Option<Rate>,
+}
+
+/// How to reach a department's service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Address that every path is below.
+    pub base: At<String>,
+    /// CA certificates (PEM) that the service's certificate must follow from; `None` trusts the system's.
+    pub ca: Option<String>,
+    /// A call that takes longer is given up.
+    pub timeout: Duration,
+    /// Who we are there.
+    pub auth: Auth,
+}
+
+/// How a service is told who we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// Not at all.
+    None,
+    /// A key in a header.
+    ApiKey {
+        /// Header.
+        header: String,
+        /// Key.
+        value: Hidden,
+    },
+    /// RFC 7617.
+    Basic {
+        /// User.
+        user: String,
+        /// Password.
+        password: Hidden,
+    },
+    /// Client credentials, RFC 6749 §4.4.
+    OAuth2 {
+        /// Where tokens are given.
+        token_url: String,
+        /// Client.
+        client_id: String,
+        /// Its secret.
+        client_secret: Hidden,
+        /// What is asked for.
+        scope: Option<String>,
+    },
+    /// Every request is signed.
+    Hmac {
+        /// Application.
+        app_id: String,
+        /// Shared secret.
+        secret: Hidden,
+        /// Digest.
+        digest: HmacDigest,
+        /// What is signed: `{app_id}{timestamp}{nonce}{method}{target}{body}`.
+        template: String,
+    },
+}
+
+/// Digest of request signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HmacDigest {
+    /// FIPS 180-4.
+    Sha256,
+    /// GB/T 32905.
+    Sm3,
 }
 
 /// Text that no message, log or debug output shows.
@@ -72,6 +139,60 @@ pub enum Offer {
     },
     /// Rows of a database.
     Table(Table),
+    /// Answers of a service.
+    Endpoint(Endpoint),
+}
+
+/// One endpoint of a service. `{since}`, `{page}`, `{offset}`, `{size}` and `{cursor}` stand for what they name in path,
+/// query, headers and body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Path below the base.
+    pub path: String,
+    /// POST instead of GET.
+    pub post: bool,
+    /// Query parameters.
+    pub query: BTreeMap<String, String>,
+    /// Headers: `SOAPAction` and its like.
+    pub headers: BTreeMap<String, String>,
+    /// Body: a JSON text or a SOAP envelope.
+    pub body: Option<String>,
+    /// Its type.
+    pub content_type: String,
+    /// What `{since}` is before anything was taken.
+    pub begin: String,
+    /// How the answer is cut into pages; `None` is one page.
+    pub pages: Option<Pages>,
+    /// Calls a day at most.
+    pub calls_per_day: Option<u32>,
+    /// How bytes become rows.
+    pub format: Format,
+}
+
+/// How an answer is cut into pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pages {
+    /// What tells them apart.
+    pub by: PageBy,
+    /// Rows of a page.
+    pub size: u32,
+    /// Number of the first page, or offset of the first row plus one.
+    pub first: u32,
+    /// Where the body says what comes next: `data.next`.
+    pub next: Option<String>,
+}
+
+/// What tells pages apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageBy {
+    /// Their number.
+    Page,
+    /// How many rows come before.
+    Offset,
+    /// The service's own word.
+    Cursor,
+    /// The next page's address, in the body or in `Link` (RFC 8288).
+    Link,
 }
 
 /// A table, view or query.
@@ -180,7 +301,7 @@ impl Dataset {
     /// How its bytes become rows; `None` when its system hands over rows.
     pub const fn format(&self) -> Option<&Format> {
         match &self.offer {
-            Offer::Files { format, .. } => Some(format),
+            Offer::Files { format, .. } | Offer::Endpoint(Endpoint { format, .. }) => Some(format),
             Offer::Table(_) => None,
         }
     }

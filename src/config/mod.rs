@@ -32,10 +32,9 @@ mod workspace;
 mod yaml;
 
 pub use connector::{
-    Column, Connector, Database, Dataset, Drift, DriftPolicy, Extract, Missing, Offer, Operation, ReadFlag, Relation,
-    SourceKind, Table,
+    Auth, Column, Connector, Database, Dataset, Drift, DriftPolicy, Endpoint, Extract, Hidden,
+    HmacDigest, Http, Missing, Offer, Operation, PageBy, Pages, ReadFlag, Relation, SourceKind, Table,
 };
-pub use connector::Hidden;
 pub use feed::{Approval, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Validity};
 pub use files::{Beside, Control, Files, Settle};
 pub use format::{Encoding, Format, Layer, Report};

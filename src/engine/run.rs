@@ -99,7 +99,7 @@ impl Engine {
         options: &RunOptions,
     ) -> Result<RunStatus, EngineError> {
         let connector = &self.workspace.connectors[&flow.from.system];
-        let mut source = crate::source::open(&self.workspace.dir, connector, &flow.dataset)?;
+        let mut source = crate::source::open(&self.workspace, connector, &flow.dataset)?;
         if options.accept.is_some() {
             source.accept();
         }

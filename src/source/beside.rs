@@ -63,7 +63,7 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// Checks everything. Errors: `HL0344`, `HL0345`, `HL0346`.
+    /// Checks everything. Errors: `HL0354`, `HL0355`, `HL0356`.
     pub(super) fn hold(&self, input: &Arc<dyn Input>, format: &Format) -> Result<(), SourceError> {
         if let Some((signature, certificates)) = &self.signature {
             let Some(signature) = signature else { return Err(SourceError::Unsigned { name: self.name.clone() }) };

@@ -93,17 +93,77 @@ pub enum SourceError {
         /// Its code.
         why: String,
     },
+    /// The next page begins where this one began.
+    #[error("HL0338 {what} gives the same page again and again")]
+    Endless {
+        /// Table or service.
+        what: String,
+    },
+    /// A service cannot be reached, or failed.
+    #[error("HL0340 {what} cannot be reached or failed: {why}")]
+    Service {
+        /// Dataset.
+        what: String,
+        /// What happened.
+        why: String,
+    },
+    /// A service does not know us.
+    #[error("HL0341 {what} does not let us in: status {status}")]
+    Stranger {
+        /// Dataset.
+        what: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// A service asks for more patience than a pull has.
+    #[error("HL0342 {what} asks us to wait: {seconds} s and more")]
+    Patience {
+        /// Dataset.
+        what: String,
+        /// Seconds.
+        seconds: u64,
+    },
+    /// An answer is not in the format of the dataset: HTML instead of JSON.
+    #[error("HL0343 {what} answered with something else than its format")]
+    NotWhatItSays {
+        /// Dataset.
+        what: String,
+    },
+    /// An answer broke off.
+    #[error("HL0344 {what} is not whole: {why}")]
+    HalfPage {
+        /// Dataset and page.
+        what: String,
+        /// Why it does not read; never a value.
+        why: String,
+    },
+    /// Today's calls are used up.
+    #[error("HL0345 today's {calls} calls of {what} are used up")]
+    Budget {
+        /// Dataset.
+        what: String,
+        /// Calls a day.
+        calls: u32,
+    },
+    /// A service says that what we asked is wrong.
+    #[error("HL0346 {what} does not accept what it is asked: status {status}")]
+    Asked {
+        /// Dataset.
+        what: String,
+        /// HTTP status.
+        status: u16,
+    },
     /// A stored cursor does not read.
     #[error("HL0337 the stored place of this dataset does not read: the kind of its source was changed")]
     Cursor,
     /// A file server shows another key than the definition's.
-    #[error("HL0340 the server of {root} shows another key than host_key says; nothing was sent to it")]
+    #[error("HL0350 the server of {root} shows another key than host_key says; nothing was sent to it")]
     HostKey {
         /// As configured.
         root: String,
     },
     /// A file server does not let us in.
-    #[error("HL0341 {root} does not let us in: {why}")]
+    #[error("HL0351 {root} does not let us in: {why}")]
     NotLetIn {
         /// As configured.
         root: String,
@@ -111,7 +171,7 @@ pub enum SourceError {
         why: String,
     },
     /// A file server cannot be reached, or went away.
-    #[error("HL0342 cannot reach {what}: {why}")]
+    #[error("HL0352 cannot reach {what}: {why}")]
     Away {
         /// As configured.
         what: String,
@@ -119,13 +179,13 @@ pub enum SourceError {
         why: String,
     },
     /// An SFTP source without a host key that reads.
-    #[error("HL0343 {root} has no host_key that reads")]
+    #[error("HL0353 {root} has no host_key that reads")]
     Unpinned {
         /// As configured.
         root: String,
     },
     /// The control file disagrees with its file.
-    #[error("HL0344 the control file of {name} disagrees: {why}")]
+    #[error("HL0354 the control file of {name} disagrees: {why}")]
     Control {
         /// File.
         name: String,
@@ -133,13 +193,13 @@ pub enum SourceError {
         why: String,
     },
     /// The signature is not there.
-    #[error("HL0345 the signature of {name} is required and not there")]
+    #[error("HL0355 the signature of {name} is required and not there")]
     Unsigned {
         /// File.
         name: String,
     },
     /// The signature does not hold.
-    #[error("HL0346 the signature of {name} is not the department's: {why}")]
+    #[error("HL0356 the signature of {name} is not the department's: {why}")]
     Signature {
         /// File.
         name: String,
@@ -173,14 +233,22 @@ impl SourceError {
             Self::Slow { .. } => "HL0333",
             Self::Backwards { .. } => "HL0334",
             Self::Refused { .. } => "HL0336",
+            Self::Service { .. } => "HL0340",
+            Self::Stranger { .. } => "HL0341",
+            Self::Patience { .. } => "HL0342",
+            Self::NotWhatItSays { .. } => "HL0343",
+            Self::HalfPage { .. } => "HL0344",
+            Self::Budget { .. } => "HL0345",
+            Self::Asked { .. } => "HL0346",
             Self::Cursor => "HL0337",
-            Self::HostKey { .. } => "HL0340",
-            Self::NotLetIn { .. } => "HL0341",
-            Self::Away { .. } => "HL0342",
-            Self::Unpinned { .. } => "HL0343",
-            Self::Control { .. } => "HL0344",
-            Self::Unsigned { .. } => "HL0345",
-            Self::Signature { .. } => "HL0346",
+            Self::HostKey { .. } => "HL0350",
+            Self::NotLetIn { .. } => "HL0351",
+            Self::Away { .. } => "HL0352",
+            Self::Unpinned { .. } => "HL0353",
+            Self::Control { .. } => "HL0354",
+            Self::Unsigned { .. } => "HL0355",
+            Self::Signature { .. } => "HL0356",
+            Self::Endless { .. } => "HL0338",
             Self::Decode(error) => error.code(),
         }
     }
@@ -193,8 +261,11 @@ impl SourceError {
             Self::Away { .. } => Disposition::Retry,
             Self::HostKey { .. } | Self::NotLetIn { .. } | Self::Unpinned { .. } => Disposition::Halt,
             Self::Control { .. } | Self::Unsigned { .. } | Self::Signature { .. } => Disposition::Halt,
+            Self::Service { .. } | Self::Patience { .. } | Self::NotWhatItSays { .. } => Disposition::Retry,
+            Self::HalfPage { .. } | Self::Budget { .. } => Disposition::Retry,
+            Self::Stranger { .. } | Self::Asked { .. } => Disposition::Halt,
             Self::Login { .. } | Self::NotThere { .. } | Self::LostKey { .. } => Disposition::Halt,
-            Self::Backwards { .. } | Self::Cursor => Disposition::Halt,
+            Self::Backwards { .. } | Self::Cursor | Self::Endless { .. } => Disposition::Halt,
             Self::Address { .. } | Self::Denied { .. } | Self::Offer { .. } => Disposition::Halt,
             Self::Decode(error) => error.disposition(),
         }

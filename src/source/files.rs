@@ -75,7 +75,7 @@ impl FilesSource {
                 let files = Files { certificates: own.certificates.clone(), ..Files::at(root) };
                 Self::new(workspace, &files, path, dataset)
             }
-            SourceKind::Database(_) => Err(SourceError::Offer { dataset: dataset.name.clone() }),
+            SourceKind::Database(_) | SourceKind::Http(_) => Err(SourceError::Offer { dataset: dataset.name.clone() }),
         }
     }
 

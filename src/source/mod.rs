@@ -8,18 +8,18 @@ mod beside;
 mod database;
 mod error;
 mod files;
+mod http;
 mod input;
 mod place;
 
 pub use error::{Fate, SourceError};
 pub use files::FilesSource;
 
-use std::path::Path;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::config::{Connector, Dataset, Offer, SourceKind};
+use crate::config::{Connector, Dataset, Offer, SourceKind, Workspace};
 use crate::decode::{Decode, Position, Wanted};
 
 /// One thing that can be taken as a whole: a file, or what a database or service has since the last time.
@@ -85,8 +85,9 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// The source of a dataset; relative roots are below the workspace `dir`.
-pub fn open(dir: &Path, connector: &Connector, dataset: &Dataset) -> Result<Box<dyn Source>, SourceError> {
+/// The source of a dataset; relative roots are below the workspace's directory.
+pub fn open(workspace: &Workspace, connector: &Connector, dataset: &Dataset) -> Result<Box<dyn Source>, SourceError> {
+    let dir = &workspace.dir;
     match (&connector.source, &dataset.offer) {
         (SourceKind::Files(files), Offer::Files { path, .. }) => {
             Ok(Box::new(FilesSource::new(dir, files, path, dataset)?))
@@ -94,10 +95,19 @@ pub fn open(dir: &Path, connector: &Connector, dataset: &Dataset) -> Result<Box<
         (SourceKind::Database(database), Offer::Table(table)) => {
             Ok(Box::new(database::DatabaseSource::new(dir, database, table, dataset)))
         }
-        (SourceKind::Files(_) | SourceKind::Database(_), _) => {
+        (SourceKind::Http(http), Offer::Endpoint(endpoint)) => {
+            let places = (dir.as_path(), workspace.installation.state_dir.as_path());
+            Ok(Box::new(http::HttpSource::new(places, &connector.system, (http, endpoint), dataset)))
+        }
+        (SourceKind::Files(_) | SourceKind::Database(_) | SourceKind::Http(_), _) => {
             Err(SourceError::Offer { dataset: dataset.name.clone() })
         }
     }
+}
+
+/// One TLS provider for all of the program; later calls change nothing.
+fn trust_ring() {
+    rustls::crypto::ring::default_provider().install_default().ok();
 }
 
 /// What is asked of a decoder for this dataset.

@@ -199,5 +199,5 @@ fn source_of(dir: &std::path::Path, path: Option<&str>) -> Box<dyn Source> {
     if let (Some(path), huiliu::config::Offer::Files { path: own, .. }) = (path, &mut dataset.offer) {
         *own = path.to_owned();
     }
-    source::open(dir, connector, &dataset).unwrap()
+    source::open(&workspace, connector, &dataset).unwrap()
 }

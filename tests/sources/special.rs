@@ -33,9 +33,9 @@ async fn another_host_key_is_refused_before_anything_is_sent() {
     let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
     room.connect_to(&room.keys().replace(&own, other));
     let error = room.source().list(None).await.unwrap_err();
-    assert_eq!((error.code(), error.disposition()), ("HL0340", huiliu::error::Disposition::Halt), "{error}");
+    assert_eq!((error.code(), error.disposition()), ("HL0350", huiliu::error::Disposition::Halt), "{error}");
     let report = room.small.run("qy").await;
-    assert!(report.status == "failed" && report.why.as_deref().unwrap().starts_with("HL0340"), "{report:?}");
+    assert!(report.status == "failed" && report.why.as_deref().unwrap().starts_with("HL0350"), "{report:?}");
     // The right key, as a fingerprint.
     let keys = service("SFTP_KEYS");
     let shown = Command::new("ssh-keygen").args(["-lf", &format!("{keys}/host_key.pub")]).output().unwrap();
@@ -56,7 +56,7 @@ async fn a_wrong_key_password_or_address_is_told_apart() {
     assert!(made.success());
     let own = format!("{}/user_key", service("SFTP_KEYS"));
     room.connect_to(&room.keys().replace(&own, &stranger.to_string_lossy()));
-    assert_eq!(room.source().list(None).await.unwrap_err().code(), "HL0341");
+    assert_eq!(room.source().list(None).await.unwrap_err().code(), "HL0351");
     for (room, keys) in [
         (Room::ftp().await, "user: huiliu, password: wrong, "),
         (Room::webdav().await, "user: huiliu, password: wrong, "),
@@ -65,12 +65,12 @@ async fn a_wrong_key_password_or_address_is_told_apart() {
         let rest = room.keys().split("password: ").nth(1).unwrap().split_once(", ").unwrap().1.to_owned();
         room.connect_to(&format!("{keys}{rest}"));
         let error = room.source().list(None).await.unwrap_err();
-        assert_eq!(error.code(), "HL0341", "{error}");
+        assert_eq!(error.code(), "HL0351", "{error}");
         assert!(!error.to_string().contains("wrong"));
     }
     let nobody = Room::beside(&Room::webdav().await, "127.0.0.1:9").await;
     let error = nobody.source().list(None).await.unwrap_err();
-    assert_eq!((error.code(), error.disposition()), ("HL0342", huiliu::error::Disposition::Retry), "{error}");
+    assert_eq!((error.code(), error.disposition()), ("HL0352", huiliu::error::Disposition::Retry), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +90,7 @@ async fn a_control_file_is_waited_for_and_held_against_its_file() {
         let report = room.small.run("qy").await;
         let (outcome, why) = only(&report);
         assert_eq!((report.status, outcome), ("held", "held"));
-        assert_eq!(why, "HL0344 the control file of QY_1.csv disagrees: it says 103 rows, the file has 3");
+        assert_eq!(why, "HL0354 the control file of QY_1.csv disagrees: it says 103 rows, the file has 3");
         assert_eq!(report.registers[0].counts.read, 0);
         room.put("QY_1.chk", b"nothing of the kind").await;
         assert!(only(&room.small.run("qy").await).1.contains("it does not say"));
@@ -158,7 +158,7 @@ async fn a_file_is_taken_only_with_its_departments_own_signature() {
         dataset(&room.small, "    key:", "    signature: required\n    key:");
         room.extract("QY_1.csv", &ROWS).await;
         let (outcome, why) = only(&room.small.run("qy").await);
-        assert_eq!((outcome, &why[..6]), ("failed", "HL0345"));
+        assert_eq!((outcome, &why[..6]), ("failed", "HL0355"));
         let text = "代码,名称,注册号,资本,状态,更新\r\n".to_owned()
             + &ROWS.iter().map(|row| row.join(",") + "\r\n").collect::<String>();
         for (name, signature) in [
@@ -170,7 +170,7 @@ async fn a_file_is_taken_only_with_its_departments_own_signature() {
             room.put("QY_1.csv.p7s", &signature).await;
             let report = room.small.run("qy").await;
             let (outcome, why) = only(&report);
-            assert_eq!((outcome, &why[..6], report.registers[0].counts.read), ("failed", "HL0346", 0), "{name}: {why}");
+            assert_eq!((outcome, &why[..6], report.registers[0].counts.read), ("failed", "HL0356", 0), "{name}: {why}");
             assert_eq!(room.source().list(None).await.unwrap().items, [], "{name}: set aside whole");
         }
         for (file, form) in [("QY_2.csv", "DER"), ("QY_3.csv", "PEM")] {

@@ -1,7 +1,7 @@
 //! A connector by itself: columns that its datasets name, roots it cannot reach, settings without effect.
 
 use super::super::names::confusable;
-use super::super::{Connector, Database, Dataset, Extract, Format, SourceKind};
+use super::super::{Connector, Database, Dataset, Extract, Format, Http, SourceKind};
 use super::{files, offer};
 use super::{Ground, dangling, repeated};
 use crate::error::Problem;
@@ -11,6 +11,7 @@ pub(super) fn check(connector: &Connector, ground: &Ground<'_>) -> Vec<Problem> 
     let mut problems = match &connector.source {
         SourceKind::Files(files) => files::of_source(files),
         SourceKind::Database(database) => of_database(database),
+        SourceKind::Http(http) => of_service(http),
     };
     let named = connector.datasets.values().map(|dataset| (dataset.name.as_str(), dataset.place.clone()));
     problems.extend(confusable("dataset", named, Problem::error));
@@ -23,6 +24,20 @@ pub(super) fn check(connector: &Connector, ground: &Ground<'_>) -> Vec<Problem> 
         }
     }
     problems
+}
+
+fn of_service(http: &Http) -> Vec<Problem> {
+    let base = &http.base;
+    match base.value.split_once("://") {
+        Some(("http" | "https", rest)) if rest.split('/').next().unwrap_or(rest).contains('@') => {
+            let problem = Problem::error("HL0144", "the base of this service says who we are").at(base.place.clone());
+            vec![problem.hint("write auth: { kind: basic, user: env:NAME, password: env:NAME }")]
+        }
+        Some(("http" | "https", _)) => Vec::new(),
+        _ => vec![
+            Problem::error("HL0109", "the base of this service is no http: or https: address").at(base.place.clone()),
+        ],
+    }
 }
 
 fn of_database(database: &Database) -> Vec<Problem> {
@@ -117,7 +132,7 @@ mod tests {
     #[test]
     fn roots_with_unknown_schemes_are_refused() {
         check(FILE, "root: out", "root: gopher://x", &["HL0109 7:9"]);
-        check(FILE, "root: out", "root: sftp://a@x/out\n  key: k", &["HL0144 7:9", "HL0343 7:9"]);
+        check(FILE, "root: out", "root: sftp://a@x/out\n  key: k", &["HL0144 7:9", "HL0353 7:9"]);
         check(FILE, "root: out", "root: sftp://x/out\n  host_key: SHA256:x", &["HL0107 7:9"]);
         check(FILE, "root: out", "root: out\n  host_key: SHA256:x", &["HL0122 8:13 warning"]);
         check(FILE, "    drift:", "    signature: required\n    drift:", &["HL0107 10:3"]);

@@ -18,7 +18,7 @@ pub(super) fn of_source(files: &Files) -> Vec<Problem> {
     }
     match (&files.host_key, scheme) {
         (None, "sftp") => {
-            let problem = Problem::error("HL0343", "an SFTP source must say which key its server has");
+            let problem = Problem::error("HL0353", "an SFTP source must say which key its server has");
             problems.push(problem.at(root.place.clone()).hint("host_key: ssh-ed25519 AAAA… (ssh-keyscan prints it; compare it)"));
         }
         (Some(key), scheme) if scheme != "sftp" => {

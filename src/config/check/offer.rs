@@ -1,6 +1,6 @@
 //! What a dataset says about its system's offer: everything its kind of source needs, nothing that another kind would.
 
-use super::super::{Dataset, Extract, Offer, Relation, Table};
+use super::super::{Dataset, Endpoint, Extract, Offer, PageBy, Relation, Table};
 use crate::error::Problem;
 
 /// Checks one dataset against its kind of source.
@@ -8,6 +8,7 @@ pub(super) fn check(dataset: &Dataset) -> Vec<Problem> {
     let mut problems = match &dataset.offer {
         Offer::Files { path, .. } => of_files(dataset, path),
         Offer::Table(table) => of_table(dataset, table),
+        Offer::Endpoint(endpoint) => of_endpoint(dataset, endpoint),
     };
     let events = dataset.operation.is_some() || matches!(dataset.extract, Extract::Log | Extract::Cursor { .. });
     if events && dataset.key.is_empty() {
@@ -55,6 +56,31 @@ fn of_table(dataset: &Dataset, table: &Table) -> Vec<Problem> {
             problems.push(problem.at(dataset.place.clone()).hint(hint));
         }
         Extract::Full | Extract::Cursor { .. } | Extract::Log => {}
+    }
+    problems
+}
+
+fn of_endpoint(dataset: &Dataset, endpoint: &Endpoint) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if endpoint.path.is_empty() {
+        problems.push(lacks(dataset, "request", "a dataset of a service says what is asked for"));
+    }
+    let texts = endpoint.query.values().chain(endpoint.headers.values()).chain(&endpoint.body).chain([&endpoint.path]);
+    let asks = |placeholder: &str| texts.clone().any(|text| text.contains(placeholder));
+    let needed = endpoint.pages.as_ref().and_then(|pages| match pages.by {
+        PageBy::Page => Some("{page}"),
+        PageBy::Offset => Some("{offset}"),
+        PageBy::Cursor => Some("{cursor}"),
+        PageBy::Link => None,
+    });
+    if let Some(needed) = needed.filter(|needed| !asks(needed)) {
+        let problem =
+            Problem::error("HL0142", format!("every page would be asked for alike: no {needed} in the request"));
+        problems.push(problem.at(dataset.place.clone()).hint("write it into query, headers, body or path"));
+    }
+    if matches!(dataset.extract, Extract::Cursor { .. }) && !asks("{since}") {
+        let problem = Problem::error("HL0142", "the service is not told since when: no {since} in the request");
+        problems.push(problem.at(dataset.place.clone()).hint("write it into query, headers, body or path"));
     }
     problems
 }

@@ -3,7 +3,7 @@
 use super::super::shape::{Key, Kind, Naming, Shape, Variant, Word};
 use super::super::units::{Rate, span};
 use super::super::view::View;
-use super::super::{At, Connector, Database, Files, Hidden, Settle, SourceKind};
+use super::super::{At, Auth, Connector, Database, Files, Hidden, HmacDigest, Http, Settle, SourceKind};
 use super::{VERSION, dataset};
 
 /// The table.
@@ -28,7 +28,7 @@ pub(in crate::config) const CONNECTOR: Shape = Shape {
 const SOURCES: &[Variant] = &[
     Variant { word: Word::now("files", "文件目录 A directory of files."), shape: &FILES },
     Variant { word: Word::now("database", "数据库 Tables of a database."), shape: &DATABASE },
-    Variant { word: Word::later("http", FILES_INSTEAD), shape: &FILES },
+    Variant { word: Word::now("http", "接口服务 Endpoints of a service."), shape: &HTTP },
     Variant { word: Word::later("amqp", FILES_INSTEAD), shape: &FILES },
     Variant { word: Word::later("cdc", FILES_INSTEAD), shape: &FILES },
 ];
@@ -101,6 +101,89 @@ const DATABASE: Shape = Shape {
     ],
 };
 
+const HTTP: Shape = Shape {
+    title: "接口来源 http",
+    about: "The department's service: REST with JSON, SOAP and other XML.",
+    keys: &[
+        Key::required("base", "地址 base", Kind::Address, "https://host/path that every path is below, or env:NAME."),
+        Key::optional("ca", "根证书 ca", Kind::Address, "PEM file that the service's certificate must follow from."),
+        Key::optional("timeout", "超时 timeout", Kind::Span, "A call that takes longer is given up.").or("30s"),
+        Key::optional("auth", "身份 auth", Kind::Tagged("kind", AUTHS), "Who we are there."),
+    ],
+};
+
+const AUTHS: &[Variant] = &[
+    Variant { word: Word::now("api_key", "A key in a header."), shape: &API_KEY },
+    Variant { word: Word::now("basic", "User and password, RFC 7617."), shape: &BASIC },
+    Variant { word: Word::now("oauth2", "Client credentials, RFC 6749 4.4."), shape: &OAUTH2 },
+    Variant { word: Word::now("hmac", "Every request is signed."), shape: &HMAC },
+];
+
+const API_KEY: Shape = Shape {
+    title: "api_key",
+    about: "A key in a header.",
+    keys: &[
+        Key::optional("header", "请求头 header", Kind::Text, "Header that holds the key.").or("X-Api-Key"),
+        Key::required("value", "密钥 value", Kind::Secret, "The key: env:NAME or file:PATH."),
+    ],
+};
+
+const BASIC: Shape = Shape {
+    title: "basic",
+    about: "User and password, RFC 7617.",
+    keys: &[
+        Key::required("user", "用户 user", Kind::Secret, "User: env:NAME or file:PATH."),
+        Key::required("password", "口令 password", Kind::Secret, "Password: env:NAME or file:PATH."),
+    ],
+};
+
+const OAUTH2: Shape = Shape {
+    title: "oauth2",
+    about: "Client credentials, RFC 6749 4.4.",
+    keys: &[
+        Key::required("token_url", "令牌地址 token_url", Kind::Address, "Where tokens are given."),
+        Key::required("client_id", "客户端 client_id", Kind::Secret, "Client: env:NAME or file:PATH."),
+        Key::required("client_secret", "密钥 client_secret", Kind::Secret, "Its secret: env:NAME or file:PATH."),
+        Key::optional("scope", "范围 scope", Kind::Text, "What is asked for."),
+    ],
+};
+
+const HMAC: Shape = Shape {
+    title: "hmac",
+    about: "Headers X-App-Id, X-Timestamp (ms), X-Nonce and X-Signature (hex) on every request.",
+    keys: &[
+        Key::required("app_id", "应用 app_id", Kind::Secret, "Application: text, env:NAME or file:PATH."),
+        Key::required("secret", "密钥 secret", Kind::Secret, "Shared secret: env:NAME or file:PATH."),
+        Key::optional("digest", "算法 digest", Kind::Word(DIGESTS), "Digest of the signature.").or("sm3"),
+        Key::optional("template", "签名串 template", Kind::Text, "What is signed.")
+            .or("{app_id}{timestamp}{nonce}{method}{target}{body}"),
+    ],
+};
+
+const DIGESTS: &[Word] = &[Word::now("sm3", "GB/T 32905."), Word::now("sha256", "FIPS 180-4.")];
+
+fn auth(view: View<'_>) -> Auth {
+    let text = |name: &str| view.get(name).resolved().unwrap_or_default();
+    let hidden = |name: &str| Hidden(text(name));
+    match view.tag() {
+        Some("api_key") => Auth::ApiKey { header: view.get("header").text(), value: hidden("value") },
+        Some("basic") => Auth::Basic { user: text("user"), password: hidden("password") },
+        Some("oauth2") => Auth::OAuth2 {
+            token_url: text("token_url"),
+            client_id: text("client_id"),
+            client_secret: hidden("client_secret"),
+            scope: view.get("scope").maybe(),
+        },
+        Some("hmac") => Auth::Hmac {
+            app_id: text("app_id"),
+            secret: hidden("secret"),
+            digest: if view.get("digest").raw() == Some("sha256") { HmacDigest::Sha256 } else { HmacDigest::Sm3 },
+            template: view.get("template").text(),
+        },
+        _ => Auth::None,
+    }
+}
+
 /// Reads a whole connector.
 pub(in crate::config) fn read(system: &str, view: View<'_>) -> Connector {
     let source = source(view.get("source"));
@@ -127,6 +210,12 @@ fn source(view: View<'_>) -> SourceKind {
             ca: view.get("ca").resolved(),
             timeout: view.get("timeout").parsed(|text| span::parse(text).ok()).unwrap_or_default(),
             rate: view.get("rate").parsed(|text| Rate::parse(text).ok()),
+        }),
+        Some("http") => SourceKind::Http(Http {
+            base: resolved("base"),
+            ca: view.get("ca").resolved(),
+            timeout: view.get("timeout").parsed(|text| span::parse(text).ok()).unwrap_or_default(),
+            auth: auth(view.get("auth")),
         }),
         _ => {
             let (settle, certificate) = (view.get("settle"), view.get("certificate"));

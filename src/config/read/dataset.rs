@@ -4,8 +4,8 @@ use super::super::shape::{Key, Kind, Naming, Shape, Word};
 use super::super::units::{Percent, span};
 use super::super::view::View;
 use super::super::{
-    At, Beside, Column, Control, Dataset, Drift, DriftPolicy, Extract, Missing, Offer, Operation, ReadFlag, Relation,
-    SourceKind, Table, Template,
+    At, Beside, Column, Control, Dataset, Drift, DriftPolicy, Endpoint, Extract, Missing, Offer, Operation, PageBy,
+    Pages, ReadFlag, Relation, SourceKind, Table, Template, scalar,
 };
 use super::{FIELD_TYPES, field_type, flag, format, number};
 use crate::record::FieldType;
@@ -41,6 +41,8 @@ pub(in crate::config) const DATASET: Shape = Shape {
             Kind::Either(&[Kind::Word(EXTRACTS), Kind::Map(&CURSOR)]),
             "What a file says about rows that it does not contain.",
         ),
+        Key::optional("request", "请求 request", Kind::Map(&REQUEST), "Of a service: what is asked for."),
+        Key::optional("pages", "分页 pages", Kind::Map(&PAGES), "Of a service: how answers are cut into pages."),
         Key::optional("operation", "增删改标志 operation", Kind::Map(&OPERATION), "How a row says that it is gone."),
         Key::optional("missing", "缺失 missing", Kind::Map(&MISSING), "When a full extract has lost rows."),
         Key::required(
@@ -54,7 +56,7 @@ pub(in crate::config) const DATASET: Shape = Shape {
 };
 
 /// Keys that say what a system has when it has no files.
-const OTHER_OFFERS: &[&str] = &["table", "query"];
+const OTHER_OFFERS: &[&str] = &["table", "query", "request"];
 
 const EXTRACTS: &[Word] = &[
     Word::now("full", "全量 Everything there is: what is not in it is gone."),
@@ -88,6 +90,47 @@ const CONTROL: Shape = Shape {
 const SIGNATURES: &[Word] = &[
     Word::now("required", "必须 NAME.p7s beside each file, by a certificate of the source."),
     Word::now("none", "不要 Signatures are not looked at."),
+];
+
+const REQUEST: Shape = Shape {
+    title: "请求 request",
+    about: "{since}, {page}, {offset}, {size} and {cursor} stand for what they name.",
+    keys: &[
+        Key::required("path", "路径 path", Kind::Text, "Below the service's base."),
+        Key::optional("method", "方法 method", Kind::Word(METHODS), "GET, or POST with a body.").or("get"),
+        Key::optional("query", "参数 query", Kind::Each(Naming::Foreign, &Kind::Text), "Query parameters."),
+        Key::optional(
+            "headers",
+            "请求头 headers",
+            Kind::Each(Naming::Foreign, &Kind::Text),
+            "SOAPAction and its like.",
+        ),
+        Key::optional("body", "报文 body", Kind::Text, "A JSON text or a SOAP envelope."),
+        Key::optional("content_type", "报文类型 content_type", Kind::Text, "Type of the body.").or("application/json"),
+        Key::optional("begin", "起点 begin", Kind::Text, "What {since} is at first.").or("1970-01-01 00:00:00"),
+        Key::optional("calls_per_day", "每日次数 calls_per_day", Kind::Integer(1, 100_000_000), "Calls a day at most."),
+    ],
+};
+
+const METHODS: &[Word] = &[Word::now("get", "GET."), Word::now("post", "POST.")];
+
+const PAGES: Shape = Shape {
+    title: "分页 pages",
+    about: "How answers are cut into pages; without it there is one.",
+    keys: &[
+        Key::required("by", "方式 by", Kind::Word(PAGED_BY), "What tells pages apart."),
+        Key::optional("size", "每页行数 size", Kind::Integer(1, 100_000), "Rows of a page; fewer say it is the last.")
+            .or("100"),
+        Key::optional("first", "起始 first", Kind::Integer(0, 1), "Number of the first page or row.").or("1"),
+        Key::optional("next", "下一页 next", Kind::Text, "Where the body says what comes next: data.next."),
+    ],
+};
+
+const PAGED_BY: &[Word] = &[
+    Word::now("page", "页码 Their number: {page}."),
+    Word::now("offset", "偏移 How many rows come before: {offset}."),
+    Word::now("cursor", "游标 The service's own word: {cursor}."),
+    Word::now("link", "链接 The next page's address, in the body or in the Link header."),
 ];
 
 const READ_FLAG: Shape = Shape {
@@ -165,6 +208,7 @@ pub(super) fn read(source: &SourceKind, name: At<String>, view: View<'_>) -> Dat
                 beside: beside(view),
             },
             SourceKind::Database(_) => Offer::Table(table(view)),
+            SourceKind::Http(_) => Offer::Endpoint(endpoint(view)),
         },
         key: view.get("key").texts(),
         updated: view.get("updated").maybe_at(),
@@ -227,6 +271,34 @@ fn beside(view: View<'_>) -> Beside {
         says: control.get("says").parsed(|text| Template::parse(text).ok()),
     });
     Beside { control, signed: view.get("signature").raw() == Some("required") }
+}
+
+fn endpoint(view: View<'_>) -> Endpoint {
+    let (request, pages) = (view.get("request"), view.get("pages"));
+    let pairs =
+        |name: &str| request.get(name).each().into_iter().map(|(name, view)| (name.value, view.text())).collect();
+    Endpoint {
+        path: request.get("path").text(),
+        post: request.get("method").raw() == Some("post"),
+        query: pairs("query"),
+        headers: pairs("headers"),
+        body: request.get("body").maybe(),
+        content_type: request.get("content_type").text(),
+        begin: request.get("begin").text(),
+        pages: pages.is_map().then(|| Pages {
+            by: match pages.get("by").raw() {
+                Some("offset") => PageBy::Offset,
+                Some("cursor") => PageBy::Cursor,
+                Some("link") => PageBy::Link,
+                _ => PageBy::Page,
+            },
+            size: number(pages.get("size")),
+            first: number(pages.get("first")),
+            next: pages.get("next").maybe(),
+        }),
+        calls_per_day: request.get("calls_per_day").parsed(scalar::integer).and_then(|n| u32::try_from(n).ok()),
+        format: format::read(view.get("format")),
+    }
 }
 
 fn column(name: At<String>, view: View<'_>) -> Column {

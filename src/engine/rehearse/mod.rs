@@ -124,7 +124,7 @@ impl Engine {
     async fn rehearse_waiting(&mut self, stage: &mut Stage) -> Result<(Vec<FileReport>, Option<String>), EngineError> {
         let from = stage.flow.from.clone();
         let mut source =
-            crate::source::open(&self.workspace.dir, &self.workspace.connectors[&from.system], &stage.flow.dataset)?;
+            crate::source::open(&self.workspace, &self.workspace.connectors[&from.system], &stage.flow.dataset)?;
         let listing = source.list(self.pulled(&from).await?.as_ref()).await?;
         let report =
             |name: &str, outcome, why: Option<String>, rows| FileReport { name: name.to_owned(), outcome, why, rows };

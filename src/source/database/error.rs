@@ -11,7 +11,7 @@ pub(super) fn of(error: &sqlx::Error, connected: bool) -> SourceError {
     // SQLite's primary result code.
     let sqlite = server.filter(|e| e.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some());
     let sqlite = sqlite.and_then(|_| code.parse::<u32>().ok()).map(|code| code & 0xff);
-    match (&code[..], number) {
+    match (code.as_str(), number) {
         (c, _) if c.starts_with("28") && number.is_none() => SourceError::Login { why: code },
         (_, Some(1044 | 1045 | 1698)) | ("42501", _) | (_, Some(1142 | 1143)) => {
             SourceError::Login { why: shown(&code, number) }

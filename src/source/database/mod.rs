@@ -29,6 +29,9 @@ const FLAGGED_ROWS: u64 = 50_000;
 /// Cells that name a row of an exchange table among the unread ones.
 type Mark = Vec<Option<String>>;
 
+/// What was read of an item, for when it is settled.
+type Marks = Arc<Mutex<Vec<Mark>>>;
+
 /// One table, view or query of a database.
 pub(super) struct DatabaseSource {
     dir: PathBuf,
@@ -36,7 +39,7 @@ pub(super) struct DatabaseSource {
     table: Table,
     dataset: Dataset,
     /// Rows of the open item, to be marked as read once it is settled.
-    taken: Arc<Mutex<Vec<Mark>>>,
+    taken: Marks,
 }
 
 impl DatabaseSource {

@@ -52,7 +52,14 @@ pub(super) async fn read(
             return;
         }
         match last {
-            Some(last) => plan.after = Some(last.get(cells..).unwrap_or_default().to_vec()),
+            Some(last) => {
+                let place = last.get(cells..).unwrap_or_default().to_vec();
+                if plan.after.as_ref() == Some(&place) {
+                    to.send(Err(SourceError::Endless { what: plan.table })).await.ok();
+                    return;
+                }
+                plan.after = Some(place);
+            }
             // All rows of the page have one key: there are more of them than a page holds.
             None => plan.page *= 2,
         }

@@ -1,7 +1,7 @@
 //! Rows of a table as the engine reads them: like those of a file without bytes.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use arrow::datatypes::SchemaRef;
 use tokio::sync::mpsc;
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::client::Client;
 use super::pages::{self, Plan};
 use super::sql::{Select, cursor_text};
-use super::{Mark, SourceError};
+use super::{Mark, Marks, SourceError};
 use crate::decode::{Chunk, Decode, DecodeError, Decoded, Header, Position, Resume, RowPlace, Wanted, schema};
 use crate::error::Disposition;
 
@@ -108,7 +108,7 @@ pub(super) struct TableRows {
     schema: SchemaRef,
     width: (usize, usize),
     position: Position,
-    taken: Option<Arc<Mutex<Vec<Mark>>>>,
+    taken: Option<Marks>,
     table: String,
     done: bool,
 }
@@ -119,7 +119,7 @@ impl TableRows {
         client: Client,
         select: Select,
         plan: Plan,
-        (wanted, row, taken): (Vec<Wanted>, u64, Option<Arc<Mutex<Vec<Mark>>>>),
+        (wanted, row, taken): (Vec<Wanted>, u64, Option<Marks>),
     ) -> Self {
         let (sender, blocks) = mpsc::channel(AHEAD);
         let header = Header { columns: Some(select.columns()), encoding: "utf-8 (database)".to_owned() };

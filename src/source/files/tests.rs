@@ -118,7 +118,7 @@ async fn a_root_that_is_not_there_is_said_and_not_made() {
     assert_eq!(missing.to_string(), "HL0301 there is no directory nowhere");
     assert!(!dir.path().join("nowhere").exists());
     assert_eq!(error("gopher://exchange.example/out").err().unwrap().code(), "HL0302");
-    assert_eq!(error("sftp://exchange.example/out").err().unwrap().code(), "HL0343");
+    assert_eq!(error("sftp://exchange.example/out").err().unwrap().code(), "HL0353");
     let mut below = source(dir.path(), "outbox", "gone/*.csv").unwrap();
     assert_eq!(below.list(None).await.unwrap_err().code(), "HL0301");
 }
