@@ -22,6 +22,7 @@ mod receivers;
 mod runs;
 mod serve;
 mod services_http;
+mod sources;
 mod support;
 #[path = "../src/testing.rs"]
 mod testing;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::{At, Percent, Rate};
+use super::{At, Beside, Files, Format, Percent, Rate};
 use crate::record::FieldType;
 
 /// One department's system.
@@ -25,11 +25,8 @@ pub struct Connector {
 /// How a system is reached. More kinds join here (http, amqp, cdc).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceKind {
-    /// A directory of files, `file:` URL or a path relative to the workspace.
-    Files {
-        /// Root directory or URL.
-        root: At<String>,
-    },
+    /// A directory of files, here or on a server.
+    Files(Files),
     /// Somebody else's database.
     Database(Database),
     /// A service.
@@ -148,10 +145,12 @@ impl fmt::Debug for Hidden {
 pub enum Offer {
     /// Files.
     Files {
-        /// Name pattern below the root: `QYDJ_*.csv`.
+        /// Pattern below the root: `QYDJ_*.csv`.
         path: String,
         /// How bytes become rows.
         format: Format,
+        /// What stands beside each file.
+        beside: Beside,
     },
     /// Rows of a database.
     Table(Table),
@@ -300,62 +299,6 @@ pub struct Column {
     pub required: bool,
     /// Path of this field inside a record (XML, JSON); defaults to the name.
     pub path: Option<String>,
-}
-
-/// How bytes become rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Format {
-    /// Delimited text.
-    Csv {
-        /// Character encoding.
-        encoding: Encoding,
-        /// Field separator, one byte; default `,`.
-        delimiter: u8,
-        /// Quote byte; `None` turns quoting off.
-        quote: Option<u8>,
-        /// Whether the first row (after `skip`) names the columns; otherwise contract order.
-        header: bool,
-        /// Physical lines before the header.
-        skip: u32,
-        /// Rows with fewer or more cells than the header: accepted (missing are null) or undecodable.
-        ragged: bool,
-    },
-    /// .xlsx, .xls, .ods — by content, not by name.
-    Excel {
-        /// Sheet name; default the first visible sheet.
-        sheet: Option<String>,
-        /// Row (from 1) that names the columns.
-        header_row: u32,
-        /// Body rows that repeat the header are dropped (counted as filtered by the decoder).
-        repeated_header: bool,
-        /// Cells a workbook may declare or hold.
-        max_cells: u64,
-    },
-    /// One record per element at `record`.
-    Xml {
-        /// Path of the record element from the root, local names: `ExchangeMessage/Body/fields`.
-        record: String,
-        /// `auto` follows the declaration, then BOM, UTF-8, GB18030.
-        encoding: Encoding,
-    },
-    /// A JSON document with an array of records.
-    Json {
-        /// Path to the array, dot-separated; `None` when the document is the array.
-        records: Option<String>,
-    },
-    /// One JSON object per line.
-    Ndjson,
-}
-
-/// Character encoding of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// BOM, then strict UTF-8, then GB18030.
-    Auto,
-    /// Strict UTF-8 (a BOM is allowed).
-    Utf8,
-    /// GB 18030 (a superset of GBK and GB 2312).
-    Gb18030,
 }
 
 /// What a file says about rows that it does not contain.

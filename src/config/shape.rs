@@ -20,6 +20,12 @@ pub(super) enum Kind {
     Boolean,
     /// One ASCII character or `tab`; `none` too when `true`.
     Character(bool),
+    /// One to sixteen characters of any kind, `tab` or `line`.
+    Separator,
+    /// Text with named gaps, see [`super::Template`].
+    Template,
+    /// Names of directories and files with wildcards and dates, see [`super::Pattern`].
+    Pattern,
     /// `2026-03-01`.
     Date,
     /// `2026-03-01T08:00:00+08:00`.
@@ -175,6 +181,9 @@ impl Kind {
             Self::Boolean => "true or false",
             Self::Character(false) => "one ASCII character, or tab",
             Self::Character(true) => "one ASCII character, tab or none",
+            Self::Separator => "one to sixteen characters, tab or line",
+            Self::Pattern => "names with *, ? and dates such as {yyyyMMdd}",
+            Self::Template => "text with named gaps such as 3003{bytes:8}{date:8} or {name}|{rows}",
             Self::Date => "a date such as 2026-03-01",
             Self::Instant => "an instant such as 2026-03-01T08:00:00+08:00",
             Self::Span => span::EXPECTED,

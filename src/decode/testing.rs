@@ -38,6 +38,10 @@ impl Input for Local {
     fn local_path(&self) -> Option<&std::path::Path> {
         Some(&self.path)
     }
+
+    fn beside(&self, extension: &str) -> std::io::Result<Option<Vec<u8>>> {
+        Ok(std::fs::read(self.path.with_extension(extension)).ok())
+    }
 }
 
 /// A file in memory.

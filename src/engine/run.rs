@@ -11,7 +11,7 @@ use crate::decode::Header;
 use crate::failpoint::Boundary;
 use crate::linking::Departure;
 use crate::mapping::Facts;
-use crate::source::{Before, Item};
+use crate::source::{Before, Fate, Item};
 use crate::store::{ChunkCounts, FileStart, FileState, FileStatus, RunEnd, RunStart, RunStatus, StoreError};
 
 /// How a run treats checks.
@@ -100,6 +100,9 @@ impl Engine {
     ) -> Result<RunStatus, EngineError> {
         let connector = &self.workspace.connectors[&flow.from.system];
         let mut source = crate::source::open(&self.workspace, connector, &flow.dataset)?;
+        if options.accept.is_some() {
+            source.accept();
+        }
         let listing = source.list(self.pulled(&flow.from).await?.as_ref()).await?;
         let mut status = RunStatus::Succeeded;
         for waiting in listing.still_writing {
@@ -122,8 +125,10 @@ impl Engine {
             let outcome = self.take_file(flow, pass, (&item, &*source), options).await;
             let rows = pass.report.registers.first().map_or(0, |register| register.counts.read) - before;
             let (outcome, why) = self.file_outcome(flow, &item, outcome, &mut status).await?;
-            if outcome == "taken" {
-                source.settle(&item).await?;
+            match outcome {
+                "taken" => source.settle(&item).await?,
+                "failed" => source.refuse(&item).await?,
+                _ => {}
             }
             pass.report.files.push(FileReport { name: item.name.clone(), outcome, why: why.clone(), rows });
             if let Some(why) = why {
@@ -151,7 +156,11 @@ impl Engine {
                 *status = RunStatus::Held;
                 (FileStatus::Held, "held", Some(why))
             }
-            Err(EngineError::Decode(error)) if error.disposition() == crate::error::Disposition::Halt => {
+            Err(EngineError::Source(error)) if error.fate() == Some(Fate::Held) => {
+                *status = RunStatus::Held;
+                (FileStatus::Held, "held", Some(error.to_string()))
+            }
+            Err(error) if refuses(&error) => {
                 if *status == RunStatus::Succeeded {
                     *status = RunStatus::Failed;
                 }
@@ -292,6 +301,15 @@ impl Engine {
         report.status = status.name();
         report.seconds = started.elapsed().as_secs_f64();
         Ok(report)
+    }
+}
+
+/// Whether an error is about this one file, which is then refused whole.
+fn refuses(error: &EngineError) -> bool {
+    match error {
+        EngineError::Decode(error) => error.disposition() == crate::error::Disposition::Halt,
+        EngineError::Source(error) => error.fate() == Some(Fate::Refused),
+        _ => false,
     }
 }
 

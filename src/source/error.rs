@@ -6,6 +6,15 @@ use crate::decode::DecodeError;
 use crate::error::Disposition;
 use crate::outlet::rabbitmq::BrokerError;
 
+/// What becomes of a file that cannot be taken as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// A person decides; later files wait.
+    Held,
+    /// It is set aside whole; later files go on.
+    Refused,
+}
+
 /// Why a source cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -16,7 +25,9 @@ pub enum SourceError {
         root: String,
     },
     /// The address is not one this version reaches.
-    #[error("HL0302 cannot reach {root}: this version knows directories and file: URLs")]
+    #[error(
+        "HL0302 cannot reach {root}: this version knows directories and URLs of file, sftp, ftp, ftps, s3, webdav and webdavs"
+    )]
     Address {
         /// As configured.
         root: String,
@@ -160,6 +171,56 @@ pub enum SourceError {
     /// A stored cursor does not read.
     #[error("HL0337 the stored place of this dataset does not read: the kind of its source was changed")]
     Cursor,
+    /// A file server shows another key than the definition's.
+    #[error("HL0350 the server of {root} shows another key than host_key says; nothing was sent to it")]
+    HostKey {
+        /// As configured.
+        root: String,
+    },
+    /// A file server does not let us in.
+    #[error("HL0351 {root} does not let us in: {why}")]
+    NotLetIn {
+        /// As configured.
+        root: String,
+        /// What it refused.
+        why: String,
+    },
+    /// A file server cannot be reached, or went away.
+    #[error("HL0352 cannot reach {what}: {why}")]
+    Away {
+        /// As configured.
+        what: String,
+        /// What happened.
+        why: String,
+    },
+    /// An SFTP source without a host key that reads.
+    #[error("HL0353 {root} has no host_key that reads")]
+    Unpinned {
+        /// As configured.
+        root: String,
+    },
+    /// The control file disagrees with its file.
+    #[error("HL0354 the control file of {name} disagrees: {why}")]
+    Control {
+        /// File.
+        name: String,
+        /// Both numbers.
+        why: String,
+    },
+    /// The signature is not there.
+    #[error("HL0355 the signature of {name} is required and not there")]
+    Unsigned {
+        /// File.
+        name: String,
+    },
+    /// The signature does not hold.
+    #[error("HL0356 the signature of {name} is not the department's: {why}")]
+    Signature {
+        /// File.
+        name: String,
+        /// Which check failed.
+        why: String,
+    },
     /// What was opened cannot be read further.
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -207,6 +268,13 @@ impl SourceError {
             Self::Inbox { .. } => "HL0370",
             Self::NoInbox { .. } => "HL0371",
             Self::Cursor => "HL0337",
+            Self::HostKey { .. } => "HL0350",
+            Self::NotLetIn { .. } => "HL0351",
+            Self::Away { .. } => "HL0352",
+            Self::Unpinned { .. } => "HL0353",
+            Self::Control { .. } => "HL0354",
+            Self::Unsigned { .. } => "HL0355",
+            Self::Signature { .. } => "HL0356",
             Self::Endless { .. } => "HL0338",
             Self::Decode(error) => error.code(),
         }
@@ -217,6 +285,9 @@ impl SourceError {
         match self {
             Self::NoRoot { .. } | Self::Unreadable { .. } | Self::Changed { .. } => Disposition::Retry,
             Self::Unreached { .. } | Self::Slow { .. } | Self::Refused { .. } => Disposition::Retry,
+            Self::Away { .. } => Disposition::Retry,
+            Self::HostKey { .. } | Self::NotLetIn { .. } | Self::Unpinned { .. } => Disposition::Halt,
+            Self::Control { .. } | Self::Unsigned { .. } | Self::Signature { .. } => Disposition::Halt,
             Self::Service { .. } | Self::Patience { .. } | Self::NotWhatItSays { .. } => Disposition::Retry,
             Self::HalfPage { .. } | Self::Budget { .. } => Disposition::Retry,
             Self::Inbox { .. } => Disposition::Retry,
@@ -225,6 +296,15 @@ impl SourceError {
             Self::Backwards { .. } | Self::Cursor | Self::Endless { .. } => Disposition::Halt,
             Self::Address { .. } | Self::Denied { .. } | Self::Offer { .. } => Disposition::Halt,
             Self::Decode(error) => error.disposition(),
+        }
+    }
+
+    /// Whether this is about one file only, and what becomes of it; `None` concerns the whole source.
+    pub const fn fate(&self) -> Option<Fate> {
+        match self {
+            Self::Control { .. } => Some(Fate::Held),
+            Self::Unsigned { .. } | Self::Signature { .. } => Some(Fate::Refused),
+            _ => None,
         }
     }
 
@@ -245,6 +325,7 @@ impl SourceError {
             opendal::ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
             _ => io::ErrorKind::Other,
         };
-        Self::reading(what, io::Error::new(kind, e.to_string()))
+        // Only the kind: the rest of such an error holds addresses with keys in them.
+        Self::reading(what, io::Error::new(kind, e.kind().to_string()))
     }
 }

@@ -5,15 +5,16 @@
 //! what [`Source::open`] will give: the same digest, the same rows.
 
 mod amqp;
+mod beside;
 mod bodies;
 mod database;
 mod error;
 mod files;
 mod http;
 mod input;
-mod pattern;
+mod place;
 
-pub use error::SourceError;
+pub use error::{Fate, SourceError};
 pub use files::FilesSource;
 
 use std::time::SystemTime;
@@ -76,16 +77,22 @@ pub trait Source: Send + Sync {
     async fn list(&mut self, before: Option<&Before>) -> Result<Listing, SourceError>;
     /// The rows of an item after this position; [`SourceError::Changed`] when they are no longer those that were listed.
     async fn open(&self, item: &Item, at: Option<&Position>) -> Result<Box<dyn Decode>, SourceError>;
+    /// A person said that the next items are to be taken although what stands beside them disagrees.
+    fn accept(&mut self) {}
     /// The item is taken: acknowledge it, where the source wants to know.
     async fn settle(&mut self, item: &Item) -> Result<(), SourceError>;
+    /// The item was refused as a whole: put it aside, where the source has a place for such. Idempotent, too.
+    async fn refuse(&mut self, _item: &Item) -> Result<(), SourceError> {
+        Ok(())
+    }
 }
 
 /// The source of a dataset; relative roots are below the workspace's directory.
 pub fn open(workspace: &Workspace, connector: &Connector, dataset: &Dataset) -> Result<Box<dyn Source>, SourceError> {
     let dir = &workspace.dir;
     match (&connector.source, &dataset.offer) {
-        (SourceKind::Files { root }, Offer::Files { path, .. }) => {
-            Ok(Box::new(FilesSource::new(dir, &root.value, path, dataset)?))
+        (SourceKind::Files(files), Offer::Files { path, .. }) => {
+            Ok(Box::new(FilesSource::new(dir, files, path, dataset)?))
         }
         (SourceKind::Database(database), Offer::Table(table)) => {
             Ok(Box::new(database::DatabaseSource::new(dir, database, table, dataset)))
@@ -97,7 +104,7 @@ pub fn open(workspace: &Workspace, connector: &Connector, dataset: &Dataset) -> 
         (SourceKind::Amqp(inbox), Offer::Queue { queue, format }) => {
             Ok(Box::new(amqp::InboxSource::new(dir, inbox, (queue, format), dataset)))
         }
-        (SourceKind::Files { .. } | SourceKind::Database(_) | SourceKind::Http(_) | SourceKind::Amqp(_), _) => {
+        (SourceKind::Files(_) | SourceKind::Database(_) | SourceKind::Http(_) | SourceKind::Amqp(_), _) => {
             Err(SourceError::Offer { dataset: dataset.name.clone() })
         }
     }

@@ -1,15 +1,15 @@
 //! A connector by itself: columns that its datasets name, roots it cannot reach, settings without effect.
 
 use super::super::names::confusable;
-use super::super::{At, Connector, Database, Dataset, Extract, Format, Http, Inbox, SourceKind};
-use super::offer;
+use super::super::{Connector, Database, Dataset, Extract, Format, Http, Inbox, SourceKind};
 use super::{Ground, dangling, repeated};
+use super::{files, offer};
 use crate::error::Problem;
 
 /// Checks one connector.
 pub(super) fn check(connector: &Connector, ground: &Ground<'_>) -> Vec<Problem> {
     let mut problems = match &connector.source {
-        SourceKind::Files { root } => reachable(root),
+        SourceKind::Files(files) => files::of_source(files),
         SourceKind::Database(database) => of_database(database),
         SourceKind::Http(http) => of_service(http),
         SourceKind::Amqp(inbox) => of_broker(inbox),
@@ -19,22 +19,12 @@ pub(super) fn check(connector: &Connector, ground: &Ground<'_>) -> Vec<Problem> 
     if ground.trusts_connector(&connector.system) {
         let datasets = connector.datasets.values();
         problems.extend(datasets.clone().flat_map(|dataset| of_dataset(&connector.system, dataset)));
-        problems.extend(datasets.flat_map(offer::check));
+        problems.extend(datasets.clone().flat_map(offer::check));
+        if let SourceKind::Files(source) = &connector.source {
+            problems.extend(datasets.flat_map(|dataset| files::of_dataset(source, dataset)));
+        }
     }
     problems
-}
-
-/// Schemes of a root, and whether this version has them. A path without a scheme is local.
-fn reachable(root: &At<String>) -> Vec<Problem> {
-    let Some((scheme, _)) = root.value.split_once("://") else { return Vec::new() };
-    let problem = match scheme {
-        "file" => return Vec::new(),
-        "sftp" | "ftp" | "s3" | "webdav" | "http" | "https" => {
-            Problem::error("HL0110", format!("{scheme}: roots are not supported by this version yet"))
-        }
-        _ => Problem::error("HL0109", "the root of this source has an unknown scheme"),
-    };
-    vec![problem.at(root.place.clone()).hint("write a local directory, and let another program bring the files there")]
 }
 
 fn of_broker(inbox: &Inbox) -> Vec<Problem> {
@@ -107,9 +97,7 @@ fn of_dataset(system: &str, dataset: &Dataset) -> Vec<Problem> {
         problems.push(problem.hint("name the columns that identify a row: key: […]"));
     }
     let with_path = dataset.columns.iter().filter(|column| column.path.is_some());
-    for column in
-        with_path.filter(|_| matches!(dataset.format(), None | Some(Format::Csv { .. } | Format::Excel { .. })))
-    {
+    for column in with_path.filter(|_| !dataset.format().is_some_and(Format::has_paths)) {
         let message = format!("path of column \"{}\" has no effect: rows of this format have no inside", column.name);
         problems.push(Problem::warning("HL0122", message).at(column.place.clone()));
     }
@@ -159,6 +147,10 @@ mod tests {
     #[test]
     fn roots_with_unknown_schemes_are_refused() {
         check(FILE, "root: out", "root: gopher://x", &["HL0109 7:9"]);
+        check(FILE, "root: out", "root: sftp://a@x/out\n  key: k", &["HL0144 7:9", "HL0353 7:9"]);
+        check(FILE, "root: out", "root: sftp://x/out\n  host_key: SHA256:x", &["HL0107 7:9"]);
+        check(FILE, "root: out", "root: out\n  host_key: SHA256:x", &["HL0122 8:13 warning"]);
+        check(FILE, "    drift:", "    signature: required\n    drift:", &["HL0107 10:3"]);
         check(FILE, "root: out", "root: file:///srv/out", &[]);
     }
 }

@@ -6,6 +6,7 @@
 mod cases;
 mod connector;
 mod feed;
+mod files;
 mod installation;
 mod mapping;
 mod offer;

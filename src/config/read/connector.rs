@@ -3,7 +3,7 @@
 use super::super::shape::{Key, Kind, Naming, Shape, Variant, Word};
 use super::super::units::{Rate, span};
 use super::super::view::View;
-use super::super::{At, Auth, Connector, Database, Hidden, HmacDigest, Http, Inbox, SourceKind};
+use super::super::{At, Auth, Connector, Database, Files, Hidden, HmacDigest, Http, Inbox, Settle, SourceKind};
 use super::{VERSION, dataset};
 
 /// The table.
@@ -43,12 +43,54 @@ const FILES: Shape = Shape {
             "root",
             "根目录 root",
             Kind::Address,
-            "A directory relative to the workspace, an absolute one, a file: URL, or env:NAME.",
+            "A directory relative to the workspace, an absolute one, a URL (file sftp ftp ftps s3 webdav webdavs), or \
+             env:NAME; without user and password.",
         ),
-        Key::later("user", "用户 user"),
-        Key::later("password", "口令 password"),
-        Key::later("key", "密钥 key"),
-        Key::later("settle", "处理后 settle"),
+        Key::optional(
+            "user",
+            "用户 user",
+            Kind::Secret,
+            "Who we are there, or the access key of S3: env:NAME or file:PATH.",
+        ),
+        Key::optional(
+            "password",
+            "口令 password",
+            Kind::Secret,
+            "Our password there, or the secret key of S3: env:NAME or file:PATH.",
+        ),
+        Key::optional("key", "密钥 key", Kind::Secret, "Our private key (SFTP), without a password: file:PATH."),
+        Key::optional(
+            "host_key",
+            "主机公钥 host_key",
+            Kind::Text,
+            "The SFTP server's own key, ssh-ed25519 AAAA… or SHA256:…; any other is refused.",
+        ),
+        Key::optional("ca", "根证书 ca", Kind::Address, "PEM file that the server's certificate must follow from."),
+        Key::optional("endpoint", "服务地址 endpoint", Kind::Address, "Address of an S3 service: https://…"),
+        Key::optional("region", "区域 region", Kind::Text, "Region of an S3 service."),
+        Key::optional(
+            "settle",
+            "处理后 settle",
+            Kind::Map(&SETTLE),
+            "When a file is finished, and where it goes then.",
+        ),
+        Key::optional(
+            "certificate",
+            "部门证书 certificate",
+            Kind::Either(&[Kind::Text, Kind::List(&Kind::Text)]),
+            "PEM files of the department's own certificates: signatures by others do not count.",
+        ),
+    ],
+};
+
+const SETTLE: Shape = Shape {
+    title: "处理后 settle",
+    about: "When a file is finished, and where it goes afterwards.",
+    keys: &[
+        Key::optional("quiet", "静默时间 quiet", Kind::Span, "A file written less than this ago is left alone.")
+            .or("2s"),
+        Key::optional("archive", "归档目录 archive", Kind::Text, "Directory below the root for files that were taken."),
+        Key::optional("reject", "拒收目录 reject", Kind::Text, "Directory below the root for files that were refused."),
     ],
 };
 
@@ -203,6 +245,28 @@ fn source(view: View<'_>) -> SourceKind {
             timeout: view.get("timeout").parsed(|text| span::parse(text).ok()).unwrap_or_default(),
             auth: auth(view.get("auth")),
         }),
-        _ => SourceKind::Files { root: resolved("root") },
+        _ => {
+            let (settle, certificate) = (view.get("settle"), view.get("certificate"));
+            let certificates = match certificate.texts() {
+                several if several.is_empty() => certificate.maybe_at().into_iter().collect(),
+                several => several,
+            };
+            SourceKind::Files(Files {
+                root: resolved("root"),
+                user: view.get("user").resolved(),
+                password: view.get("password").resolved().map(Hidden),
+                key: view.get("key").resolved().map(Hidden),
+                host_key: view.get("host_key").maybe_at(),
+                ca: view.get("ca").resolved(),
+                endpoint: view.get("endpoint").resolved(),
+                region: view.get("region").maybe(),
+                settle: Settle {
+                    quiet: settle.get("quiet").parsed(|text| span::parse(text).ok()).unwrap_or_default(),
+                    archive: settle.get("archive").maybe(),
+                    reject: settle.get("reject").maybe(),
+                },
+                certificates,
+            })
+        }
     }
 }

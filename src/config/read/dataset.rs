@@ -1,13 +1,13 @@
 //! One dataset of a connector: its files, their format, its contract.
 
-use super::super::shape::{Key, Kind, Naming, Shape, Variant, Word};
+use super::super::shape::{Key, Kind, Naming, Shape, Word};
 use super::super::units::{Percent, span};
 use super::super::view::View;
 use super::super::{
-    At, Column, Dataset, Drift, DriftPolicy, Encoding, Endpoint, Extract, Format, Missing, Offer, Operation, PageBy,
-    Pages, ReadFlag, Relation, SourceKind, Table, scalar,
+    At, Beside, Column, Control, Dataset, Drift, DriftPolicy, Endpoint, Extract, Missing, Offer, Operation, PageBy,
+    Pages, ReadFlag, Relation, SourceKind, Table, Template, scalar,
 };
-use super::{FIELD_TYPES, field_type, flag, number};
+use super::{FIELD_TYPES, field_type, flag, format, number};
 use crate::record::FieldType;
 
 /// The table.
@@ -16,10 +16,23 @@ pub(in crate::config) const DATASET: Shape = Shape {
     about: "One table, file family or endpoint, with what the department promised about it.",
     keys: &[
         Key::optional("title", "名称 title", Kind::Text, "What people call it."),
-        Key::optional("path", "文件名 path", Kind::Text, "Of files: name pattern below the root: QYDJ_*.csv.")
+        Key::optional("path", "文件名 path", Kind::Pattern, "Of files: pattern below the root: QYDJ_{yyyyMMdd}_*.csv.")
             .unless(OTHER_OFFERS),
-        Key::optional("format", "格式 format", Kind::Tagged("kind", FORMATS), "Of files: how bytes become rows.")
-            .unless(OTHER_OFFERS),
+        Key::optional(
+            "format",
+            "格式 format",
+            Kind::Tagged("kind", format::FORMATS),
+            "Of files: how bytes become rows.",
+        )
+        .unless(OTHER_OFFERS),
+        Key::optional(
+            "control",
+            "控制文件 control",
+            Kind::Map(&CONTROL),
+            "Of files: what is written last, beside a file.",
+        ),
+        Key::optional("signature", "签名 signature", Kind::Word(SIGNATURES), "Of files: a .p7s by the department.")
+            .or("none"),
         Key::optional("table", "表 table", Kind::Text, "Of a database: table or view: exchange.E_BASEINFO."),
         Key::optional("query", "查询 query", Kind::Text, "Of a database: a select in place of a table."),
         Key::optional("read_flag", "交换开关 read_flag", Kind::Map(&READ_FLAG), "Of a database: marks what was taken."),
@@ -50,7 +63,6 @@ pub(in crate::config) const DATASET: Shape = Shape {
             "The contract: every column the department promised, in file order.",
         ),
         Key::optional("drift", "结构变化 drift", Kind::Map(&DRIFT), "When a file differs from the contract."),
-        Key::later("signature", "签名 signature"),
     ],
 };
 
@@ -71,6 +83,25 @@ const CURSOR: Shape = Shape {
         Key::optional("lag", "滞后 lag", Kind::Span, "Rows younger than this wait for the next pull."),
     ],
 };
+
+const CONTROL: Shape = Shape {
+    title: "控制文件 control",
+    about: "A small file that the department writes last; until it is there, a file is not finished.",
+    keys: &[
+        Key::required("file", "文件名 file", Kind::Text, "Its name: \"{name}.ok\", \"{stem}.chk\"."),
+        Key::optional(
+            "says",
+            "内容 says",
+            Kind::Template,
+            "What a line of it says: \"{name}|{rows}|{bytes}\"; {rows} and {bytes} must be those of the file.",
+        ),
+    ],
+};
+
+const SIGNATURES: &[Word] = &[
+    Word::now("required", "必须 NAME.p7s beside each file, by a certificate of the source."),
+    Word::now("none", "不要 Signatures are not looked at."),
+];
 
 const REQUEST: Shape = Shape {
     title: "请求 request",
@@ -174,81 +205,6 @@ const POLICIES: &[Word] = &[
     Word::now("ignore", "忽略 Take it without a note."),
 ];
 
-const ENCODINGS: &[Word] = &[
-    Word::now("auto", "自动 BOM, then strict UTF-8, then GB18030."),
-    Word::now("utf-8", "Strict UTF-8."),
-    Word::now("gb18030", "GB 18030."),
-    Word::now("gbk", "Read as GB 18030, which contains GBK and GB 2312."),
-];
-
-const ENCODING: Key =
-    Key::optional("encoding", "编码 encoding", Kind::Word(ENCODINGS), "Character encoding of the file.").or("auto");
-
-const FORMATS: &[Variant] = &[
-    Variant { word: Word::now("csv", "Delimited text."), shape: &CSV },
-    Variant { word: Word::now("excel", "Workbooks: .xlsx, .xls, .ods."), shape: &EXCEL },
-    Variant { word: Word::now("xml", "One record per element."), shape: &XML },
-    Variant { word: Word::now("json", "A document with an array of records."), shape: &JSON },
-    Variant { word: Word::now("ndjson", "One JSON object per line."), shape: &NDJSON },
-    Variant { word: Word::later("dbf", "save the table as CSV or Excel"), shape: &NDJSON },
-    Variant { word: Word::later("fixed", "save the table as CSV or Excel"), shape: &NDJSON },
-];
-
-const CSV: Shape = Shape {
-    title: "CSV",
-    about: "Delimited text.",
-    keys: &[
-        ENCODING,
-        Key::optional("delimiter", "分隔符 delimiter", Kind::Character(false), "Between cells.").or(","),
-        Key::optional("quote", "引号 quote", Kind::Character(true), "Around cells; none turns quoting off.").or("\""),
-        Key::optional("header", "表头 header", Kind::Boolean, "Whether the first row names the columns.").or("true"),
-        Key::optional("skip", "跳过行数 skip", Kind::Integer(0, 1000), "Lines before the header.").or("0"),
-        Key::optional("ragged", "不齐行 ragged", Kind::Boolean, "Whether rows may have fewer or more cells.")
-            .or("false"),
-    ],
-};
-
-const EXCEL: Shape = Shape {
-    title: "Excel",
-    about: "Workbooks, told apart by content.",
-    keys: &[
-        Key::optional("sheet", "工作表 sheet", Kind::Text, "Sheet name; the first visible sheet when absent."),
-        Key::optional("header_row", "表头行 header_row", Kind::Integer(1, 10_000), "Row that names the columns.")
-            .or("1"),
-        Key::optional(
-            "repeated_header",
-            "重复表头 repeated_header",
-            Kind::Boolean,
-            "Whether rows that repeat the header are dropped.",
-        )
-        .or("false"),
-        Key::optional(
-            "max_cells",
-            "单元格上限 max_cells",
-            Kind::Integer(1, 1_000_000_000),
-            "Cells a workbook may hold.",
-        )
-        .or("50000000"),
-    ],
-};
-
-const XML: Shape = Shape {
-    title: "XML",
-    about: "One record per element.",
-    keys: &[
-        Key::required("record", "记录路径 record", Kind::Text, "Path of the record element: ExchangeMessage/Body/row."),
-        ENCODING,
-    ],
-};
-
-const JSON: Shape = Shape {
-    title: "JSON",
-    about: "A document with an array of records.",
-    keys: &[Key::optional("records", "记录路径 records", Kind::Text, "Path to the array: data.items.")],
-};
-
-const NDJSON: Shape = Shape { title: "NDJSON", about: "One JSON object per line.", keys: &[] };
-
 /// Reads one dataset.
 pub(super) fn read(source: &SourceKind, name: At<String>, view: View<'_>) -> Dataset {
     let (missing, drift) = (view.get("missing"), view.get("drift"));
@@ -257,9 +213,11 @@ pub(super) fn read(source: &SourceKind, name: At<String>, view: View<'_>) -> Dat
         place: name.place,
         title: view.get("title").maybe(),
         offer: match source {
-            SourceKind::Files { .. } => {
-                Offer::Files { path: view.get("path").text(), format: format(view.get("format")) }
-            }
+            SourceKind::Files(_) => Offer::Files {
+                path: view.get("path").text(),
+                format: format::read(view.get("format")),
+                beside: beside(view),
+            },
             SourceKind::Database(_) => Offer::Table(table(view)),
             SourceKind::Http(_) => Offer::Endpoint(endpoint(view)),
             SourceKind::Amqp(_) => Offer::Queue { queue: view.get("queue").text(), format: format(view.get("format")) },
@@ -318,6 +276,15 @@ fn table(view: View<'_>) -> Table {
     }
 }
 
+fn beside(view: View<'_>) -> Beside {
+    let control = view.get("control");
+    let control = control.is_map().then(|| Control {
+        file: control.get("file").text(),
+        says: control.get("says").parsed(|text| Template::parse(text).ok()),
+    });
+    Beside { control, signed: view.get("signature").raw() == Some("required") }
+}
+
 fn endpoint(view: View<'_>) -> Endpoint {
     let (request, pages) = (view.get("request"), view.get("pages"));
     let pairs =
@@ -342,7 +309,7 @@ fn endpoint(view: View<'_>) -> Endpoint {
             next: pages.get("next").maybe(),
         }),
         calls_per_day: request.get("calls_per_day").parsed(scalar::integer).and_then(|n| u32::try_from(n).ok()),
-        format: format(view.get("format")),
+        format: format::read(view.get("format")),
     }
 }
 
@@ -355,36 +322,6 @@ fn column(name: At<String>, view: View<'_>) -> Column {
         kind: kind.parsed(field_type).unwrap_or(FieldType::Text),
         required: long.is_some_and(|view| flag(view.get("required"))),
         path: long.and_then(|view| view.get("path").maybe()),
-    }
-}
-
-fn format(view: View<'_>) -> Format {
-    match view.tag() {
-        Some("excel") => Format::Excel {
-            sheet: view.get("sheet").maybe(),
-            header_row: number(view.get("header_row")),
-            repeated_header: flag(view.get("repeated_header")),
-            max_cells: number(view.get("max_cells")),
-        },
-        Some("xml") => Format::Xml { record: view.get("record").text(), encoding: encoding(view.get("encoding")) },
-        Some("json") => Format::Json { records: view.get("records").maybe() },
-        Some("ndjson") => Format::Ndjson,
-        _ => Format::Csv {
-            encoding: encoding(view.get("encoding")),
-            delimiter: view.get("delimiter").parsed(scalar::character).flatten().unwrap_or(b','),
-            quote: view.get("quote").parsed(scalar::character).flatten(),
-            header: flag(view.get("header")),
-            skip: number(view.get("skip")),
-            ragged: flag(view.get("ragged")),
-        },
-    }
-}
-
-fn encoding(view: View<'_>) -> Encoding {
-    match view.raw() {
-        Some("utf-8") => Encoding::Utf8,
-        Some("gb18030" | "gbk") => Encoding::Gb18030,
-        _ => Encoding::Auto,
     }
 }
 

@@ -85,9 +85,10 @@ impl Engine {
         piece: &Piece,
         rows: u64,
     ) -> Result<Vec<Counted>, EngineError> {
-        let dataset = self.workspace.connectors.get(&from.system).and_then(|c| c.datasets.get(&from.dataset));
-        let dataset = dataset.ok_or_else(|| EngineError::Internal(format!("{from} is not defined")))?;
-        let source = FilesSource::new(&self.workspace.dir, &piece.root, &piece.pattern, dataset)?;
+        let connector = self.workspace.connectors.get(&from.system);
+        let both = connector.and_then(|c| Some((c, c.datasets.get(&from.dataset)?)));
+        let (connector, dataset) = both.ok_or_else(|| EngineError::Internal(format!("{from} is not defined")))?;
+        let source = FilesSource::at(&self.workspace.dir, connector, (&piece.root, &piece.pattern), dataset)?;
         let mut decoder = source.open(&piece.item(), None).await?;
         let counting = tokio::task::spawn_blocking(move || {
             let (mut parts, mut from, mut at) = (Vec::new(), Resume::default(), Resume::default());

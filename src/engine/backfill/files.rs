@@ -143,7 +143,8 @@ impl Engine {
         piece: &Piece,
         at: Resume,
     ) -> Result<Box<dyn Decode>, EngineError> {
-        let source = FilesSource::new(&self.workspace.dir, &piece.root, &piece.pattern, &flow.dataset)?;
+        let connector = &self.workspace.connectors[&flow.from.system];
+        let source = FilesSource::at(&self.workspace.dir, connector, (&piece.root, &piece.pattern), &flow.dataset)?;
         Ok(source.open(&piece.item(), Some(&at.into())).await?)
     }
 }

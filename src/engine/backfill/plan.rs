@@ -188,7 +188,7 @@ impl Engine {
         let mut all: BTreeMap<PathBuf, Found> = BTreeMap::new();
         for pattern in patterns {
             let (root, pattern) = place(&connector, pattern)?;
-            let mut source = FilesSource::new(&self.workspace.dir, &root, &pattern, &dataset)?;
+            let mut source = FilesSource::at(&self.workspace.dir, &connector, (&root, &pattern), &dataset)?;
             for item in source.list(None).await?.items {
                 let day = dates::day(&item, zone);
                 let live = self.store.file(&from.to_string(), &item.digest).await?;
@@ -297,7 +297,7 @@ fn place(connector: &Connector, pattern: &str) -> Result<(String, String), Engin
         return Ok((if root.is_empty() { "/".to_owned() } else { root.to_owned() }, name.to_owned()));
     }
     match &connector.source {
-        SourceKind::Files { root } => Ok((root.value.clone(), pattern.to_owned())),
+        SourceKind::Files(files) => Ok((files.root.value.clone(), pattern.to_owned())),
         _ => Err(refused(Problem::error("HL0925", format!("system \"{}\" does not deliver files", connector.system)))),
     }
 }
