@@ -39,7 +39,7 @@ fn pass(workspace: &Workspace, from: &DatasetRef, path: &Path) -> Fates {
     let wanted: Vec<_> =
         dataset.columns.iter().map(|c| Wanted { name: c.name.clone(), path: c.path.clone() }).collect();
     let input = Arc::new(Memory::new(from.to_string(), std::fs::read(path).unwrap()));
-    let mut decoder = decode::open(input, &dataset.format, &wanted, Limits::default(), None).unwrap();
+    let mut decoder = decode::open(input, dataset.format().unwrap(), &wanted, Limits::default(), None).unwrap();
     let mappings: BTreeMap<_, _> = workspace
         .mappings
         .keys()

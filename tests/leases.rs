@@ -66,7 +66,7 @@ pub async fn a_fenced_holder_writes_nothing(one: &mut dyn Store, two: &mut dyn S
     one.set_fence(Some(a)).await.unwrap();
     let run = one.begin_run(start("qy")).await.unwrap();
     let taken = one.begin_file(file()).await.unwrap();
-    let change = || ChangeSet { run, file: Some(taken.id), at: 2, resume: None, parts: Vec::new() };
+    let change = || ChangeSet { run, file: Some(taken.id), at: 2, position: None, parts: Vec::new() };
     one.commit(change()).await.unwrap();
     assert_eq!(one.file("gs.qy", "d").await.unwrap().unwrap().chunks, 1);
 

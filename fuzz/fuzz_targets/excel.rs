@@ -4,7 +4,7 @@
 //! else, endless loops and unbounded memory are what is looked for.
 #![no_main]
 
-use huiliu_fuzz::config::Format;
+use huiliu_fuzz::config::{Format, Report};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(
@@ -18,7 +18,7 @@ fuzz_target!(
         }));
     },
     |data: &[u8]| {
-        let format = Format::Excel { sheet: None, header_row: 1, repeated_header: true, max_cells: 10_000 };
+        let format = Format::Excel { sheet: None, header_row: 1, repeated_header: true, max_cells: 10_000, report: Report::default() };
         huiliu_fuzz::decode_all(data, &format, &huiliu_fuzz::columns());
     }
 );

@@ -14,22 +14,16 @@ pub mod record;
 /// The types of a dataset's format, without what reads them from YAML.
 #[path = "../../src/config"]
 pub mod config {
-    #[path = "connector.rs"]
-    mod connector;
-    #[path = "units.rs"]
-    mod units;
+    #[path = "format.rs"]
+    mod format;
+    #[path = "pattern.rs"]
+    mod pattern;
+    #[path = "template.rs"]
+    mod template;
 
-    pub use connector::{Encoding, Format};
-    pub use units::Percent;
-
-    /// A checked value and the place it was written.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct At<T> {
-        /// The value.
-        pub value: T,
-        /// Where it stands.
-        pub place: crate::error::Place,
-    }
+    pub use format::{Encoding, Format, Layer, Report};
+    pub use pattern::matches;
+    pub use template::{Match, Template};
 }
 
 /// Conversions of single values.
@@ -57,9 +51,9 @@ pub fn decode_all(bytes: &[u8], format: &Format, wanted: &[Wanted]) {
     let mut rows = Vec::new();
     while let Ok(Some(chunk)) = decoder.next(3) {
         check(&chunk, wanted.len(), before);
-        before = chunk.resume;
+        before = chunk.position.resume;
         rows.extend(chunk.places.iter().map(|p| (p.row, p.line, p.byte)));
-        middle = middle.or(Some((chunk.resume, rows.len())));
+        middle = middle.or(Some((chunk.position.resume, rows.len())));
     }
     // Resumed after the first chunk, the rest is the same.
     let Some((resume, taken)) = middle else { return };
@@ -77,8 +71,8 @@ fn check(chunk: &Decoded, columns: usize, before: Resume) {
     assert!(chunk.places.is_sorted_by(|a, b| a.row < b.row && a.line <= b.line && a.byte <= b.byte));
     assert!(chunk.raw_ends.is_sorted() && chunk.raw_ends.last().is_none_or(|end| *end == chunk.raw.len()));
     let taken = rows as u64 + chunk.undecodable.len() as u64 + chunk.dropped;
-    assert_eq!(chunk.resume.row, before.row + taken);
-    assert!(chunk.resume.byte >= before.byte && chunk.resume.line >= before.line);
+    assert_eq!(chunk.position.resume.row, before.row + taken);
+    assert!(chunk.position.resume.byte >= before.byte && chunk.position.resume.line >= before.line);
     assert!(chunk.undecodable.iter().all(|u| u.raw.len() <= 64 << 10 && !u.code.is_empty()));
 }
 

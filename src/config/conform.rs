@@ -64,8 +64,14 @@ impl Conform<'_> {
                 None => self.unknown_key(entry, shape, tag),
             }
         }
-        for key in shape.keys.iter().filter(|key| key.need == Need::Required) {
-            if !entries.iter().any(|entry| entry.key == key.name) {
+        let stands = |name: &str| entries.iter().any(|entry| entry.key == name);
+        for key in shape.keys {
+            let needed = match key.need {
+                Need::Required => true,
+                Need::Unless(others) => !others.iter().any(|other| stands(other)),
+                Need::Optional | Need::Default(_) | Need::Later => false,
+            };
+            if needed && !stands(key.name) {
                 self.missing(key.name, key.title, &key.kind, at);
             }
         }
@@ -227,7 +233,7 @@ mod tests {
         insta::assert_snapshot!(problems[1].to_string(), @r#"
         error[HL0106]: unknown key "colums" of datasets.enterprise
           --> connectors/market-regulation.yaml:16:5
-          Detail: the keys here are title, path, format, key, updated, extract, missing, columns, drift
+          Detail: the keys here are title, path, format, control, signature, table, query, read_flag, page, key, updated, extract, queue, request, pages, operation, missing, columns, drift
           Hint: did you mean columns?
         "#);
     }
@@ -255,12 +261,7 @@ mod tests {
     #[test]
     fn what_later_versions_bring_is_said_not_to_be_there_yet() {
         for (file, from, to, expect) in [
-            (CONNECTOR, "  kind: files\n  root: out", "  kind: database", &["HL0110 6:9"][..]),
-            (CONNECTOR, "root: out", "root: sftp://exchange.example/out", &["HL0110 7:9"]),
-            (CONNECTOR, "root: out", "root: out\n  user: env:GS_USER", &["HL0110 8:3"]),
-            (CONNECTOR, "extract: full", "extract: { cursor: UPD_TIME, lag: 10m }", &["HL0110 14:16", "HL0110 14:34"]),
-            (CONNECTOR, "extract: full", "extract: log", &["HL0110 14:14"]),
-            (CONNECTOR, "    drift:", "    signature: required\n    drift:", &["HL0110 21:5"]),
+            (CONNECTOR, "  kind: files\n  root: out", "  kind: cdc", &["HL0110 6:9"][..]),
             (FEED, "outlet: spool", "outlet: spool\n  encrypt_to: certs/housing.pem", &["HL0110 16:3"]),
         ] {
             check(file, from, to, expect);

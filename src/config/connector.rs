@@ -1,8 +1,10 @@
 //! `connectors/<system>.yaml`: how to reach one system, and the contract of each of its datasets.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
 
-use super::{At, Percent};
+use super::{At, Beside, Files, Format, Percent, Rate};
 use crate::record::FieldType;
 
 /// One department's system.
@@ -20,14 +22,241 @@ pub struct Connector {
     pub datasets: BTreeMap<String, Dataset>,
 }
 
-/// How a system is reached. More kinds join here (database, http, amqp, cdc).
+/// How a system is reached. More kinds join here (http, amqp, cdc).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceKind {
-    /// A directory of files, `file:` URL or a path relative to the workspace.
-    Files {
-        /// Root directory or URL.
-        root: At<String>,
+    /// A directory of files, here or on a server.
+    Files(Files),
+    /// Somebody else's database.
+    Database(Database),
+    /// A service.
+    Http(Http),
+    /// Queues into which the department publishes.
+    Amqp(Inbox),
+}
+
+/// How to reach a department's database (前置库), and how gently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database {
+    /// `postgres:`, `mysql:` or `sqlite:` URL, without user and password.
+    pub url: At<String>,
+    /// User.
+    pub user: Option<String>,
+    /// Password.
+    pub password: Option<Hidden>,
+    /// CA certificates (PEM) that the server's certificate must follow from; `None` trusts the system's.
+    pub ca: Option<String>,
+    /// A statement that takes longer is given up.
+    pub timeout: Duration,
+    /// Rows a second at most, whatever the pipeline allows.
+    pub rate: Option<Rate>,
+}
+
+/// The broker of a department's queues (收件队列).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbox {
+    /// `amqp:` or `amqps:` URL with its virtual host, without user and password.
+    pub url: At<String>,
+    /// User.
+    pub user: Option<String>,
+    /// Password.
+    pub password: Option<Hidden>,
+    /// CA certificates (PEM) believed beside the public ones.
+    pub ca: Option<String>,
+}
+
+/// How to reach a department's service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Address that every path is below.
+    pub base: At<String>,
+    /// CA certificates (PEM) that the service's certificate must follow from; `None` trusts the system's.
+    pub ca: Option<String>,
+    /// A call that takes longer is given up.
+    pub timeout: Duration,
+    /// Who we are there.
+    pub auth: Auth,
+}
+
+/// How a service is told who we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// Not at all.
+    None,
+    /// A key in a header.
+    ApiKey {
+        /// Header.
+        header: String,
+        /// Key.
+        value: Hidden,
     },
+    /// RFC 7617.
+    Basic {
+        /// User.
+        user: String,
+        /// Password.
+        password: Hidden,
+    },
+    /// Client credentials, RFC 6749 §4.4.
+    OAuth2 {
+        /// Where tokens are given.
+        token_url: String,
+        /// Client.
+        client_id: String,
+        /// Its secret.
+        client_secret: Hidden,
+        /// What is asked for.
+        scope: Option<String>,
+    },
+    /// Every request is signed.
+    Hmac {
+        /// Application.
+        app_id: String,
+        /// Shared secret.
+        secret: Hidden,
+        /// Digest.
+        digest: HmacDigest,
+        /// What is signed: `{app_id}{timestamp}{nonce}{method}{target}{body}`.
+        template: String,
+    },
+}
+
+/// Digest of request signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HmacDigest {
+    /// FIPS 180-4.
+    Sha256,
+    /// GB/T 32905.
+    Sm3,
+}
+
+/// Text that no message, log or debug output shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden(…)")
+    }
+}
+
+/// What a system has for a dataset; each kind of source has its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Offer {
+    /// Files.
+    Files {
+        /// Pattern below the root: `QYDJ_*.csv`.
+        path: String,
+        /// How bytes become rows.
+        format: Format,
+        /// What stands beside each file.
+        beside: Beside,
+    },
+    /// Rows of a database.
+    Table(Table),
+    /// Answers of a service.
+    Endpoint(Endpoint),
+    /// Messages.
+    Queue {
+        /// Its name.
+        queue: String,
+        /// How a message's bytes become rows.
+        format: Format,
+    },
+}
+
+/// One endpoint of a service. `{since}`, `{page}`, `{offset}`, `{size}` and `{cursor}` stand for what they name in path,
+/// query, headers and body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Path below the base.
+    pub path: String,
+    /// POST instead of GET.
+    pub post: bool,
+    /// Query parameters.
+    pub query: BTreeMap<String, String>,
+    /// Headers: `SOAPAction` and its like.
+    pub headers: BTreeMap<String, String>,
+    /// Body: a JSON text or a SOAP envelope.
+    pub body: Option<String>,
+    /// Its type.
+    pub content_type: String,
+    /// What `{since}` is before anything was taken.
+    pub begin: String,
+    /// How the answer is cut into pages; `None` is one page.
+    pub pages: Option<Pages>,
+    /// Calls a day at most.
+    pub calls_per_day: Option<u32>,
+    /// How bytes become rows.
+    pub format: Format,
+}
+
+/// How an answer is cut into pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pages {
+    /// What tells them apart.
+    pub by: PageBy,
+    /// Rows of a page.
+    pub size: u32,
+    /// Number of the first page, or offset of the first row plus one.
+    pub first: u32,
+    /// Where the body says what comes next: `data.next`.
+    pub next: Option<String>,
+}
+
+/// What tells pages apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageBy {
+    /// Their number.
+    Page,
+    /// How many rows come before.
+    Offset,
+    /// The service's own word.
+    Cursor,
+    /// The next page's address, in the body or in `Link` (RFC 8288).
+    Link,
+}
+
+/// A table, view or query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// What is read.
+    pub relation: At<Relation>,
+    /// 交换开关: rows that were taken are marked in the source.
+    pub read_flag: Option<ReadFlag>,
+    /// Rows asked for at a time.
+    pub page: u32,
+}
+
+/// What a database is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relation {
+    /// A table or view, with its schema if it has one: `exchange.E_BASEINFO`.
+    Table(String),
+    /// A `select`.
+    Query(String),
+}
+
+/// 交换开关: a column that says whether a row of an exchange table was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadFlag {
+    /// Column of the table; it need not be in the contract.
+    pub column: String,
+    /// What it says of a row that was not taken yet.
+    pub unread: String,
+    /// What we write.
+    pub read: String,
+}
+
+/// 增删改标志: a column that says what happened to a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Contract column.
+    pub column: At<String>,
+    /// What it says of a row that is gone: `D`, `3`.
+    pub delete: Vec<String>,
+    /// What it says of a row that is there: `I`, `U`, `1`, `2`.
+    pub upsert: Vec<String>,
 }
 
 /// One table, file family or endpoint, with what the department promised about it.
@@ -39,16 +268,16 @@ pub struct Dataset {
     pub place: crate::error::Place,
     /// Chinese title, if any.
     pub title: Option<String>,
-    /// File name pattern below the root: `QYDJ_*.csv`.
-    pub path: String,
-    /// How bytes become rows.
-    pub format: Format,
+    /// What the system has of it.
+    pub offer: Offer,
     /// Source columns that name a row; empty means the whole row does.
     pub key: Vec<At<String>>,
     /// Source column with the business time of a row (更新时间), which orders claims of one source.
     pub updated: Option<At<String>>,
     /// What a file means for rows it does not contain.
     pub extract: Extract,
+    /// How a row says that it is gone.
+    pub operation: Option<Operation>,
     /// What happens when a full extract lost rows.
     pub missing: Missing,
     /// The contract, in file order.
@@ -72,62 +301,6 @@ pub struct Column {
     pub path: Option<String>,
 }
 
-/// How bytes become rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Format {
-    /// Delimited text.
-    Csv {
-        /// Character encoding.
-        encoding: Encoding,
-        /// Field separator, one byte; default `,`.
-        delimiter: u8,
-        /// Quote byte; `None` turns quoting off.
-        quote: Option<u8>,
-        /// Whether the first row (after `skip`) names the columns; otherwise contract order.
-        header: bool,
-        /// Physical lines before the header.
-        skip: u32,
-        /// Rows with fewer or more cells than the header: accepted (missing are null) or undecodable.
-        ragged: bool,
-    },
-    /// .xlsx, .xls, .ods — by content, not by name.
-    Excel {
-        /// Sheet name; default the first visible sheet.
-        sheet: Option<String>,
-        /// Row (from 1) that names the columns.
-        header_row: u32,
-        /// Body rows that repeat the header are dropped (counted as filtered by the decoder).
-        repeated_header: bool,
-        /// Cells a workbook may declare or hold.
-        max_cells: u64,
-    },
-    /// One record per element at `record`.
-    Xml {
-        /// Path of the record element from the root, local names: `ExchangeMessage/Body/fields`.
-        record: String,
-        /// `auto` follows the declaration, then BOM, UTF-8, GB18030.
-        encoding: Encoding,
-    },
-    /// A JSON document with an array of records.
-    Json {
-        /// Path to the array, dot-separated; `None` when the document is the array.
-        records: Option<String>,
-    },
-    /// One JSON object per line.
-    Ndjson,
-}
-
-/// Character encoding of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoding {
-    /// BOM, then strict UTF-8, then GB18030.
-    Auto,
-    /// Strict UTF-8 (a BOM is allowed).
-    Utf8,
-    /// GB 18030 (a superset of GBK and GB 2312).
-    Gb18030,
-}
-
 /// What a file says about rows that it does not contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Extract {
@@ -135,6 +308,27 @@ pub enum Extract {
     Full,
     /// More rows: nothing is said about others.
     Append,
+    /// What changed since the last pull, by a column that only grows; the latest row of a key stands.
+    Cursor {
+        /// Contract column.
+        column: At<String>,
+        /// Rows younger than this wait for the next pull: slow transactions may still add to their time.
+        lag: Duration,
+    },
+    /// Changes in the order they happened; the latest row of a key stands.
+    Log,
+}
+
+impl Dataset {
+    /// How its bytes become rows; `None` when its system hands over rows.
+    pub const fn format(&self) -> Option<&Format> {
+        match &self.offer {
+            Offer::Files { format, .. } | Offer::Endpoint(Endpoint { format, .. }) | Offer::Queue { format, .. } => {
+                Some(format)
+            }
+            Offer::Table(_) => None,
+        }
+    }
 }
 
 /// When a full extract has lost rows.

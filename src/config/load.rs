@@ -344,15 +344,15 @@ mod tests {
         let dataset = &workspace.connectors["market-regulation"].datasets["enterprise"];
         assert_eq!(dataset.extract, Extract::Full);
         assert!(matches!(
-            dataset.format,
-            Format::Csv {
+            dataset.format(),
+            Some(Format::Csv {
                 encoding: Encoding::Auto,
                 delimiter: b',',
                 quote: Some(b'"'),
                 header: true,
                 skip: 0,
                 ragged: false
-            }
+            })
         ));
         let columns: Vec<(&str, bool)> = dataset.columns.iter().map(|c| (c.name.as_str(), c.required)).collect();
         assert_eq!(

@@ -10,9 +10,12 @@ mod conform;
 mod connector;
 mod digest;
 mod feed;
+mod files;
+mod format;
 mod installation;
 mod load;
 mod names;
+mod pattern;
 mod pipeline;
 mod read;
 mod register;
@@ -22,18 +25,26 @@ mod scalar;
 mod schema;
 mod secret;
 mod shape;
+mod template;
 mod units;
 mod view;
 mod workspace;
 mod yaml;
 
-pub use connector::{Column, Connector, Dataset, Drift, DriftPolicy, Encoding, Extract, Format, Missing, SourceKind};
+pub use connector::{
+    Auth, Column, Connector, Database, Dataset, Drift, DriftPolicy, Endpoint, Extract, Hidden, HmacDigest, Http, Inbox,
+    Missing, Offer, Operation, PageBy, Pages, ReadFlag, Relation, SourceKind, Table,
+};
 pub use feed::{Approval, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Validity};
+pub use files::{Beside, Control, Files, Settle};
+pub use format::{Encoding, Format, Layer, Report};
 pub use installation::{Broker, Installation, LogFormat, Serve, SigningFiles};
+pub use pattern::{Pattern, matches};
 pub use pipeline::{Check, Limits, MissedRun, Pipeline};
 pub use read::cases::{Case, Cell, Given, Refused};
 pub use register::{Field, Register, ShareClass};
 pub use schema::{KINDS, schema};
+pub use template::{Match, Template};
 pub use units::{ByteSize, Malformed, Percent, Quota, Rate};
 pub use workspace::{CodeTable, DatasetRef, MappingFile, Workspace, load_and_check, read_cases};
 

@@ -31,6 +31,16 @@ pub(super) fn check(text: &str, plain: bool, kind: &Kind) -> Result<(), Wrong> {
         Kind::Character(or_none) => {
             character(text).filter(|c| *or_none || c.is_some()).map(drop).ok_or(value("a separator", None))
         }
+        Kind::Separator => separator(text).map(drop).ok_or(value("a separator", None)),
+        Kind::Pattern if text.trim().is_empty() => Err(value("a pattern", None)),
+        Kind::Pattern => match text.split('/').find_map(|name| super::Pattern::parse(name).err()) {
+            None => Ok(()),
+            Some(why) => Err(value("a pattern", Some(why))),
+        },
+        Kind::Template => match super::Template::parse(text) {
+            Ok(_) => Ok(()),
+            Err(why) => Err(value("a template", Some(why))),
+        },
         Kind::Date => date(text).map(drop).ok_or(value("a date", None)),
         Kind::Instant => instant(text).map(drop).ok_or(value("an instant", None)),
         Kind::Span => span::parse(text).map(drop).map_err(|_| unit("a duration")),
@@ -62,6 +72,15 @@ pub(super) fn character(text: &str) -> Option<Option<u8>> {
         ("tab", _) => Some(Some(b'\t')),
         (_, [byte]) if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => Some(Some(*byte)),
         _ => None,
+    }
+}
+
+/// One to sixteen characters, `tab`, or `line` (`None`: the end of a line).
+pub(super) fn separator(text: &str) -> Option<Option<String>> {
+    match text {
+        "line" | "\n" | "\r\n" => Some(None),
+        "tab" => Some(Some("\t".to_owned())),
+        _ => (!text.is_empty() && text.chars().count() <= 16).then(|| Some(text.to_owned())),
     }
 }
 
@@ -165,6 +184,15 @@ mod tests {
             (Kind::Character(false), ",", None),
             (Kind::Character(false), "tab", None),
             (Kind::Character(false), "none", Some("HL0108")),
+            (Kind::Separator, "|||", None),
+            (Kind::Separator, "\0", None),
+            (Kind::Separator, "line", None),
+            (Kind::Separator, "", Some("HL0108")),
+            (Kind::Separator, "12345678901234567", Some("HL0108")),
+            (Kind::Template, "3003{bytes:8}", None),
+            (Kind::Template, "{a}{b}", Some("HL0108")),
+            (Kind::Pattern, "{yyyy}/QY_{yyyyMMdd}_*.csv", None),
+            (Kind::Pattern, "QY_{date}.csv", Some("HL0108")),
             (Kind::Character(true), "none", None),
             (Kind::Character(true), "，", Some("HL0108")),
             (Kind::Character(true), "||", Some("HL0108")),

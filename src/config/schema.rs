@@ -44,6 +44,8 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Character(false) => written_as("^([ -~\t]|tab)$"),
         Kind::Character(true) => written_as("^([ -~\t]|tab|none)$"),
+        Kind::Separator => json!({ "type": "string", "minLength": 1, "maxLength": 16 }),
+        Kind::Template | Kind::Pattern => json!({ "type": "string", "minLength": 1 }),
         Kind::Date => json!({ "type": "string", "format": "date", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$" }),
         Kind::Instant => json!({ "type": "string", "format": "date-time" }),
         Kind::Span => written_as(span::PATTERN),

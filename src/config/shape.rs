@@ -20,6 +20,12 @@ pub(super) enum Kind {
     Boolean,
     /// One ASCII character or `tab`; `none` too when `true`.
     Character(bool),
+    /// One to sixteen characters of any kind, `tab` or `line`.
+    Separator,
+    /// Text with named gaps, see [`super::Template`].
+    Template,
+    /// Names of directories and files with wildcards and dates, see [`super::Pattern`].
+    Pattern,
     /// `2026-03-01`.
     Date,
     /// `2026-03-01T08:00:00+08:00`.
@@ -94,6 +100,8 @@ pub(super) struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     Required,
+    /// Required where none of these keys stands.
+    Unless(&'static [&'static str]),
     Optional,
     /// Stands for this text when it is not there.
     Default(&'static str),
@@ -124,6 +132,12 @@ impl Key {
 
     pub const fn optional(name: &'static str, title: &'static str, kind: Kind, about: &'static str) -> Self {
         Self { name, title, about, kind, need: Need::Optional }
+    }
+
+    /// The same key, required where none of these stands.
+    pub const fn unless(mut self, others: &'static [&'static str]) -> Self {
+        self.need = Need::Unless(others);
+        self
     }
 
     /// The same key, standing for `text` when it is not there.
@@ -167,6 +181,9 @@ impl Kind {
             Self::Boolean => "true or false",
             Self::Character(false) => "one ASCII character, or tab",
             Self::Character(true) => "one ASCII character, tab or none",
+            Self::Separator => "one to sixteen characters, tab or line",
+            Self::Pattern => "names with *, ? and dates such as {yyyyMMdd}",
+            Self::Template => "text with named gaps such as 3003{bytes:8}{date:8} or {name}|{rows}",
             Self::Date => "a date such as 2026-03-01",
             Self::Instant => "an instant such as 2026-03-01T08:00:00+08:00",
             Self::Span => span::EXPECTED,

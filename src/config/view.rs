@@ -44,7 +44,7 @@ impl<'a> View<'a> {
         let entry = self.entries().iter().find(|entry| entry.key == name && key.need != Need::Later);
         let default = match key.need {
             Need::Default(text) => Some(text),
-            Need::Required | Need::Optional | Need::Later => None,
+            Need::Required | Need::Unless(_) | Need::Optional | Need::Later => None,
         };
         match entry {
             Some(entry) => View { default, ..self.below(&entry.node, &key.kind) },

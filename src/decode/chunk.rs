@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::{Decoded, Resume, RowPlace, Undecodable, Wanted, repair};
+use super::{Decoded, Position, RowPlace, Undecodable, Wanted, repair};
 
 /// Raw and decoded bytes after which a chunk is full, whatever its rows.
 const CHUNK_BYTES: usize = 32 << 20;
@@ -16,7 +16,7 @@ const CHUNK_BYTES: usize = 32 << 20;
 pub(super) const RAW_KEPT: usize = 64 << 10;
 
 /// Rows of one call, growing.
-pub(super) struct Chunk {
+pub struct Chunk {
     schema: SchemaRef,
     columns: Vec<StringBuilder>,
     places: Vec<RowPlace>,
@@ -25,19 +25,20 @@ pub(super) struct Chunk {
     notes: Vec<(usize, String, &'static str)>,
     undecodable: Vec<Undecodable>,
     dropped: u64,
+    gone: Vec<usize>,
     bytes: usize,
     max_rows: usize,
 }
 
 /// The Arrow schema of wanted columns: nullable Utf8, in wanted order.
-pub(super) fn schema(wanted: &[Wanted]) -> SchemaRef {
+pub fn schema(wanted: &[Wanted]) -> SchemaRef {
     let field = |w: &Wanted| Field::new(&w.name, DataType::Utf8, true);
     Arc::new(Schema::new(wanted.iter().map(field).collect::<Vec<_>>()))
 }
 
 impl Chunk {
     /// An empty chunk that is full at `max_rows` rows of any kind.
-    pub(super) fn new(schema: SchemaRef, max_rows: usize) -> Self {
+    pub fn new(schema: SchemaRef, max_rows: usize) -> Self {
         let columns = schema.fields().iter().map(|_| StringBuilder::new()).collect();
         Self {
             schema,
@@ -48,13 +49,14 @@ impl Chunk {
             notes: Vec::new(),
             undecodable: Vec::new(),
             dropped: 0,
+            gone: Vec::new(),
             bytes: 0,
             max_rows: max_rows.max(1),
         }
     }
 
     /// The next cell of wanted column `column`. Every column gets exactly one per row before [`Chunk::end_row`].
-    pub(super) fn cell(&mut self, column: usize, text: Option<&str>) {
+    pub fn cell(&mut self, column: usize, text: Option<&str>) {
         let Some(builder) = self.columns.get_mut(column) else { return };
         let Some(text) = text else {
             builder.append_null();
@@ -72,7 +74,7 @@ impl Chunk {
     }
 
     /// Completes a row.
-    pub(super) fn end_row(&mut self, place: RowPlace, raw: &[u8]) {
+    pub fn end_row(&mut self, place: RowPlace, raw: &[u8]) {
         self.bytes += raw.len();
         self.raw.extend_from_slice(raw);
         self.raw_ends.push(self.raw.len());
@@ -80,14 +82,19 @@ impl Chunk {
     }
 
     /// Sets a row aside. `raw` is cut to 64 KiB.
-    pub(super) fn set_aside(&mut self, place: RowPlace, raw: &[u8], code: &'static str, detail: String) {
+    pub fn set_aside(&mut self, place: RowPlace, raw: &[u8], code: &'static str, detail: String) {
         let raw = raw.get(..RAW_KEPT).unwrap_or(raw).to_vec();
         self.bytes += raw.len();
         self.undecodable.push(Undecodable { place, raw, code, detail });
     }
 
+    /// Says that the row about to be completed is gone at the source.
+    pub fn gone(&mut self) {
+        self.gone.push(self.places.len());
+    }
+
     /// Counts a row dropped by a layout rule.
-    pub(super) fn drop_row(&mut self) {
+    pub fn drop_row(&mut self) {
         self.dropped += 1;
     }
 
@@ -97,12 +104,12 @@ impl Chunk {
     }
 
     /// Whether it should be handed over before another row is added.
-    pub(super) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.rows() >= self.max_rows as u64 || self.bytes >= CHUNK_BYTES
     }
 
     /// The finished chunk.
-    pub(super) fn finish(mut self, resume: Resume) -> Decoded {
+    pub fn finish(mut self, position: impl Into<Position>) -> Decoded {
         let columns: Vec<ArrayRef> = self.columns.iter_mut().map(|c| Arc::new(c.finish()) as ArrayRef).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.places.len()));
         let rows = RecordBatch::try_new_with_options(self.schema, columns, &options)
@@ -115,7 +122,8 @@ impl Chunk {
             notes: self.notes,
             undecodable: self.undecodable,
             dropped: self.dropped,
-            resume,
+            gone: self.gone,
+            position: position.into(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! fault after 32 good ones means a damaged UTF-8 file (whose bad rows are set aside one by one) and not GB 18030.
 //! Must not know: rows. Guarantees: the same file gives the same answer on every opening; memory is one small buffer.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use super::{DecodeError, Input, broken, read_error};
@@ -33,6 +34,14 @@ impl Charset {
         match self {
             Self::Utf8 => "utf-8",
             Self::Gb18030 => "gb18030",
+        }
+    }
+
+    /// The text of `bytes`, if they are all in this encoding.
+    pub(super) fn strict(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Utf8 => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+            Self::Gb18030 => encoding_rs::GB18030.decode_without_bom_handling_and_without_replacement(bytes),
         }
     }
 
@@ -117,6 +126,21 @@ pub(super) fn decide(input: &dyn Input, declared: Encoding, label: Option<Charse
     }
     scan.end();
     Ok(scan.verdict(label))
+}
+
+/// Settles the encoding of texts that are parts of a file that is not text as a whole. What they are valid in decides,
+/// as in [`decide`].
+pub(super) fn decide_texts<'t>(texts: impl Iterator<Item = &'t [u8]>) -> Decided {
+    let mut scan = Scan::default();
+    for text in texts {
+        scan.feed(text);
+        scan.feed(b"\n"); // a character does not go on in the next text
+        if scan.settled() {
+            break;
+        }
+    }
+    scan.end();
+    scan.verdict(None)
 }
 
 /// Reads until `buffer` is full or the end; how many bytes.

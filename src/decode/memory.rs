@@ -11,12 +11,21 @@ use super::Input;
 pub struct Memory {
     name: String,
     bytes: Arc<[u8]>,
+    /// Small files beside it, by extension.
+    beside: Vec<(String, Vec<u8>)>,
 }
 
 impl Memory {
     /// The file `name` with these bytes.
     pub fn new(name: impl Into<String>, bytes: impl Into<Arc<[u8]>>) -> Self {
-        Self { name: name.into(), bytes: bytes.into() }
+        Self { name: name.into(), bytes: bytes.into(), beside: Vec::new() }
+    }
+
+    /// The same with a small file of this extension beside it.
+    #[must_use]
+    pub fn with(mut self, extension: &str, bytes: Vec<u8>) -> Self {
+        self.beside.push((extension.to_owned(), bytes));
+        self
     }
 }
 
@@ -37,5 +46,9 @@ impl Input for Memory {
 
     fn local_path(&self) -> Option<&Path> {
         None
+    }
+
+    fn beside(&self, extension: &str) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.beside.iter().find(|(own, _)| own == extension).map(|(_, bytes)| bytes.clone()))
     }
 }

@@ -5,18 +5,26 @@
 //! file either in a row, in an [`Undecodable`], or declared as header or layout; a decoder opened at a [`Resume`]
 //! yields exactly the rows after it.
 
+#[cfg(test)]
+mod anything;
 mod chunk;
 mod csv;
+mod dbf;
 mod encoding;
 mod excel;
+mod fixed;
+mod hj212;
 mod json;
 mod memory;
 mod ndjson;
 mod paths;
+mod raw;
 mod records;
 mod repair;
+mod separated;
 #[cfg(test)]
 mod testing;
+mod unpack;
 mod window;
 mod xml;
 
@@ -26,6 +34,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
+pub use chunk::{Chunk, schema};
 pub use memory::Memory;
 
 use crate::config::Format;
@@ -48,13 +57,40 @@ impl Wanted {
     }
 }
 
-/// Opens a file: settles its encoding, reads its header, and goes to `resume` if there is one.
+/// Opens a file: takes off what is around it, settles its encoding, reads its header, and goes to `resume` if there is one.
 ///
 /// The rows have exactly the `wanted` columns, in that order; [`Header::columns`] tells what the file itself has, so
 /// that the caller can apply its drift policy. A `resume` must come from a decoder of the same bytes, format and
 /// columns. Errors: [`DecodeError::Io`] when reading fails, [`DecodeError::Broken`] when the file as a whole cannot be
 /// what `format` says.
 pub fn open(
+    input: Arc<dyn Input>,
+    format: &Format,
+    wanted: &[Wanted],
+    limits: Limits,
+    resume: Option<Resume>,
+) -> Result<Box<dyn Decode>, DecodeError> {
+    match format {
+        Format::Packed { layers, inner } => {
+            open_format(unpack::unpack(input, layers, limits)?, inner, wanted, limits, resume)
+        }
+        format => open_format(unpack::recognise(input, format)?, format, wanted, limits, resume),
+    }
+}
+
+/// How many rows a file has, those that cannot be decoded included and those that layout rules drop not. Errors: as
+/// [`open`] and [`Decode::next`].
+pub fn count(input: Arc<dyn Input>, format: &Format, limits: Limits) -> Result<u64, DecodeError> {
+    let mut decoder = open(input, format, &[], limits, None)?;
+    let mut rows = 0;
+    while let Some(chunk) = decoder.next(8192)? {
+        rows += (chunk.places.len() + chunk.undecodable.len()) as u64;
+    }
+    Ok(rows)
+}
+
+/// The same for bytes that nothing is around.
+fn open_format(
     input: Arc<dyn Input>,
     format: &Format,
     wanted: &[Wanted],
@@ -68,18 +104,39 @@ pub fn open(
             let layout = csv::Layout { header: *header, skip: *skip, ragged: *ragged };
             Ok(Box::new(Decoder::new(csv::Csv::open(job, *encoding, dialect, layout)?)))
         }
-        Format::Excel { sheet, header_row, repeated_header, max_cells } => {
+        Format::Excel { sheet, header_row, repeated_header, max_cells, report } => {
             let layout = excel::Layout {
                 sheet: sheet.clone(),
                 header_row: (*header_row).max(1),
                 repeated_header: *repeated_header,
                 max_cells: limits.cells.min(*max_cells),
+                report: report.clone(),
             };
             Ok(Box::new(Decoder::new(excel::Excel::open(job, layout)?)))
         }
         Format::Xml { record, encoding } => Ok(Box::new(Decoder::new(xml::Xml::open(job, record, *encoding)?))),
         Format::Json { records } => Ok(Box::new(Decoder::new(json::Json::open(job, records.as_deref())?))),
         Format::Ndjson => Ok(Box::new(Decoder::new(ndjson::Ndjson::open(job)?))),
+        Format::Separated { encoding, fields, rows, header, ragged, head, tail } => {
+            let layout = separated::Layout {
+                fields: fields.clone(),
+                rows: rows.clone(),
+                header: *header,
+                ragged: *ragged,
+                head: head.clone(),
+                tail: tail.clone(),
+            };
+            Ok(Box::new(Decoder::new(separated::Separated::open(job, *encoding, layout)?)))
+        }
+        Format::Fixed { encoding, widths, skip, line_ends, ragged } => {
+            let layout = fixed::Layout { widths: widths.clone(), skip: *skip, line_ends: *line_ends, ragged: *ragged };
+            Ok(Box::new(Decoder::new(fixed::Fixed::open(job, *encoding, layout)?)))
+        }
+        Format::Dbf { encoding } => Ok(Box::new(Decoder::new(dbf::Dbf::open(job, *encoding)?))),
+        Format::Hj212 => Ok(Box::new(Decoder::new(hj212::Hj212::open(job)?))),
+        Format::Packed { layers, inner } => {
+            open_format(unpack::unpack(job.input, layers, limits)?, inner, wanted, limits, job.resume)
+        }
     }
 }
 
@@ -122,7 +179,15 @@ pub trait Input: Send + Sync {
     fn read_from(&self, from: u64) -> io::Result<Box<dyn io::Read + Send>>;
     /// A local path, if there is one; formats that need random access (Excel) use it instead of loading the bytes.
     fn local_path(&self) -> Option<&Path>;
+    /// The beginning (at most [`BESIDE`] bytes) of the small file beside it that has the same name and this extension,
+    /// if there is one: `city.cpg` beside `city.dbf`.
+    fn beside(&self, _extension: &str) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
 }
+
+/// Bytes that [`Input::beside`] gives at most.
+pub const BESIDE: u64 = 64 << 10;
 
 /// What a decoder may use.
 #[derive(Debug, Clone, Copy)]
@@ -163,6 +228,23 @@ pub struct Resume {
     pub line: u64,
 }
 
+/// The place after some rows (位点): where in the bytes, and where in the source's own order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Position {
+    /// Rows and bytes.
+    #[serde(flatten)]
+    pub resume: Resume,
+    /// The source's own word for the place, where it has one: the last key, cursor value or log position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+impl From<Resume> for Position {
+    fn from(resume: Resume) -> Self {
+        Self { resume, cursor: None }
+    }
+}
+
 /// Where one row stands in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RowPlace {
@@ -192,8 +274,10 @@ pub struct Decoded {
     pub undecodable: Vec<Undecodable>,
     /// Rows dropped by declared layout rules (repeated headers).
     pub dropped: u64,
+    /// Rows (indexes, ascending) that the source says are gone (删除): they take their claim back and make none.
+    pub gone: Vec<usize>,
     /// Where to resume after this chunk.
-    pub resume: Resume,
+    pub position: Position,
 }
 
 impl Decoded {
@@ -212,9 +296,27 @@ impl Decoded {
             notes: late,
             undecodable: Vec::new(),
             dropped: 0,
-            resume: self.resume,
+            gone: self.gone.iter().filter(|&&row| row >= rows).map(|row| row - rows).collect(),
+            position: self.position.clone(),
         };
+        self.gone.retain(|&row| row < rows);
         (Self { rows: self.rows.slice(0, rows), notes: early, ..self }, rest)
+    }
+
+    /// Only these rows (indexes, ascending); what could not be decoded stays.
+    pub fn keep(self, kept: &[usize]) -> Result<Self, arrow::error::ArrowError> {
+        let indexes = arrow::array::UInt32Array::from_iter_values(kept.iter().map(|&i| i as u32));
+        let rows = arrow::compute::take_record_batch(&self.rows, &indexes)?;
+        let (mut raw, mut raw_ends) = (Vec::new(), Vec::with_capacity(kept.len()));
+        for &i in kept {
+            raw.extend_from_slice(self.raw_row(i));
+            raw_ends.push(raw.len());
+        }
+        let places = kept.iter().map(|&i| self.places[i]).collect();
+        let moved = |i: usize| kept.binary_search(&i).ok();
+        let notes = self.notes.into_iter().filter_map(|(i, column, code)| Some((moved(i)?, column, code))).collect();
+        let gone = self.gone.into_iter().filter_map(moved).collect();
+        Ok(Self { rows, places, raw, raw_ends, notes, gone, ..self })
     }
 
     /// Raw bytes of row `i` of this chunk.

@@ -38,6 +38,10 @@ impl Input for Local {
     fn local_path(&self) -> Option<&std::path::Path> {
         Some(&self.path)
     }
+
+    fn beside(&self, extension: &str) -> std::io::Result<Option<Vec<u8>>> {
+        Ok(std::fs::read(self.path.with_extension(extension)).ok())
+    }
 }
 
 /// A file in memory.
@@ -149,7 +153,7 @@ pub(super) fn resume_everywhere(input: &Arc<dyn Input>, format: &Format, names: 
         match decoder.next(1) {
             Ok(Some(chunk)) => {
                 pieces.add(&chunk);
-                resume = Some(chunk.resume);
+                resume = Some(chunk.position.resume);
             }
             Ok(None) => break,
             Err(e) => {

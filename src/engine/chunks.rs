@@ -10,7 +10,7 @@ use super::run::{Held, Pass, RunOptions};
 use super::take::{Passage, take};
 use super::{Engine, EngineError, RunReport};
 use crate::config::Rate;
-use crate::decode::{Decode, Resume};
+use crate::decode::{Decode, Position};
 use crate::mapping::Reason;
 use crate::store::{ChangeSet, ChunkCounts, FileState, QuarantineFilter, RegisterPart, StoreError};
 
@@ -76,13 +76,14 @@ impl Engine {
         while let Some(prepared) = self.next_chunk(&mut intake).await? {
             let prepared = prepared?;
             self.check_stop()?;
-            let (rows, resume) = (prepared.decoded.rows.num_rows(), prepared.decoded.resume);
+            let (rows, position) = (prepared.decoded.rows.num_rows(), prepared.decoded.position.clone());
+            let byte = position.resume.byte;
             let needed = match care {
-                Care::Usual => self.take_chunk(&mut taking, pass, prepared, Some(resume)).await?,
+                Care::Usual => self.take_chunk(&mut taking, pass, prepared, Some(position)).await?,
                 Care::RowByRow => self.take_chunk_carefully(&mut taking, pass, prepared).await?,
             };
             intake.needed_mapping(needed, flow.lanes.len() * rows);
-            self.progress.rows(rows as u64, resume.byte);
+            self.progress.rows(rows as u64, byte);
             if let Some(rate) = flow.pipeline.limits.rate {
                 let read = taking.counts.first().map_or(0, |counts| counts.read);
                 self.pace(rate, pass.started, read).await?;
@@ -141,10 +142,7 @@ impl Engine {
     }
 
     /// The next chunk; while it takes its time, others may write.
-    async fn next_chunk(
-        &mut self,
-        intake: &mut Intake,
-    ) -> Result<Option<Result<Prepared, crate::decode::DecodeError>>, EngineError> {
+    async fn next_chunk(&mut self, intake: &mut Intake) -> Result<Option<Result<Prepared, EngineError>>, EngineError> {
         if let Ok(prepared) = tokio::time::timeout(WAITING, intake.next()).await {
             return Ok(prepared);
         }
@@ -152,14 +150,14 @@ impl Engine {
         Ok(intake.next().await)
     }
 
-    /// Works out one chunk and commits it; says how many of its rows needed mapping. Without `resume` the file's
+    /// Works out one chunk and commits it; says how many of its rows needed mapping. Without `position` the file's
     /// position stays where it is.
     async fn take_chunk(
         &mut self,
         taking: &mut Taking<'_>,
         pass: &mut Pass,
         mut prepared: Prepared,
-        resume: Option<Resume>,
+        position: Option<Position>,
     ) -> Result<usize, EngineError> {
         let (mut parts, mut needed) = (Vec::new(), 0);
         let mut next_ids = self.store.next_ids().await?;
@@ -178,7 +176,7 @@ impl Engine {
         for (total, part) in taking.counts.iter_mut().zip(&parts) {
             total.add(&part.counts);
         }
-        self.commit(pass, Some((taking.state.id, resume)), parts).await?;
+        self.commit(pass, Some((taking.state.id, position)), parts).await?;
         Ok(needed)
     }
 
@@ -190,13 +188,13 @@ impl Engine {
         pass: &mut Pass,
         prepared: Prepared,
     ) -> Result<usize, EngineError> {
-        let whole = prepared.decoded.resume;
+        let whole = prepared.decoded.position.clone();
         let (mut waiting, mut needed) = (vec![prepared], 0);
         while let Some(part) = waiting.pop() {
-            let resume = waiting.is_empty().then_some(whole);
+            let position = waiting.is_empty().then(|| whole.clone());
             let (seen, counts) = (taking.seen.clone(), taking.counts.clone());
             let again = part.unmapped();
-            let taken = match self.take_chunk(taking, pass, part, resume).await {
+            let taken = match self.take_chunk(taking, pass, part, position.clone()).await {
                 Ok(n) => self.store.rest().await.map(|()| n).map_err(EngineError::from),
                 Err(error) => Err(error),
             };
@@ -210,7 +208,7 @@ impl Engine {
                         (row, None) => {
                             let reason = Reason { column: place, code: format!("store_{state}"), line: 0 };
                             let refused = row.refused(&reason, taking.flow.lanes.len());
-                            self.take_chunk(taking, pass, refused, resume).await?;
+                            self.take_chunk(taking, pass, refused, position).await?;
                             self.store.rest().await?;
                         }
                     }
@@ -225,15 +223,15 @@ impl Engine {
     pub(super) async fn commit(
         &mut self,
         pass: &mut Pass,
-        place: Option<(i64, Option<Resume>)>,
+        place: Option<(i64, Option<Position>)>,
         parts: Vec<RegisterPart>,
     ) -> Result<(), EngineError> {
         let counted: Vec<Counted> = parts.iter().map(Counted::of).collect();
         let change = ChangeSet {
             run: pass.run,
-            file: place.map(|(file, _)| file),
+            file: place.as_ref().map(|(file, _)| *file),
             at: self.now(),
-            resume: place.and_then(|(_, resume)| resume),
+            position: place.and_then(|(_, position)| position),
             parts,
         };
         self.store.commit(change).await?;

@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 
+use super::events::{self, Operation};
 use crate::config::{Dataset, DatasetRef, Pipeline, Workspace};
+use crate::decode::Decoded;
 use crate::engine::EngineError;
+use crate::engine::intake::Prepared;
+use crate::engine::rows::identify;
 use crate::error::Problem;
 use crate::linking::{Layout, StreamId, Survivorship};
 use crate::mapping::{CompiledMapping, MappingSource};
@@ -24,6 +28,10 @@ pub(super) struct Flow {
     pub(super) key: Vec<usize>,
     /// Index of the business time column in the contract.
     pub(super) updated: Option<usize>,
+    /// Whether rows are events (变更记录): the latest of a key stands.
+    pub(super) events: bool,
+    /// How a row says that its key is gone.
+    operation: Option<Operation>,
     /// One per register, in the pipeline's order.
     pub(super) lanes: Arc<Vec<Lane>>,
 }
@@ -95,6 +103,7 @@ impl Flow {
             .clone();
         let column = |name: &str| dataset.columns.iter().position(|column| column.name == name);
         let key = dataset.key.iter().filter_map(|name| column(&name.value)).collect();
+        let (events, operation) = (events::are(&dataset), Operation::of(&dataset));
         let updated = dataset.updated.as_ref().and_then(|name| column(&name.value));
         for register in pipeline.into.iter().filter(|_| footing == Footing::Noted) {
             store.stream(&from.system, &from.dataset, &register.value).await?;
@@ -103,7 +112,34 @@ impl Flow {
         for register in &pipeline.into {
             lanes.push(Lane::make(workspace, &from, (&register.value, today), (store, footing)).await?);
         }
-        Ok(Self { pipeline: pipeline.clone(), from, dataset, key, updated, lanes: Arc::new(lanes) })
+        let lanes = Arc::new(lanes);
+        Ok(Self { pipeline: pipeline.clone(), from, dataset, key, updated, events, operation, lanes })
+    }
+}
+
+impl Flow {
+    /// How rows are read.
+    pub(super) fn reading(&self) -> Reading {
+        Reading { key: self.key.clone(), operation: self.operation.clone() }
+    }
+}
+
+/// What rows say of themselves before they are mapped: whose they are, and whether they are gone.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    key: Vec<usize>,
+    operation: Option<Operation>,
+}
+
+impl Reading {
+    /// A decoded chunk, to be taken.
+    pub(super) fn of(&self, decoded: Decoded) -> Result<Prepared, EngineError> {
+        let decoded = match &self.operation {
+            Some(operation) => operation.mark(decoded)?,
+            None => decoded,
+        };
+        let named = identify(&decoded.rows, &self.key);
+        Ok(Prepared { decoded, named, mapped: None })
     }
 }
 

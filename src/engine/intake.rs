@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arrow::record_batch::RecordBatch;
 use tokio::sync::mpsc;
 
+use super::EngineError;
 use super::flow::{Flow, Lane};
-use super::rows::{Identified, identify, register_rows};
-use crate::decode::{Decode, DecodeError, Decoded};
+use super::rows::{Identified, register_rows};
+use crate::decode::{Decode, Decoded};
 use crate::linking::{Row, encode_values};
 use crate::mapping::{Note, Reason};
 use crate::record::Value;
@@ -92,7 +93,7 @@ fn key_text(values: &Row, field: usize) -> Option<Arc<str>> {
 
 /// Chunks of one file, in order.
 pub(super) struct Intake {
-    chunks: mpsc::Receiver<Result<Prepared, DecodeError>>,
+    chunks: mpsc::Receiver<Result<Prepared, EngineError>>,
     map_ahead: Arc<AtomicBool>,
 }
 
@@ -102,19 +103,19 @@ impl Intake {
         let (sender, chunks) = mpsc::channel(AHEAD);
         let map_ahead = Arc::new(AtomicBool::new(map_ahead));
         let ahead = Arc::clone(&map_ahead);
-        let (lanes, key) = (Arc::clone(&flow.lanes), flow.key.clone());
+        let (lanes, reading) = (Arc::clone(&flow.lanes), flow.reading());
         tokio::task::spawn_blocking(move || {
             loop {
                 let prepared = match decoder.next(CHUNK_ROWS) {
                     Ok(None) => break,
-                    Err(error) => Err(error),
-                    Ok(Some(decoded)) => {
-                        let named = identify(&decoded.rows, &key);
-                        let mapped = ahead
-                            .load(Ordering::Relaxed)
-                            .then(|| lanes.iter().map(|lane| Laid::by(lane, &decoded.rows)).collect());
-                        Ok(Prepared { decoded, named, mapped })
-                    }
+                    Err(error) => Err(error.into()),
+                    Ok(Some(decoded)) => reading.of(decoded).map(|mut prepared| {
+                        if ahead.load(Ordering::Relaxed) {
+                            let rows = &prepared.decoded.rows;
+                            prepared.mapped = Some(lanes.iter().map(|lane| Laid::by(lane, rows)).collect());
+                        }
+                        prepared
+                    }),
                 };
                 let failed = prepared.is_err();
                 if sender.blocking_send(prepared).is_err() || failed {
@@ -126,7 +127,7 @@ impl Intake {
     }
 
     /// The next chunk; `None` at the end of the file.
-    pub(super) async fn next(&mut self) -> Option<Result<Prepared, DecodeError>> {
+    pub(super) async fn next(&mut self) -> Option<Result<Prepared, EngineError>> {
         self.chunks.recv().await
     }
 

@@ -15,6 +15,7 @@
 mod backfill;
 mod chunks;
 mod doctor;
+mod events;
 mod flow;
 mod intake;
 mod plan;
@@ -62,7 +63,7 @@ pub enum EngineError {
     Store(#[from] StoreError),
     /// The source said no.
     #[error(transparent)]
-    Source(#[from] crate::source::SourceError),
+    Source(crate::source::SourceError),
     /// A file cannot be read further.
     #[error(transparent)]
     Decode(#[from] crate::decode::DecodeError),
@@ -90,6 +91,15 @@ pub enum EngineError {
     /// Something that cannot be, was.
     #[error("HL0599 internal: {0}")]
     Internal(String),
+}
+
+impl From<crate::source::SourceError> for EngineError {
+    fn from(error: crate::source::SourceError) -> Self {
+        match error {
+            crate::source::SourceError::Decode(error) => Self::Decode(error),
+            error => Self::Source(error),
+        }
+    }
 }
 
 /// The first problem in one line, and how many more there are.

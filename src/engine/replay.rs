@@ -15,7 +15,7 @@ use super::rows::identify;
 use super::take::{Passage, take};
 use super::{Engine, EngineError};
 use crate::config::{Dataset, Pipeline};
-use crate::decode::{Decoded, Resume, RowPlace};
+use crate::decode::{Decoded, Position, RowPlace};
 use crate::mapping::Reason;
 use crate::store::{ChangeSet, QuarantineFilter, QuarantineView, Quarantined, RunEnd, RunStart, RunStatus};
 
@@ -171,7 +171,7 @@ impl Engine {
         }
         let detail = format!("{} run {run}: {} passed, {} refused", group.pipeline.name, passed.len(), kept.len());
         let file = (group.file > 0).then_some(group.file);
-        self.store.commit(ChangeSet { run, file, at, resume: None, parts: vec![part] }).await?;
+        self.store.commit(ChangeSet { run, file, at, position: None, parts: vec![part] }).await?;
         self.store.set_quarantine(&passed, word, &format!("run {run}")).await?;
         self.store.end_run(run, RunEnd { status: RunStatus::Succeeded, why: None, at: self.now() }).await?;
         let action = if word == "corrected" { "quarantine.correct" } else { "quarantine.replay" };
@@ -240,6 +240,7 @@ fn rebuilt(dataset: &Dataset, entries: &[QuarantineView], cells: &[Cells]) -> Re
         notes: Vec::new(),
         undecodable: Vec::new(),
         dropped: 0,
-        resume: Resume::default(),
+        gone: Vec::new(),
+        position: Position::default(),
     })
 }

@@ -1,18 +1,17 @@
 //! One pass of one pipeline over the files its source has.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::chunks::Care;
 use super::flow::Flow;
 use super::take::retract;
 use super::{Engine, EngineError, FileReport, RegisterReport, RunReport};
-use crate::config::{DriftPolicy, Extract, Pipeline};
-use crate::decode::{Decode, Header, Input, Resume, Wanted};
+use crate::config::{DatasetRef, DriftPolicy, Extract, Pipeline};
+use crate::decode::Header;
 use crate::failpoint::Boundary;
 use crate::linking::Departure;
 use crate::mapping::Facts;
-use crate::source::Item;
+use crate::source::{Before, Fate, Item};
 use crate::store::{ChunkCounts, FileStart, FileState, FileStatus, RunEnd, RunStart, RunStatus, StoreError};
 
 /// How a run treats checks.
@@ -82,6 +81,17 @@ impl Engine {
         })
     }
 
+    /// What was taken of a dataset last.
+    pub(super) async fn pulled(&mut self, from: &DatasetRef) -> Result<Option<Before>, EngineError> {
+        let pulled = self.store.pulled(&from.to_string()).await?;
+        Ok(pulled.map(|last| Before {
+            name: last.name,
+            digest: last.digest,
+            taken: last.status == FileStatus::Taken,
+            cursor: last.cursor,
+        }))
+    }
+
     async fn take_files(
         &mut self,
         flow: &Flow,
@@ -89,8 +99,11 @@ impl Engine {
         options: &RunOptions,
     ) -> Result<RunStatus, EngineError> {
         let connector = &self.workspace.connectors[&flow.from.system];
-        let mut source = crate::source::open(&self.workspace.dir, connector, &flow.dataset)?;
-        let listing = source.list().await?;
+        let mut source = crate::source::open(&self.workspace, connector, &flow.dataset)?;
+        if options.accept.is_some() {
+            source.accept();
+        }
+        let listing = source.list(self.pulled(&flow.from).await?.as_ref()).await?;
         let mut status = RunStatus::Succeeded;
         for waiting in listing.still_writing {
             pass.report.files.push(FileReport { name: waiting, outcome: "writing", why: None, rows: 0 });
@@ -112,8 +125,10 @@ impl Engine {
             let outcome = self.take_file(flow, pass, (&item, &*source), options).await;
             let rows = pass.report.registers.first().map_or(0, |register| register.counts.read) - before;
             let (outcome, why) = self.file_outcome(flow, &item, outcome, &mut status).await?;
-            if outcome == "taken" {
-                source.settle(&item).await?;
+            match outcome {
+                "taken" => source.settle(&item).await?,
+                "failed" => source.refuse(&item).await?,
+                _ => {}
             }
             pass.report.files.push(FileReport { name: item.name.clone(), outcome, why: why.clone(), rows });
             if let Some(why) = why {
@@ -141,7 +156,11 @@ impl Engine {
                 *status = RunStatus::Held;
                 (FileStatus::Held, "held", Some(why))
             }
-            Err(EngineError::Decode(error)) if error.disposition() == crate::error::Disposition::Halt => {
+            Err(EngineError::Source(error)) if error.fate() == Some(Fate::Held) => {
+                *status = RunStatus::Held;
+                (FileStatus::Held, "held", Some(error.to_string()))
+            }
+            Err(error) if refuses(&error) => {
                 if *status == RunStatus::Succeeded {
                     *status = RunStatus::Failed;
                 }
@@ -171,7 +190,7 @@ impl Engine {
         };
         let state = self.store.begin_file(start.clone()).await?;
         self.progress.file(&flow.pipeline.name, &item.name, item.bytes);
-        let decoder = open_decoder(flow, source.open(item).await?, state.resume).await?;
+        let decoder = source.open(item, state.position.as_ref()).await?;
         if options.accept.is_none()
             && let Some(held) = drifted(flow, decoder.header())
         {
@@ -182,7 +201,7 @@ impl Engine {
             tracing::warn!(file = %item.name, "the store refused a value; the file goes on chunk by chunk to find its row");
             self.recount(pass).await?;
             let state = self.store.begin_file(start).await?;
-            let decoder = open_decoder(flow, source.open(item).await?, state.resume).await?;
+            let decoder = source.open(item, state.position.as_ref()).await?;
             taken = self.take_chunks(flow, pass, &state, (decoder, options, Care::RowByRow)).await;
         }
         let held = taken?;
@@ -285,6 +304,15 @@ impl Engine {
     }
 }
 
+/// Whether an error is about this one file, which is then refused whole.
+fn refuses(error: &EngineError) -> bool {
+    match error {
+        EngineError::Decode(error) => error.disposition() == crate::error::Disposition::Halt,
+        EngineError::Source(error) => error.fate() == Some(Fate::Refused),
+        _ => false,
+    }
+}
+
 fn empty_report(flow: &Flow, run: i64) -> RunReport {
     let registers = flow.lanes.iter().map(|lane| RegisterReport {
         register: lane.register.clone(),
@@ -351,20 +379,4 @@ pub(super) fn too_many_vanished(flow: &Flow, register: &str, (gone, claims): (u6
             limit * 100.0
         ))
     })
-}
-
-/// The decoder of a file's format, after what was taken of it before.
-pub(super) async fn open_decoder(
-    flow: &Flow,
-    input: Arc<dyn Input>,
-    resume: Option<Resume>,
-) -> Result<Box<dyn Decode>, EngineError> {
-    let columns = flow.dataset.columns.iter();
-    let wanted: Vec<Wanted> =
-        columns.map(|column| Wanted { name: column.name.clone(), path: column.path.clone() }).collect();
-    let format = flow.dataset.format.clone();
-    let opened = tokio::task::spawn_blocking(move || {
-        crate::decode::open(input, &format, &wanted, crate::decode::Limits::default(), resume)
-    });
-    Ok(opened.await.map_err(|error| EngineError::Internal(error.to_string()))??)
 }

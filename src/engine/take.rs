@@ -9,6 +9,7 @@ use roaring::RoaringTreemap;
 
 use super::EngineError;
 use super::backfill::Guard;
+use super::events;
 use super::flow::{Flow, Lane};
 use super::intake::{Laid, LaidRow, Prepared};
 use super::rows::{cells_json, digest_of, under_mapping};
@@ -38,10 +39,10 @@ pub(super) struct Passage {
 }
 
 /// What is known about one row of the chunk before it is mapped.
-struct Row {
+pub(super) struct Row {
     /// The stored claim it continues.
-    claim: Option<RecalledClaim>,
-    occurrence: i64,
+    pub(super) claim: Option<RecalledClaim>,
+    pub(super) occurrence: i64,
 }
 
 /// What a mapped row has besides its claim.
@@ -63,29 +64,44 @@ pub(super) async fn take(
     let lane = &flow.lanes[lane_index];
     let under_mapping = under_mapping(&lane.version);
     let digests = prepared.named.digests.iter().map(|&digest| under_mapping(digest));
-    let asked: Vec<(SourceKey, i64)> = prepared.named.keys.iter().cloned().zip(digests).collect();
+    let mut asked: Vec<(SourceKey, i64)> = prepared.named.keys.iter().cloned().zip(digests).collect();
+    let gone = &prepared.decoded.gone;
+    gone.iter().for_each(|&i| asked[i].1 = !asked[i].1); // no claim says so: every one of the key differs
+    let since = if flow.events { store.gone(lane.stream, &prepared.named.keys).await? } else { HashMap::new() };
     let recalled = store.recall(lane.stream, &asked).await?;
     let mut part = empty_part(flow, lane, next_ids);
-    let rows = match_claims(&asked, &recalled, seen);
-    let stale = stale(store, flow, lane, (prepared, &rows), passage).await?;
+    let rows = if flow.events { events::continued(&recalled) } else { match_claims(&asked, &recalled, seen) };
+    let mut stale = stale(store, flow, lane, (prepared, &rows), passage).await?;
+    if flow.events {
+        let times = times(flow, prepared, passage.at);
+        events::overtaken(&prepared.named.keys, &times, (&since, flow.updated.is_some()), &mut stale);
+    }
+    let going: Vec<usize> = gone.iter().copied().filter(|&i| !stale[i]).collect();
     let todo: Vec<u32> = (0..rows.len())
         .filter(|&i| !stale[i] && rows[i].claim.is_none_or(|claim| claim.differs.is_some()))
+        .filter(|i| going.binary_search(i).is_err())
         .map(|i| i as u32)
         .collect();
-    part.seen.extend(rows.iter().filter_map(|row| row.claim.map(|claim| claim.id)));
+    if !flow.events {
+        part.seen.extend(rows.iter().filter_map(|row| row.claim.map(|claim| claim.id)));
+    }
     part.counts.superseded = stale.iter().filter(|stale| **stale).count() as u64;
-    part.counts.unchanged = (rows.len() - todo.len()) as u64 - part.counts.superseded;
+    part.counts.unchanged = (rows.len() - todo.len() - going.len()) as u64 - part.counts.superseded;
     let mut mapped = lay(lane, prepared, ahead, &todo)?;
     let filtered = left_out(&todo, &mapped);
     let departures: Vec<Departure> = filtered
         .iter()
-        .filter_map(|&i| rows[i as usize].claim)
+        .map(|&i| i as usize)
+        .chain(going.iter().copied())
+        .filter_map(|i| rows[i].claim)
         .filter_map(|claim| Some(Departure { claim: claim.id, entity: claim.differs? }))
         .collect();
     let at: Vec<u32> = mapped.rows.iter().map(|row| row.at).collect();
     let laid = std::mem::take(&mut mapped.rows);
     let (incoming, packed) = incoming(flow, lane, prepared, (&rows, laid), (passage, &mut part));
-    part.seen.extend(incoming.iter().filter(|i| i.previous.is_none()).map(|i| i.claim.id));
+    if !flow.events {
+        part.seen.extend(incoming.iter().filter(|i| i.previous.is_none()).map(|i| i.claim.id));
+    }
     seen.extend(part.seen.iter().map(|id| id.unsigned_abs()));
     link(store, lane, (incoming, packed), &departures, &mut part).await?;
     for (change, &i) in part.claims.iter_mut().zip(&at) {
@@ -95,12 +111,17 @@ pub(super) async fn take(
     if passage.heals {
         part.healed = at.iter().map(|&i| prepared.named.keys[i as usize].clone()).collect();
     }
+    if !going.is_empty() {
+        let times = times(flow, prepared, passage.at);
+        part.gone = going.iter().map(|&i| (SourceKey::clone(&prepared.named.keys[i]), times[i])).collect();
+        events::note_unknown(&rows, &going, &mut part);
+    }
     set_aside(lane, prepared, &mapped, passage, &mut part);
-    count(&prepared.decoded, (&mapped, at.len()), filtered.len(), &mut part);
+    count(&prepared.decoded, (&mapped, at.len()), filtered.len() + going.len(), &mut part);
     Ok((part, todo.len()))
 }
 
-/// Rows of an old file that something newer has overruled; none of a live one.
+/// Rows of an old file, or of a flow of events, that something newer has overruled; none of a live extract.
 async fn stale(
     store: &mut dyn Store,
     flow: &Flow,
@@ -108,11 +129,17 @@ async fn stale(
     (prepared, rows): (&Prepared, &[Row]),
     passage: Passage,
 ) -> Result<Vec<bool>, EngineError> {
-    let Some(guard) = passage.guard else { return Ok(vec![false; rows.len()]) };
+    let events = (flow.events && flow.updated.is_some()).then_some(Guard { outdated: false, own_time: true });
+    let Some(guard) = passage.guard.or(events) else { return Ok(vec![false; rows.len()]) };
     let times = own_times(flow, prepared, rows.len());
     let asked: Vec<(Option<RecalledClaim>, i64)> =
         rows.iter().zip(times).map(|(row, own)| (row.claim, own.unwrap_or(passage.at))).collect();
     guard.stale(store, &lane.register, &asked).await
+}
+
+/// The rows' business times: their own, or that of the passage.
+fn times(flow: &Flow, prepared: &Prepared, at: i64) -> Vec<i64> {
+    own_times(flow, prepared, prepared.named.keys.len()).into_iter().map(|own| own.unwrap_or(at)).collect()
 }
 
 /// The rows' own business times, where they have them.
@@ -147,6 +174,7 @@ fn empty_part(flow: &Flow, lane: &Lane, next_ids: (ClaimId, EntityId)) -> Regist
         absorbed: Absorbed::default(),
         claims: Vec::new(),
         departed: Vec::new(),
+        gone: Vec::new(),
         new_keys: Vec::new(),
         seen: Vec::new(),
         healed: Vec::new(),

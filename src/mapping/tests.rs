@@ -42,11 +42,15 @@ pub(super) fn world(sql: &str) -> World {
         name: "enterprise".into(),
         place: place(),
         title: None,
-        path: "*.csv".into(),
-        format: config::Format::Ndjson,
+        offer: config::Offer::Files {
+            path: "*.csv".into(),
+            format: config::Format::Ndjson,
+            beside: config::Beside::default(),
+        },
         key: vec![],
         updated: None,
         extract: config::Extract::Append,
+        operation: None,
         missing: config::Missing { retract: false, hold_above: config::Percent(0.05) },
         columns: vec![
             column("代码", FieldType::Text, false),
@@ -103,7 +107,10 @@ pub(super) fn workspace(mappings: &[&str], rule: &str) -> config::Workspace {
         system: "market".into(),
         department: "局".into(),
         contact: None,
-        source: config::SourceKind::Files { root: At { value: ".".into(), place: Place::new("c.yaml", 1, 1) } },
+        source: config::SourceKind::Files(config::Files::at(At {
+            value: ".".into(),
+            place: Place::new("c.yaml", 1, 1),
+        })),
         datasets: BTreeMap::from([("enterprise".into(), dataset)]),
     };
     let names: Vec<String> = (0..mappings.len()).map(|n| format!("enterprise{n}")).collect();

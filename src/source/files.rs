@@ -1,61 +1,39 @@
-//! Files in a directory, local now, SFTP, FTP, S3 and WebDAV by configuration later: all through OpenDAL.
+//! Files of a directory, wherever it is: here, SFTP, FTP, S3, WebDAV.
 //!
-//! Decides: which files match, and which of them are finished. A file is finished when its size and time stay the same
-//! between a first look, a last look after its digest was taken, and, if it was written a moment ago, a look after
-//! that moment. Must not know: what is in them. Guarantees: an unfinished file is reported and not taken; a digest takes
-//! bounded memory; the root is never made or changed.
+//! Decides: which files match, which of them are finished, and where they go afterwards. A file is finished when its
+//! control file is there (where one is defined) and its size and time stay the same between a first look, a last look
+//! after its digest was taken, and, if it was written a moment ago, a look after that moment. Must not know: what is in
+//! them. Guarantees: an unfinished file is reported and not taken; a file whose signature or control file does not hold
+//! gives no row; a digest takes bounded memory; the root is never made; settling twice is settling once.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use futures::TryStreamExt;
-use opendal::services::Fs;
-use opendal::{Metadata, Operator};
 
+use super::beside::{self, Checks};
 use super::input::FileInput;
-use super::pattern::matches;
-use super::{Item, Listing, Source, SourceError};
-use crate::decode::Input;
+use super::place::{self, Look, Place};
+use super::{Before, Item, Listing, Source, SourceError};
+use crate::config::{At, Beside, Connector, Dataset, Files, Format, Offer, Pattern, Settle, SourceKind};
+use crate::decode::{self, Decode, Input, Limits, Position, Wanted};
 
-/// A file written less than this ago may still be written to.
-const QUIET: Duration = Duration::from_secs(2);
+/// Most directories that a pattern may open.
+const MOST_DIRECTORIES: usize = 10_000;
 
 /// The files of one dataset.
 pub struct FilesSource {
-    root: Root,
-    /// Directory of the files below the root, empty or ending with `/`.
-    directory: String,
-    /// Pattern of their names.
-    pattern: String,
-    quiet: Duration,
-}
-
-/// Where the root is.
-#[derive(Debug, Clone)]
-struct Root {
-    /// As configured, for messages.
-    shown: String,
-    path: PathBuf,
-}
-
-/// What one look at a file showed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Look {
-    bytes: u64,
-    modified: Option<SystemTime>,
-}
-
-impl Look {
-    fn of(metadata: &Metadata) -> Self {
-        Self { bytes: metadata.content_length(), modified: metadata.last_modified().map(SystemTime::from) }
-    }
-
-    /// How long ago it was written; a time in the future counts as now.
-    fn age(&self, now: SystemTime) -> Option<Duration> {
-        self.modified.map(|m| now.duration_since(m).unwrap_or_default())
-    }
+    place: Arc<dyn Place>,
+    /// Patterns of the directories below the root and of the name.
+    path: Vec<Pattern>,
+    format: Format,
+    wanted: Vec<Wanted>,
+    settle: Settle,
+    beside: Beside,
+    certificates: Vec<crate::crypto::Certificate>,
+    /// A person accepted what the control file says.
+    accepted: bool,
 }
 
 /// A matching file at first look.
@@ -63,105 +41,141 @@ impl Look {
 struct Seen {
     name: String,
     path: String,
+    /// The date in its path.
+    date: String,
     look: Look,
 }
 
 impl FilesSource {
-    /// The files below `root` whose path matches `path`: an optional literal directory and a name pattern with `*` and
-    /// `?`. `root` is a directory, absolute or relative to `workspace`, or a `file:` URL.
-    pub fn new(workspace: &Path, root: &str, path: &str) -> Result<Self, SourceError> {
-        let (directory, pattern) = match path.rsplit_once('/') {
-            Some((directory, pattern)) => (format!("{}/", directory.trim_matches('/')), pattern),
-            None => (String::new(), path),
+    /// The files below a root whose path matches `path`: directories and a name, each with `*`, `?` and dates. Nothing is
+    /// reached yet. Errors: [`SourceError::Address`], [`SourceError::Unpinned`], certificates that do not read.
+    pub fn new(workspace: &Path, files: &Files, path: &str, dataset: &Dataset) -> Result<Self, SourceError> {
+        let Offer::Files { format, beside, .. } = &dataset.offer else {
+            return Err(SourceError::Offer { dataset: dataset.name.clone() });
         };
+        let mut source = Self::below(workspace, files, path, (format.clone(), super::wanted(dataset)))?;
+        source.beside = beside.clone();
+        if beside.signed {
+            source.certificates = beside::certificates(workspace, files)?;
+        }
+        Ok(source)
+    }
+
+    /// The files of a connector below this root: its own, reached as it says, or another directory of this machine.
+    pub fn at(
+        workspace: &Path,
+        connector: &Connector,
+        (root, path): (&str, &str),
+        dataset: &Dataset,
+    ) -> Result<Self, SourceError> {
+        match &connector.source {
+            SourceKind::Files(own) if own.root.value == root => Self::new(workspace, own, path, dataset),
+            SourceKind::Files(own) => {
+                let root = At { value: root.to_owned(), place: own.root.place.clone() };
+                let files = Files { certificates: own.certificates.clone(), ..Files::at(root) };
+                Self::new(workspace, &files, path, dataset)
+            }
+            SourceKind::Database(_) | SourceKind::Http(_) => Err(SourceError::Offer { dataset: dataset.name.clone() }),
+        }
+    }
+
+    fn below(
+        workspace: &Path,
+        files: &Files,
+        path: &str,
+        (format, wanted): (Format, Vec<Wanted>),
+    ) -> Result<Self, SourceError> {
+        let segments = path.split('/').filter(|segment| !segment.is_empty() && *segment != ".");
+        let unread = |why: &str| SourceError::reading(path, std::io::Error::other(why.to_owned()));
         Ok(Self {
-            root: Root { shown: root.to_owned(), path: workspace.join(local_root(root)?) },
-            directory: directory.trim_start_matches('/').to_owned(),
-            pattern: pattern.to_owned(),
-            quiet: QUIET,
+            place: place::open(workspace, files)?,
+            path: segments.map(Pattern::parse).collect::<Result<_, _>>().map_err(unread)?,
+            format,
+            wanted,
+            settle: files.settle.clone(),
+            beside: Beside::default(),
+            certificates: Vec::new(),
+            accepted: false,
         })
     }
 
-    /// Takes files that were written at least this long ago without waiting (default two seconds). Zero never waits.
+    /// Takes files that were written at least this long ago without waiting. Zero never waits.
     #[must_use]
     pub fn quiet_for(mut self, quiet: Duration) -> Self {
-        self.quiet = quiet;
+        self.settle.quiet = quiet;
         self
     }
 
-    /// The service. It is asked for again at every listing: a directory may come and go.
-    fn operator(&self) -> Result<Operator, SourceError> {
-        // The service would make a missing root, and lists a missing directory as empty; a source must do neither.
-        let no_root = || SourceError::NoRoot { root: self.shown() };
-        match std::fs::metadata(self.root.path.join(&self.directory)) {
-            Ok(m) if m.is_dir() => {}
-            Ok(_) => return Err(no_root()),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(no_root()),
-            Err(e) => return Err(SourceError::reading(&self.root.shown, e)),
+    /// First look: matching files, by date and name.
+    async fn look(&self) -> Result<Vec<Seen>, SourceError> {
+        let Some((name, directories)) = self.path.split_last() else { return Ok(Vec::new()) };
+        let literal = directories.iter().map_while(Pattern::literal).collect::<Vec<_>>();
+        let mut open = vec![(literal.join("/"), String::new())];
+        for pattern in directories.iter().skip(literal.len()) {
+            let mut next = Vec::new();
+            for (directory, date) in open {
+                for entry in self.place.list(&directory).await?.into_iter().filter(|entry| entry.directory) {
+                    let path = joined(&directory, &entry.name);
+                    if let Some(found) = pattern.find(&entry.name).filter(|_| !self.is_aside(&path)) {
+                        next.push((path, format!("{date}{found}")));
+                    }
+                }
+            }
+            next.truncate(MOST_DIRECTORIES);
+            open = next;
         }
-        let service = Fs::default().root(&self.root.path.to_string_lossy());
-        Operator::new(service).map_err(|e| SourceError::of_service(&self.root.shown, &e))
-    }
-
-    /// The directory of the files, as configured.
-    fn shown(&self) -> String {
-        match self.directory.trim_end_matches('/') {
-            "" => self.root.shown.clone(),
-            below => format!("{}/{below}", self.root.shown.trim_end_matches('/')),
-        }
-    }
-
-    /// First look: matching files, by name.
-    async fn look(&self, operator: &Operator) -> Result<Vec<Seen>, SourceError> {
-        let failed = |e: opendal::Error| SourceError::of_service(&self.shown(), &e);
-        let directory = if self.directory.is_empty() { "/" } else { &self.directory };
-        let mut entries = operator.lister(directory).await.map_err(failed)?;
+        let above = literal.join("/");
         let mut seen = Vec::new();
-        while let Some(entry) = entries.try_next().await.map_err(failed)? {
-            if entry.metadata().is_dir() || !matches(&self.pattern, entry.name()) {
-                continue;
-            }
-            let path = entry.path().to_owned();
-            // The listing need not have size and time, and does not follow links.
-            if let Some(look) = self.look_at(operator, &path).await? {
-                seen.push(Seen { name: entry.name().to_owned(), path, look });
+        for (directory, date) in open {
+            let entries = self.place.list(&directory).await?;
+            let beside = beside::names(&self.beside, entries.iter().map(|entry| entry.name.as_str()));
+            for entry in entries.iter().filter(|entry| !entry.directory && !beside.contains(&entry.name)) {
+                let Some(found) = name.find(&entry.name) else { continue };
+                let path = joined(&directory, &entry.name);
+                // The listing need not have size and time, and does not follow links.
+                let Some(look) = self.place.look(&path).await? else { continue };
+                let name = path.strip_prefix(&above).unwrap_or(&path).trim_start_matches('/').to_owned();
+                seen.push(Seen { name, path, date: format!("{date}{found}"), look });
             }
         }
-        seen.sort_by(|a, b| a.name.cmp(&b.name));
+        seen.sort_by(|a, b| (&a.date, &a.name).cmp(&(&b.date, &b.name)));
         Ok(seen)
     }
 
-    /// A look at one file; `None` when it is gone or no file.
-    async fn look_at(&self, operator: &Operator, path: &str) -> Result<Option<Look>, SourceError> {
-        match operator.stat(path).await {
-            Ok(m) if m.is_file() => Ok(Some(Look::of(&m))),
-            Ok(_) => Ok(None),
-            Err(e) if e.kind() == opendal::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(SourceError::of_service(path, &e)),
-        }
+    /// Whether a directory is one of ours for files that are done with.
+    fn is_aside(&self, path: &str) -> bool {
+        let aside = [&self.settle.archive, &self.settle.reject];
+        aside.into_iter().flatten().any(|own| own.trim_matches('/') == path)
     }
 
     /// Waits until every file has been left alone for the quiet time, once for all of them.
     #[expect(clippy::disallowed_methods, reason = "another machine's writing ends without an event to wait for")]
     async fn wait(&self, seen: &[Seen]) {
+        /// Longer than this nobody waits: the next run will find the file rested.
+        const PATIENCE: Duration = Duration::from_secs(5);
         let now = SystemTime::now();
-        let youngest = seen.iter().filter_map(|s| s.look.age(now)).min().unwrap_or(self.quiet);
-        if let Some(left) = self.quiet.checked_sub(youngest).filter(|left| !left.is_zero()) {
+        let quiet = self.settle.quiet;
+        if quiet > PATIENCE {
+            return;
+        }
+        let youngest = seen.iter().filter_map(|s| s.look.age(now)).min().unwrap_or(quiet);
+        if let Some(left) = quiet.checked_sub(youngest).filter(|left| !left.is_zero()) {
             tokio::time::sleep(left).await;
         }
     }
 
-    /// Later looks: digests of the files that have not changed since the first.
-    async fn confirm(&self, operator: &Operator, seen: Vec<Seen>) -> Result<Listing, SourceError> {
+    /// Later looks: digests of the files that have not changed since the first, and are not waiting for anything.
+    async fn confirm(&self, seen: Vec<Seen>) -> Result<Listing, SourceError> {
         let mut listing = Listing::default();
         for file in seen {
-            let Some(before) = self.look_at(operator, &file.path).await? else { continue };
-            if before != file.look {
+            let young = file.look.age(SystemTime::now()).is_some_and(|age| age < self.settle.quiet);
+            let Some(before) = self.place.look(&file.path).await? else { continue };
+            if young || before != file.look || !self.has_control(&file.path).await? {
                 listing.still_writing.push(file.name);
                 continue;
             }
-            let digest = self.digest(operator, &file).await?;
-            if self.look_at(operator, &file.path).await?.as_ref() != Some(&file.look) {
+            let digest = self.digest(&file).await?;
+            if self.place.look(&file.path).await? != Some(file.look) {
                 listing.still_writing.push(file.name);
                 continue;
             }
@@ -171,13 +185,30 @@ impl FilesSource {
                 bytes: file.look.bytes,
                 modified: file.look.modified,
                 digest,
+                ..Item::default()
             });
         }
         Ok(listing)
     }
 
-    async fn digest(&self, operator: &Operator, file: &Seen) -> Result<String, SourceError> {
-        let input = self.input(operator, &file.name, &file.path, file.look.bytes);
+    async fn has_control(&self, path: &str) -> Result<bool, SourceError> {
+        match beside::control_path(&self.beside, path) {
+            Some(control) => Ok(self.place.look(&control).await?.is_some()),
+            None => Ok(true),
+        }
+    }
+
+    /// The bytes of an item, if they are still those that were listed.
+    async fn bytes(&self, item: &Item) -> Result<Arc<dyn Input>, SourceError> {
+        let now = self.place.look(&item.path).await?;
+        if now != Some(Look { bytes: item.bytes, modified: item.modified }) {
+            return Err(SourceError::Changed { name: item.name.clone() });
+        }
+        Ok(self.input(&item.name, &item.path, item.bytes))
+    }
+
+    async fn digest(&self, file: &Seen) -> Result<String, SourceError> {
+        let input = self.input(&file.name, &file.path, file.look.bytes);
         let done = tokio::task::spawn_blocking(move || digest(input.as_ref())).await;
         match done {
             Ok(Ok(digest)) => Ok(digest),
@@ -186,54 +217,119 @@ impl FilesSource {
         }
     }
 
-    fn input(&self, operator: &Operator, name: &str, path: &str, bytes: u64) -> Arc<dyn Input> {
-        let local = operator.info().scheme() == opendal::services::FS_SCHEME;
+    fn input(&self, name: &str, path: &str, bytes: u64) -> Arc<dyn Input> {
         Arc::new(FileInput {
-            operator: operator.clone(),
+            place: Arc::clone(&self.place),
             path: path.to_owned(),
             name: name.to_owned(),
             bytes,
-            local: local.then(|| self.root.path.join(path)),
+            local: self.place.local(path),
             runtime: tokio::runtime::Handle::current(),
         })
+    }
+
+    /// Moves a file and what belongs to it into a directory below the root.
+    async fn put_aside(&self, item: &Item, directory: &str) -> Result<(), SourceError> {
+        let mut paths = vec![item.path.clone()];
+        paths.extend(beside::control_path(&self.beside, &item.path));
+        if self.beside.signed {
+            paths.push(beside::signature_path(&item.path));
+        }
+        for path in paths.iter().rev() {
+            if self.place.look(path).await?.is_none() {
+                continue; // it went before, or was never there
+            }
+            let name = path.strip_prefix(item.path.rsplit_once('/').map_or("", |(above, _)| above)).unwrap_or(path);
+            let mut to = joined(directory.trim_matches('/'), name.trim_start_matches('/'));
+            if self.place.look(&to).await?.is_some() {
+                to = format!("{to}~{}", item.digest.get(..8).unwrap_or("again"));
+            }
+            if self.place.look(&to).await?.is_none() {
+                self.place.rename(path, &to).await?;
+            }
+        }
+        Ok(())
     }
 }
 
 #[async_trait]
 impl Source for FilesSource {
-    async fn list(&mut self) -> Result<Listing, SourceError> {
-        let operator = self.operator()?;
-        let seen = self.look(&operator).await?;
+    async fn list(&mut self, _before: Option<&Before>) -> Result<Listing, SourceError> {
+        let seen = self.look().await?;
         self.wait(&seen).await;
-        self.confirm(&operator, seen).await
+        self.confirm(seen).await
     }
 
-    async fn open(&self, item: &Item) -> Result<Arc<dyn Input>, SourceError> {
-        let operator = self.operator()?;
-        let now = self.look_at(&operator, &item.path).await?;
-        let same = now.is_some_and(|l| l.bytes == item.bytes && l.modified == item.modified);
-        if !same {
-            return Err(SourceError::Changed { name: item.name.clone() });
+    async fn open(&self, item: &Item, at: Option<&Position>) -> Result<Box<dyn Decode>, SourceError> {
+        let input = self.bytes(item).await?;
+        let resume = at.map(|at| at.resume).filter(|at| at.row > 0);
+        // What was begun was found good before; its digest says that it is the same file.
+        let checks = if resume.is_some() { Checks::default() } else { self.checks(item).await? };
+        let (format, wanted) = (self.format.clone(), self.wanted.clone());
+        let opening = tokio::task::spawn_blocking(move || {
+            checks.hold(&input, &format)?;
+            Ok(decode::open(input, &format, &wanted, Limits::default(), resume)?)
+        });
+        match opening.await {
+            Ok(opened) => opened,
+            Err(panic) => Err(SourceError::reading(&item.name, std::io::Error::other(panic))),
         }
-        Ok(self.input(&operator, &item.name, &item.path, item.bytes))
     }
 
-    async fn settle(&mut self, _item: &Item) -> Result<(), SourceError> {
-        Ok(())
+    fn accept(&mut self) {
+        self.accepted = true;
+    }
+
+    async fn settle(&mut self, item: &Item) -> Result<(), SourceError> {
+        match &self.settle.archive {
+            Some(directory) => self.put_aside(item, directory).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn refuse(&mut self, item: &Item) -> Result<(), SourceError> {
+        match &self.settle.reject {
+            Some(directory) => self.put_aside(item, directory).await,
+            None => Ok(()),
+        }
     }
 }
 
-/// The directory of a root. Errors: [`SourceError::Address`].
-fn local_root(root: &str) -> Result<&str, SourceError> {
-    let unknown = || SourceError::Address { root: root.to_owned() };
-    match root.split_once(':') {
-        Some(("file", rest)) => {
-            let path = rest.strip_prefix("//localhost").or_else(|| rest.strip_prefix("//")).unwrap_or(rest);
-            if path.starts_with('/') { Ok(path) } else { Err(unknown()) }
-        }
-        Some((scheme, rest)) if rest.starts_with("//") && !scheme.contains('/') => Err(unknown()),
-        _ => Ok(root),
+impl FilesSource {
+    /// What must hold of a file before its first row is read.
+    async fn checks(&self, item: &Item) -> Result<Checks, SourceError> {
+        let signature = match self.beside.signed {
+            true => Some((self.fetch(&beside::signature_path(&item.path)).await?, self.certificates.clone())),
+            false => None,
+        };
+        let control = match beside::control_path(&self.beside, &item.path) {
+            Some(path) => self.fetch(&path).await?,
+            None => None,
+        };
+        let says = self.beside.control.as_ref().filter(|_| !self.accepted).and_then(|control| control.says.clone());
+        Ok(Checks { name: item.name.clone(), signature, control: says.map(|says| (says, control)) })
     }
+
+    /// A small file; `None` when it is not there.
+    async fn fetch(&self, path: &str) -> Result<Option<Vec<u8>>, SourceError> {
+        let Some(look) = self.place.look(path).await? else { return Ok(None) };
+        let (place, name) = (Arc::clone(&self.place), path.to_owned());
+        let most = look.bytes.min(beside::MOST);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut place.read(&name, 0, most)?, &mut bytes)?;
+            Ok::<_, std::io::Error>(bytes)
+        });
+        match reading.await {
+            Ok(Ok(bytes)) => Ok(Some(bytes)),
+            Ok(Err(e)) => Err(SourceError::reading(path, e)),
+            Err(panic) => Err(SourceError::reading(path, std::io::Error::other(panic))),
+        }
+    }
+}
+
+fn joined(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
 }
 
 /// BLAKE3 of the content, lower-case hex, as `b3sum` prints it: as hard to forge as SHA-256 and several times faster,
@@ -254,144 +350,4 @@ fn digest(input: &dyn Input) -> std::io::Result<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::io::Read;
-
-    use super::*;
-    use crate::error::Disposition;
-
-    fn outbox() -> (tempfile::TempDir, FilesSource) {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("outbox/sub.csv")).unwrap();
-        let files = FilesSource::new(dir.path(), "outbox", "QY_*.csv").unwrap().quiet_for(Duration::ZERO);
-        (dir, files)
-    }
-
-    fn write(dir: &tempfile::TempDir, name: &str, text: &str) {
-        fs::write(dir.path().join("outbox").join(name), text).unwrap();
-    }
-
-    fn names(listing: &Listing) -> Vec<&str> {
-        listing.items.iter().map(|i| i.name.as_str()).collect()
-    }
-
-    #[tokio::test]
-    async fn matching_files_are_listed_by_name_with_size_and_digest() {
-        let (dir, mut files) = outbox();
-        assert_eq!(files.list().await.unwrap(), Listing::default());
-        for (name, text) in [("QY_2.csv", "b"), ("QY_1.csv", "a"), ("QY_3.txt", "c"), (".QY_4.csv", "d")] {
-            write(&dir, name, text);
-        }
-        let listing = files.list().await.unwrap();
-        assert_eq!(names(&listing), ["QY_1.csv", "QY_2.csv"]);
-        let first = &listing.items[0];
-        assert_eq!((first.bytes, first.path.as_str(), first.modified.is_some()), (1, "QY_1.csv", true));
-        assert_eq!(first.digest, "17762fddd969a453925d65717ac3eea21320b66b54342fde15128d6caf21215f");
-        assert_eq!(files.list().await.unwrap(), listing);
-    }
-
-    #[tokio::test]
-    async fn a_file_is_opened_as_it_was_listed_or_not_at_all() {
-        let (dir, mut files) = outbox();
-        write(&dir, "QY_1.csv", "a,b\n1,2\n");
-        let item = files.list().await.unwrap().items.remove(0);
-        let input = files.open(&item).await.unwrap();
-        let mut text = String::new();
-        input.read_from(4).unwrap().read_to_string(&mut text).unwrap();
-        assert_eq!((text.as_str(), input.len(), input.local_path().is_some()), ("1,2\n", 8, true));
-        files.settle(&item).await.unwrap();
-        write(&dir, "QY_1.csv", "a,b\n1,2\n3,4\n");
-        let error = files.open(&item).await.err().unwrap();
-        assert_eq!((error.code(), error.disposition()), ("HL0304", Disposition::Retry));
-        fs::remove_file(dir.path().join("outbox/QY_1.csv")).unwrap();
-        assert_eq!(files.open(&item).await.err().unwrap().code(), "HL0304");
-        // What was opened before ends where the listed file ended, or fails; it never shows other bytes as its own.
-        assert!(input.read_from(0).is_err());
-    }
-
-    #[tokio::test]
-    async fn a_file_that_grows_between_two_looks_is_left_alone() {
-        let (dir, mut files) = outbox();
-        write(&dir, "QY_1.csv", "a");
-        write(&dir, "QY_2.csv", "b");
-        let operator = files.operator().unwrap();
-        let seen = files.look(&operator).await.unwrap();
-        write(&dir, "QY_1.csv", "a and more");
-        let listing = files.confirm(&operator, seen).await.unwrap();
-        assert_eq!(names(&listing), ["QY_2.csv"]);
-        assert_eq!(listing.still_writing, ["QY_1.csv"]);
-        assert_eq!(names(&files.list().await.unwrap()), ["QY_1.csv", "QY_2.csv"]);
-    }
-
-    #[tokio::test]
-    async fn a_rewritten_file_gets_a_new_digest() {
-        let (dir, mut files) = outbox();
-        write(&dir, "QY_1.csv", "a");
-        let before = files.list().await.unwrap().items.remove(0).digest;
-        write(&dir, "QY_1.csv", "other");
-        assert_ne!(files.list().await.unwrap().items.remove(0).digest, before);
-    }
-
-    #[tokio::test]
-    async fn roots_may_be_relative_absolute_or_file_urls() {
-        let (dir, _) = outbox();
-        write(&dir, "QY_1.csv", "a");
-        let absolute = dir.path().join("outbox").to_string_lossy().into_owned();
-        let roots = [
-            "outbox".to_owned(),
-            "./outbox/".to_owned(),
-            absolute.clone(),
-            format!("file:{absolute}"),
-            format!("file://{absolute}"),
-        ];
-        for root in roots {
-            let mut files = FilesSource::new(dir.path(), &root, "*.csv").unwrap().quiet_for(Duration::ZERO);
-            assert_eq!(names(&files.list().await.unwrap()), ["QY_1.csv"], "{root}");
-        }
-        let mut below = FilesSource::new(dir.path(), ".", "outbox/QY_?.csv").unwrap().quiet_for(Duration::ZERO);
-        let item = below.list().await.unwrap().items.remove(0);
-        assert_eq!((item.name.as_str(), item.path.as_str()), ("QY_1.csv", "outbox/QY_1.csv"));
-        assert_eq!(below.open(&item).await.unwrap().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_root_that_is_not_there_is_said_and_not_made() {
-        let (dir, _) = outbox();
-        let error = |root: &str| FilesSource::new(dir.path(), root, "*").map(|f| f.quiet_for(Duration::ZERO));
-        let missing = error("nowhere").unwrap().list().await.unwrap_err();
-        assert_eq!((missing.code(), missing.disposition()), ("HL0301", Disposition::Retry));
-        assert_eq!(missing.to_string(), "HL0301 there is no directory nowhere");
-        assert!(!dir.path().join("nowhere").exists());
-        assert_eq!(error("sftp://exchange.example/out").err().unwrap().code(), "HL0302");
-        let mut below = FilesSource::new(dir.path(), "outbox", "gone/*.csv").unwrap();
-        assert_eq!(below.list().await.unwrap_err().code(), "HL0301");
-    }
-
-    #[tokio::test]
-    async fn a_file_elsewhere_is_streamed_to_a_blocking_thread() {
-        let (dir, files) = outbox();
-        let text = "0123456789".repeat(100_000);
-        write(&dir, "QY_1.csv", &text);
-        let remote = Arc::new(FileInput {
-            name: "QY_1.csv".into(),
-            path: "QY_1.csv".into(),
-            bytes: text.len() as u64,
-            local: None,
-            operator: files.operator().unwrap(),
-            runtime: tokio::runtime::Handle::current(),
-        });
-        let input = remote.clone();
-        let (digest, tail) = tokio::task::spawn_blocking(move || {
-            let mut tail = String::new();
-            input.read_from(999_995).unwrap().read_to_string(&mut tail).unwrap();
-            (digest(input.as_ref()).unwrap(), tail)
-        })
-        .await
-        .unwrap();
-        assert_eq!((tail.as_str(), digest.len()), ("56789", 64));
-        fs::write(dir.path().join("outbox/QY_1.csv"), "short").unwrap();
-        let cut = tokio::task::spawn_blocking(move || remote.read_from(0).unwrap().read_to_end(&mut Vec::new())).await;
-        assert!(cut.unwrap().is_err());
-    }
-}
+mod tests;

@@ -1,20 +1,17 @@
 //! The bytes of one listed file, as decoders read them.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use opendal::Operator;
 use tokio::runtime::Handle;
 
-use crate::decode::Input;
-
-/// Bytes fetched at a time from a place that is not a local file.
-const FETCH: u64 = 4 << 20;
+use super::place::Place;
+use crate::decode::{BESIDE, Input};
 
 /// One file below a files source.
 pub(super) struct FileInput {
-    pub(super) operator: Operator,
+    pub(super) place: Arc<dyn Place>,
     pub(super) path: String,
     pub(super) name: String,
     pub(super) bytes: u64,
@@ -33,52 +30,28 @@ impl Input for FileInput {
     }
 
     fn read_from(&self, from: u64) -> io::Result<Box<dyn Read + Send>> {
-        if let Some(path) = &self.local {
-            let mut file = File::open(path)?;
-            file.seek(SeekFrom::Start(from))?;
-            return Ok(Box::new(BufReader::with_capacity(1 << 20, file.take(self.bytes.saturating_sub(from)))));
-        }
-        let fetched = Fetched {
-            operator: self.operator.clone(),
-            path: self.path.clone(),
-            next: from,
-            end: self.bytes,
-            buffer: io::Cursor::new(Vec::new()),
-            runtime: self.runtime.clone(),
-        };
-        Ok(Box::new(fetched))
+        let _entered = self.runtime.enter();
+        self.place.read(&self.path, from, self.bytes)
     }
 
     fn local_path(&self) -> Option<&Path> {
         self.local.as_deref()
     }
-}
 
-/// Ranges of a remote file, one after the other. Read from blocking threads only.
-struct Fetched {
-    operator: Operator,
-    path: String,
-    next: u64,
-    end: u64,
-    buffer: io::Cursor<Vec<u8>>,
-    runtime: Handle,
-}
-
-impl Read for Fetched {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = self.buffer.read(out)?;
-            if read > 0 || out.is_empty() || self.next >= self.end {
-                return Ok(read);
-            }
-            let to = self.end.min(self.next + FETCH);
-            let range = self.operator.read_with(&self.path).range(self.next..to);
-            let bytes = self.runtime.block_on(async move { range.await }).map_err(io::Error::other)?.to_vec();
-            if bytes.is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.next += bytes.len() as u64;
-            self.buffer = io::Cursor::new(bytes);
-        }
+    fn beside(&self, extension: &str) -> io::Result<Option<Vec<u8>>> {
+        let _entered = self.runtime.enter();
+        let (directory, name) = self.path.rsplit_once('/').map_or(("", self.path.as_str()), |(d, n)| (d, n));
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        let wanted = format!("{stem}.{extension}");
+        let entries = self.runtime.block_on(self.place.list(directory)).map_err(io::Error::other)?;
+        let Some(entry) = entries.iter().find(|e| !e.directory && e.name.eq_ignore_ascii_case(&wanted)) else {
+            return Ok(None);
+        };
+        let path = if directory.is_empty() { entry.name.clone() } else { format!("{directory}/{}", entry.name) };
+        let look = self.runtime.block_on(self.place.look(&path)).map_err(io::Error::other)?;
+        let Some(look) = look else { return Ok(None) };
+        let mut bytes = Vec::new();
+        self.place.read(&path, 0, look.bytes.min(BESIDE))?.read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
     }
 }

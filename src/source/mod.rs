@@ -1,39 +1,47 @@
-//! Where records come from: one trait, one file per kind of system.
+//! Where records come from: one trait, one room per kind of system.
 //!
-//! Decides: what there is to take and how its bytes are reached. Must not know: decoding, mappings, what was taken
-//! before, retries — those are the engine's. Guarantees: what is listed is complete (nobody is still writing it), and
-//! its content digest is that of the bytes that [`Source::open`] will give.
+//! Decides: what there is to take and how it is reached. Must not know: mappings, what becomes of rows, retries — those
+//! are the engine's. Guarantees: what is listed is complete (nobody is still writing it), and an item's digest names
+//! what [`Source::open`] will give: the same digest, the same rows.
 
+mod amqp;
+mod beside;
+mod bodies;
+mod database;
 mod error;
 mod files;
+mod http;
 mod input;
-mod pattern;
+mod place;
 
-pub use error::SourceError;
+pub use error::{Fate, SourceError};
 pub use files::FilesSource;
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use crate::config::{Connector, Dataset, SourceKind};
-use crate::decode::Input;
+use crate::config::{Connector, Dataset, Offer, SourceKind, Workspace};
+use crate::decode::{Decode, Position, Wanted};
 
-/// One thing that can be taken as a whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One thing that can be taken as a whole: a file, or what a database or service has since the last time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Item {
     /// Name as the department knows it; items are taken in the order of their names.
     pub name: String,
-    /// Path below the source's root.
+    /// Path below the source's root; empty for what is no file.
     pub path: String,
-    /// Bytes.
+    /// Bytes; 0 where nobody knows before reading.
     pub bytes: u64,
     /// When it was last written, if the source knows.
     pub modified: Option<SystemTime>,
-    /// BLAKE3 of the content, lower-case hex: the same content under another name is the same item.
+    /// Of a file BLAKE3 of the content, lower-case hex: the same content under another name is the same item. Of a pull
+    /// a name that no other pull of the dataset has.
     pub digest: String,
+    /// Of a pull: the cursor after which it begins; `None` begins at the beginning.
+    pub since: Option<String>,
+    /// Of a pull: the cursor at which it ends, where it must end somewhere.
+    pub until: Option<String>,
 }
 
 /// What a source has now.
@@ -45,6 +53,19 @@ pub struct Listing {
     pub still_writing: Vec<String>,
 }
 
+/// What was taken of a dataset last, for sources that go on from there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Before {
+    /// Its name.
+    pub name: String,
+    /// Its digest.
+    pub digest: String,
+    /// Whether all of it was taken.
+    pub taken: bool,
+    /// The newest cursor that rows were committed with.
+    pub cursor: Option<String>,
+}
+
 /// A department's system, as far as a run needs it.
 ///
 /// The engine calls [`Source::list`] once a run, then for each item that it has not taken before [`Source::open`], and
@@ -52,17 +73,49 @@ pub struct Listing {
 /// on the next run, so it must be idempotent.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// What there is to take.
-    async fn list(&mut self) -> Result<Listing, SourceError>;
-    /// The bytes of an item; [`SourceError::Changed`] when they are no longer those that were listed.
-    async fn open(&self, item: &Item) -> Result<Arc<dyn Input>, SourceError>;
+    /// What there is to take, given what was taken last.
+    async fn list(&mut self, before: Option<&Before>) -> Result<Listing, SourceError>;
+    /// The rows of an item after this position; [`SourceError::Changed`] when they are no longer those that were listed.
+    async fn open(&self, item: &Item, at: Option<&Position>) -> Result<Box<dyn Decode>, SourceError>;
+    /// A person said that the next items are to be taken although what stands beside them disagrees.
+    fn accept(&mut self) {}
     /// The item is taken: acknowledge it, where the source wants to know.
     async fn settle(&mut self, item: &Item) -> Result<(), SourceError>;
+    /// The item was refused as a whole: put it aside, where the source has a place for such. Idempotent, too.
+    async fn refuse(&mut self, _item: &Item) -> Result<(), SourceError> {
+        Ok(())
+    }
 }
 
-/// The source of a dataset; relative roots are below the workspace `dir`.
-pub fn open(dir: &Path, connector: &Connector, dataset: &Dataset) -> Result<Box<dyn Source>, SourceError> {
-    match &connector.source {
-        SourceKind::Files { root } => Ok(Box::new(FilesSource::new(dir, &root.value, &dataset.path)?)),
+/// The source of a dataset; relative roots are below the workspace's directory.
+pub fn open(workspace: &Workspace, connector: &Connector, dataset: &Dataset) -> Result<Box<dyn Source>, SourceError> {
+    let dir = &workspace.dir;
+    match (&connector.source, &dataset.offer) {
+        (SourceKind::Files(files), Offer::Files { path, .. }) => {
+            Ok(Box::new(FilesSource::new(dir, files, path, dataset)?))
+        }
+        (SourceKind::Database(database), Offer::Table(table)) => {
+            Ok(Box::new(database::DatabaseSource::new(dir, database, table, dataset)))
+        }
+        (SourceKind::Http(http), Offer::Endpoint(endpoint)) => {
+            let places = (dir.as_path(), workspace.installation.state_dir.as_path());
+            Ok(Box::new(http::HttpSource::new(places, &connector.system, (http, endpoint), dataset)))
+        }
+        (SourceKind::Amqp(inbox), Offer::Queue { queue, format }) => {
+            Ok(Box::new(amqp::InboxSource::new(dir, inbox, (queue, format), dataset)))
+        }
+        (SourceKind::Files(_) | SourceKind::Database(_) | SourceKind::Http(_) | SourceKind::Amqp(_), _) => {
+            Err(SourceError::Offer { dataset: dataset.name.clone() })
+        }
     }
+}
+
+/// One TLS provider for all of the program; later calls change nothing.
+fn trust_ring() {
+    rustls::crypto::ring::default_provider().install_default().ok();
+}
+
+/// What is asked of a decoder for this dataset.
+pub fn wanted(dataset: &Dataset) -> Vec<Wanted> {
+    dataset.columns.iter().map(|column| Wanted { name: column.name.clone(), path: column.path.clone() }).collect()
 }

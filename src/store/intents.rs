@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
-use crate::decode::{Resume, RowPlace};
+use crate::decode::{Position, RowPlace};
 use crate::linking::{Absorbed, Claim, ClaimId, Departure, EntityId, Layout, Origin, SourceKey, StreamId};
 use crate::mapping::Reason;
 
@@ -110,11 +110,24 @@ pub struct FileState {
     /// How far.
     pub status: FileStatus,
     /// After the last committed chunk.
-    pub resume: Option<Resume>,
+    pub position: Option<Position>,
     /// When it was first taken, microseconds.
     pub at: i64,
     /// Chunks committed.
     pub chunks: i64,
+}
+
+/// The last thing taken of a dataset, for sources that go on where they were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// Its name.
+    pub name: String,
+    /// Its digest.
+    pub digest: String,
+    /// How far it is.
+    pub status: FileStatus,
+    /// The newest place that any of the dataset's rows was committed with, in the source's own words.
+    pub cursor: Option<String>,
 }
 
 /// The stored claims of one source key.
@@ -258,7 +271,7 @@ pub struct ChangeSet {
     /// Microseconds.
     pub at: i64,
     /// The file's position after this chunk; `None` leaves it where it is.
-    pub resume: Option<Resume>,
+    pub position: Option<Position>,
     /// One per register.
     pub parts: Vec<RegisterPart>,
 }
@@ -282,6 +295,8 @@ pub struct RegisterPart {
     pub claims: Vec<ClaimChange>,
     /// Claims no longer made.
     pub departed: Vec<Departure>,
+    /// Source keys that the source says are gone, and since when (microseconds): an older row must not bring them back.
+    pub gone: Vec<(SourceKey, i64)>,
     /// Keys that now name an entity.
     pub new_keys: Vec<(usize, Arc<str>, EntityId)>,
     /// Claims this file has shown in this chunk (for full extracts).

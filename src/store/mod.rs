@@ -23,8 +23,8 @@ pub use backfill::{
 pub use definitions::{ClaimsMade, Definition, Surveyed, Versions, WorkedWith};
 pub use intents::{
     BatchLink, BatchRow, ChangeSet, ChunkCounts, ClaimChange, FeedCounts, FeedState, FileStart, FileState, FileStatus,
-    HeldDigest, Holding, Quarantined, Recalled, RecalledClaim, RegisterPart, RunEnd, RunStart, RunStatus, SealSet,
-    Snapshot,
+    HeldDigest, Holding, Pulled, Quarantined, Recalled, RecalledClaim, RegisterPart, RunEnd, RunStart, RunStatus,
+    SealSet, Snapshot,
 };
 pub use leases::{Lease, LeaseView};
 pub use operations::Operations;
@@ -114,6 +114,8 @@ pub trait Store: Operations {
     /// Which claims the source keys of these rows (key, digest) already have: for row `i`, the claims of its key in
     /// order of occurrence, and whether they say what it says.
     async fn recall(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>>;
+    /// Which of these source keys a source said are gone, and since when (microseconds).
+    async fn gone(&mut self, stream: StreamId, keys: &[Arc<str>]) -> Result<HashMap<Arc<str>, i64>>;
     /// The entities that these key values name, and all keys of those entities.
     async fn known(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known>;
     /// Everything held about these entities.

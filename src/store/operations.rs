@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag, Lease,
-    LeaseView, NewBackfill, QuarantineBacklog, Result, Surveyed, Versions, WorkedWith,
+    LeaseView, NewBackfill, Pulled, QuarantineBacklog, Result, Surveyed, Versions, WorkedWith,
 };
 use crate::config::Register;
 use crate::linking::StreamId;
@@ -55,6 +55,8 @@ pub trait Operations: Send {
 
     /// Digest and business time (microseconds) of the newest file of a dataset that was taken as a whole.
     async fn newest_file(&mut self, dataset: &str) -> Result<Option<(String, i64)>>;
+    /// The last thing taken, or begun to be taken, of a dataset.
+    async fn pulled(&mut self, dataset: &str) -> Result<Option<Pulled>>;
     /// Batches of a feed from this number on, in order, durable or not. The body is empty where it was dropped.
     async fn batches_from(&mut self, feed: &str, seq: i64, limit: i64) -> Result<Vec<BatchRow>>;
     /// Drops the bodies of durable batches sealed before an instant (microseconds); manifests and signatures stay as

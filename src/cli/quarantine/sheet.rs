@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use rust_xlsxwriter::{Color, Format as CellFormat, IgnoreError, Workbook, XlsxError};
 
-use crate::config::{Encoding, Format};
+use crate::config::{Encoding, Format, Report};
 use crate::decode::{self, Decoded, Input, Limits, Wanted};
 use crate::error::Problem;
 
@@ -194,7 +194,13 @@ pub(super) fn read(path: &Path) -> Result<Returned, Problem> {
             skip: 0,
             ragged: false,
         },
-        Kind::Xlsx => Format::Excel { sheet: None, header_row: 1, repeated_header: false, max_cells: 50_000_000 },
+        Kind::Xlsx => Format::Excel {
+            sheet: None,
+            header_row: 1,
+            repeated_header: false,
+            max_cells: 50_000_000,
+            report: Report::default(),
+        },
     };
     let unreadable = |why: String| Problem::error("HL0816", format!("{} cannot be read", path.display())).detail(why);
     let bytes = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();

@@ -1,33 +1,73 @@
 //! A connector by itself: columns that its datasets name, roots it cannot reach, settings without effect.
 
 use super::super::names::confusable;
-use super::super::{At, Connector, Dataset, Extract, Format, SourceKind};
+use super::super::{Connector, Database, Dataset, Extract, Format, Http, Inbox, SourceKind};
 use super::{Ground, dangling, repeated};
+use super::{files, offer};
 use crate::error::Problem;
 
 /// Checks one connector.
 pub(super) fn check(connector: &Connector, ground: &Ground<'_>) -> Vec<Problem> {
-    let SourceKind::Files { root } = &connector.source;
-    let mut problems = reachable(root);
+    let mut problems = match &connector.source {
+        SourceKind::Files(files) => files::of_source(files),
+        SourceKind::Database(database) => of_database(database),
+        SourceKind::Http(http) => of_service(http),
+        SourceKind::Amqp(inbox) => of_broker(inbox),
+    };
     let named = connector.datasets.values().map(|dataset| (dataset.name.as_str(), dataset.place.clone()));
     problems.extend(confusable("dataset", named, Problem::error));
     if ground.trusts_connector(&connector.system) {
-        problems.extend(connector.datasets.values().flat_map(|dataset| of_dataset(&connector.system, dataset)));
+        let datasets = connector.datasets.values();
+        problems.extend(datasets.clone().flat_map(|dataset| of_dataset(&connector.system, dataset)));
+        problems.extend(datasets.clone().flat_map(offer::check));
+        if let SourceKind::Files(source) = &connector.source {
+            problems.extend(datasets.flat_map(|dataset| files::of_dataset(source, dataset)));
+        }
     }
     problems
 }
 
-/// Schemes of a root, and whether this version has them. A path without a scheme is local.
-fn reachable(root: &At<String>) -> Vec<Problem> {
-    let Some((scheme, _)) = root.value.split_once("://") else { return Vec::new() };
-    let problem = match scheme {
-        "file" => return Vec::new(),
-        "sftp" | "ftp" | "s3" | "webdav" | "http" | "https" => {
-            Problem::error("HL0110", format!("{scheme}: roots are not supported by this version yet"))
+fn of_broker(inbox: &Inbox) -> Vec<Problem> {
+    let url = &inbox.url;
+    match url.value.split_once("://") {
+        Some(("amqp" | "amqps", rest)) if rest.split('/').next().unwrap_or(rest).contains('@') => {
+            let problem = Problem::error("HL0144", "the url of this broker says who we are").at(url.place.clone());
+            vec![problem.hint("write user: env:NAME and password: env:NAME beside it, and the url without them")]
         }
-        _ => Problem::error("HL0109", "the root of this source has an unknown scheme"),
-    };
-    vec![problem.at(root.place.clone()).hint("write a local directory, and let another program bring the files there")]
+        Some(("amqp" | "amqps", _)) => Vec::new(),
+        _ => {
+            vec![Problem::error("HL0109", "the url of this broker is no amqp: or amqps: address").at(url.place.clone())]
+        }
+    }
+}
+
+fn of_service(http: &Http) -> Vec<Problem> {
+    let base = &http.base;
+    match base.value.split_once("://") {
+        Some(("http" | "https", rest)) if rest.split('/').next().unwrap_or(rest).contains('@') => {
+            let problem = Problem::error("HL0144", "the base of this service says who we are").at(base.place.clone());
+            vec![problem.hint("write auth: { kind: basic, user: env:NAME, password: env:NAME }")]
+        }
+        Some(("http" | "https", _)) => Vec::new(),
+        _ => vec![
+            Problem::error("HL0109", "the base of this service is no http: or https: address").at(base.place.clone()),
+        ],
+    }
+}
+
+fn of_database(database: &Database) -> Vec<Problem> {
+    let url = &database.url;
+    let mut problems = Vec::new();
+    let scheme = url.value.split_once(':').map_or("", |(scheme, _)| scheme);
+    if !matches!(scheme, "postgres" | "postgresql" | "mysql" | "mariadb" | "sqlite") {
+        let problem = Problem::error("HL0109", "the url of this database has an unknown scheme").at(url.place.clone());
+        problems.push(problem.detail("expected one of postgres, mysql, mariadb, sqlite"));
+    }
+    if url.value.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().unwrap_or(rest).contains('@')) {
+        let problem = Problem::error("HL0144", "the url of this database says who we are").at(url.place.clone());
+        problems.push(problem.hint("write user: env:NAME and password: env:NAME beside it, and the url without them"));
+    }
+    problems
 }
 
 fn of_dataset(system: &str, dataset: &Dataset) -> Vec<Problem> {
@@ -36,7 +76,12 @@ fn of_dataset(system: &str, dataset: &Dataset) -> Vec<Problem> {
     let named = dataset.columns.iter().map(|column| (column.name.as_str(), column.place.clone()));
     problems.extend(confusable("column", named, Problem::warning));
     let name = format!("{system}.{}", dataset.name);
-    for column in dataset.key.iter().chain(&dataset.updated) {
+    let cursor = match &dataset.extract {
+        Extract::Cursor { column, .. } => Some(column),
+        _ => None,
+    };
+    let flag = dataset.operation.as_ref().map(|operation| &operation.column);
+    for column in dataset.key.iter().chain(&dataset.updated).chain(cursor).chain(flag) {
         if !columns().any(|name| name == column.value) {
             let what = format!("column \"{}\" is not in the contract of \"{name}\"", column.value);
             problems.push(dangling("HL0137", what, column, columns()));
@@ -52,7 +97,7 @@ fn of_dataset(system: &str, dataset: &Dataset) -> Vec<Problem> {
         problems.push(problem.hint("name the columns that identify a row: key: […]"));
     }
     let with_path = dataset.columns.iter().filter(|column| column.path.is_some());
-    for column in with_path.filter(|_| matches!(dataset.format, Format::Csv { .. } | Format::Excel { .. })) {
+    for column in with_path.filter(|_| !dataset.format().is_some_and(Format::has_paths)) {
         let message = format!("path of column \"{}\" has no effect: rows of this format have no inside", column.name);
         problems.push(Problem::warning("HL0122", message).at(column.place.clone()));
     }
@@ -102,6 +147,10 @@ mod tests {
     #[test]
     fn roots_with_unknown_schemes_are_refused() {
         check(FILE, "root: out", "root: gopher://x", &["HL0109 7:9"]);
+        check(FILE, "root: out", "root: sftp://a@x/out\n  key: k", &["HL0144 7:9", "HL0353 7:9"]);
+        check(FILE, "root: out", "root: sftp://x/out\n  host_key: SHA256:x", &["HL0107 7:9"]);
+        check(FILE, "root: out", "root: out\n  host_key: SHA256:x", &["HL0122 8:13 warning"]);
+        check(FILE, "    drift:", "    signature: required\n    drift:", &["HL0107 10:3"]);
         check(FILE, "root: out", "root: file:///srv/out", &[]);
     }
 }

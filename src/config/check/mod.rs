@@ -6,8 +6,10 @@
 mod cases;
 mod connector;
 mod feed;
+mod files;
 mod installation;
 mod mapping;
+mod offer;
 mod pipeline;
 mod register;
 

@@ -1,10 +1,13 @@
 //! One dataset of a connector: its files, their format, its contract.
 
-use super::super::shape::{Key, Kind, Naming, Shape, Variant, Word};
-use super::super::units::Percent;
+use super::super::shape::{Key, Kind, Naming, Shape, Word};
+use super::super::units::{Percent, span};
 use super::super::view::View;
-use super::super::{At, Column, Dataset, Drift, DriftPolicy, Encoding, Extract, Format, Missing, scalar};
-use super::{FIELD_TYPES, field_type, flag, number};
+use super::super::{
+    At, Beside, Column, Control, Dataset, Drift, DriftPolicy, Endpoint, Extract, Missing, Offer, Operation, PageBy,
+    Pages, ReadFlag, Relation, SourceKind, Table, Template, scalar,
+};
+use super::{FIELD_TYPES, field_type, flag, format, number};
 use crate::record::FieldType;
 
 /// The table.
@@ -13,8 +16,28 @@ pub(in crate::config) const DATASET: Shape = Shape {
     about: "One table, file family or endpoint, with what the department promised about it.",
     keys: &[
         Key::optional("title", "名称 title", Kind::Text, "What people call it."),
-        Key::required("path", "文件名 path", Kind::Text, "File name pattern below the root: QYDJ_*.csv."),
-        Key::required("format", "格式 format", Kind::Tagged("kind", FORMATS), "How bytes become rows."),
+        Key::optional("path", "文件名 path", Kind::Pattern, "Of files: pattern below the root: QYDJ_{yyyyMMdd}_*.csv.")
+            .unless(OTHER_OFFERS),
+        Key::optional(
+            "format",
+            "格式 format",
+            Kind::Tagged("kind", format::FORMATS),
+            "Of files: how bytes become rows.",
+        )
+        .unless(OTHER_OFFERS),
+        Key::optional(
+            "control",
+            "控制文件 control",
+            Kind::Map(&CONTROL),
+            "Of files: what is written last, beside a file.",
+        ),
+        Key::optional("signature", "签名 signature", Kind::Word(SIGNATURES), "Of files: a .p7s by the department.")
+            .or("none"),
+        Key::optional("table", "表 table", Kind::Text, "Of a database: table or view: exchange.E_BASEINFO."),
+        Key::optional("query", "查询 query", Kind::Text, "Of a database: a select in place of a table."),
+        Key::optional("read_flag", "交换开关 read_flag", Kind::Map(&READ_FLAG), "Of a database: marks what was taken."),
+        Key::optional("page", "分页 page", Kind::Integer(1, 100_000), "Of a database: rows asked for at a time.")
+            .or("8192"),
         Key::optional(
             "key",
             "行标识 key",
@@ -28,6 +51,10 @@ pub(in crate::config) const DATASET: Shape = Shape {
             Kind::Either(&[Kind::Word(EXTRACTS), Kind::Map(&CURSOR)]),
             "What a file says about rows that it does not contain.",
         ),
+        Key::optional("queue", "队列 queue", Kind::Text, "Of a broker: the department's queue."),
+        Key::optional("request", "请求 request", Kind::Map(&REQUEST), "Of a service: what is asked for."),
+        Key::optional("pages", "分页 pages", Kind::Map(&PAGES), "Of a service: how answers are cut into pages."),
+        Key::optional("operation", "增删改标志 operation", Kind::Map(&OPERATION), "How a row says that it is gone."),
         Key::optional("missing", "缺失 missing", Kind::Map(&MISSING), "When a full extract has lost rows."),
         Key::required(
             "columns",
@@ -36,20 +63,105 @@ pub(in crate::config) const DATASET: Shape = Shape {
             "The contract: every column the department promised, in file order.",
         ),
         Key::optional("drift", "结构变化 drift", Kind::Map(&DRIFT), "When a file differs from the contract."),
-        Key::later("signature", "签名 signature"),
     ],
 };
+
+/// Keys that say what a system has when it has no files.
+const OTHER_OFFERS: &[&str] = &["table", "query", "request", "queue"];
 
 const EXTRACTS: &[Word] = &[
     Word::now("full", "全量 Everything there is: what is not in it is gone."),
     Word::now("append", "增量 More rows: nothing is said about others."),
-    Word::later("log", "use extract: full or extract: append"),
+    Word::now("log", "变更记录 Changes in the order they happened: the latest row of a key stands."),
 ];
 
 const CURSOR: Shape = Shape {
     title: "游标 cursor",
-    about: "Rows changed since the last pull. Not supported by this version yet.",
-    keys: &[Key::later("cursor", "游标字段 cursor"), Key::later("lag", "回看 lag")],
+    about: "Rows changed since the last pull.",
+    keys: &[
+        Key::required("cursor", "游标字段 cursor", Kind::Text, "Column that only grows: 更新时间, a sequence number."),
+        Key::optional("lag", "滞后 lag", Kind::Span, "Rows younger than this wait for the next pull."),
+    ],
+};
+
+const CONTROL: Shape = Shape {
+    title: "控制文件 control",
+    about: "A small file that the department writes last; until it is there, a file is not finished.",
+    keys: &[
+        Key::required("file", "文件名 file", Kind::Text, "Its name: \"{name}.ok\", \"{stem}.chk\"."),
+        Key::optional(
+            "says",
+            "内容 says",
+            Kind::Template,
+            "What a line of it says: \"{name}|{rows}|{bytes}\"; {rows} and {bytes} must be those of the file.",
+        ),
+    ],
+};
+
+const SIGNATURES: &[Word] = &[
+    Word::now("required", "必须 NAME.p7s beside each file, by a certificate of the source."),
+    Word::now("none", "不要 Signatures are not looked at."),
+];
+
+const REQUEST: Shape = Shape {
+    title: "请求 request",
+    about: "{since}, {page}, {offset}, {size} and {cursor} stand for what they name.",
+    keys: &[
+        Key::required("path", "路径 path", Kind::Text, "Below the service's base."),
+        Key::optional("method", "方法 method", Kind::Word(METHODS), "GET, or POST with a body.").or("get"),
+        Key::optional("query", "参数 query", Kind::Each(Naming::Foreign, &Kind::Text), "Query parameters."),
+        Key::optional(
+            "headers",
+            "请求头 headers",
+            Kind::Each(Naming::Foreign, &Kind::Text),
+            "SOAPAction and its like.",
+        ),
+        Key::optional("body", "报文 body", Kind::Text, "A JSON text or a SOAP envelope."),
+        Key::optional("content_type", "报文类型 content_type", Kind::Text, "Type of the body.").or("application/json"),
+        Key::optional("begin", "起点 begin", Kind::Text, "What {since} is at first.").or("1970-01-01 00:00:00"),
+        Key::optional("calls_per_day", "每日次数 calls_per_day", Kind::Integer(1, 100_000_000), "Calls a day at most."),
+    ],
+};
+
+const METHODS: &[Word] = &[Word::now("get", "GET."), Word::now("post", "POST.")];
+
+const PAGES: Shape = Shape {
+    title: "分页 pages",
+    about: "How answers are cut into pages; without it there is one.",
+    keys: &[
+        Key::required("by", "方式 by", Kind::Word(PAGED_BY), "What tells pages apart."),
+        Key::optional("size", "每页行数 size", Kind::Integer(1, 100_000), "Rows of a page; fewer say it is the last.")
+            .or("100"),
+        Key::optional("first", "起始 first", Kind::Integer(0, 1), "Number of the first page or row.").or("1"),
+        Key::optional("next", "下一页 next", Kind::Text, "Where the body says what comes next: data.next."),
+    ],
+};
+
+const PAGED_BY: &[Word] = &[
+    Word::now("page", "页码 Their number: {page}."),
+    Word::now("offset", "偏移 How many rows come before: {offset}."),
+    Word::now("cursor", "游标 The service's own word: {cursor}."),
+    Word::now("link", "链接 The next page's address, in the body or in the Link header."),
+];
+
+const READ_FLAG: Shape = Shape {
+    title: "交换开关 read_flag",
+    about: "A column of the exchange table that says whether a row was taken; we write it back.",
+    keys: &[
+        Key::required("column", "字段 column", Kind::Text, "Its name."),
+        Key::optional("unread", "未取 unread", Kind::Text, "What it says before.").or("0"),
+        Key::optional("read", "已取 read", Kind::Text, "What we write once the rows are committed here.").or("1"),
+    ],
+};
+
+const OPERATION: Shape = Shape {
+    title: "增删改标志 operation",
+    about: "A column that says what happened to a row.",
+    keys: &[
+        Key::required("column", "字段 column", Kind::Text, "Its name in the contract."),
+        Key::optional("delete", "删除 delete", Kind::List(&Kind::Text), "Words for a row that is gone: D and 3."),
+        Key::optional("upsert", "新增修改 upsert", Kind::List(&Kind::Text), "Words for other rows: I, U, 1 and 2."),
+    ],
 };
 
 const MISSING: Shape = Shape {
@@ -93,99 +205,111 @@ const POLICIES: &[Word] = &[
     Word::now("ignore", "忽略 Take it without a note."),
 ];
 
-const ENCODINGS: &[Word] = &[
-    Word::now("auto", "自动 BOM, then strict UTF-8, then GB18030."),
-    Word::now("utf-8", "Strict UTF-8."),
-    Word::now("gb18030", "GB 18030."),
-    Word::now("gbk", "Read as GB 18030, which contains GBK and GB 2312."),
-];
-
-const ENCODING: Key =
-    Key::optional("encoding", "编码 encoding", Kind::Word(ENCODINGS), "Character encoding of the file.").or("auto");
-
-const FORMATS: &[Variant] = &[
-    Variant { word: Word::now("csv", "Delimited text."), shape: &CSV },
-    Variant { word: Word::now("excel", "Workbooks: .xlsx, .xls, .ods."), shape: &EXCEL },
-    Variant { word: Word::now("xml", "One record per element."), shape: &XML },
-    Variant { word: Word::now("json", "A document with an array of records."), shape: &JSON },
-    Variant { word: Word::now("ndjson", "One JSON object per line."), shape: &NDJSON },
-    Variant { word: Word::later("dbf", "save the table as CSV or Excel"), shape: &NDJSON },
-    Variant { word: Word::later("fixed", "save the table as CSV or Excel"), shape: &NDJSON },
-];
-
-const CSV: Shape = Shape {
-    title: "CSV",
-    about: "Delimited text.",
-    keys: &[
-        ENCODING,
-        Key::optional("delimiter", "分隔符 delimiter", Kind::Character(false), "Between cells.").or(","),
-        Key::optional("quote", "引号 quote", Kind::Character(true), "Around cells; none turns quoting off.").or("\""),
-        Key::optional("header", "表头 header", Kind::Boolean, "Whether the first row names the columns.").or("true"),
-        Key::optional("skip", "跳过行数 skip", Kind::Integer(0, 1000), "Lines before the header.").or("0"),
-        Key::optional("ragged", "不齐行 ragged", Kind::Boolean, "Whether rows may have fewer or more cells.")
-            .or("false"),
-    ],
-};
-
-const EXCEL: Shape = Shape {
-    title: "Excel",
-    about: "Workbooks, told apart by content.",
-    keys: &[
-        Key::optional("sheet", "工作表 sheet", Kind::Text, "Sheet name; the first visible sheet when absent."),
-        Key::optional("header_row", "表头行 header_row", Kind::Integer(1, 10_000), "Row that names the columns.")
-            .or("1"),
-        Key::optional(
-            "repeated_header",
-            "重复表头 repeated_header",
-            Kind::Boolean,
-            "Whether rows that repeat the header are dropped.",
-        )
-        .or("false"),
-        Key::optional(
-            "max_cells",
-            "单元格上限 max_cells",
-            Kind::Integer(1, 1_000_000_000),
-            "Cells a workbook may hold.",
-        )
-        .or("50000000"),
-    ],
-};
-
-const XML: Shape = Shape {
-    title: "XML",
-    about: "One record per element.",
-    keys: &[
-        Key::required("record", "记录路径 record", Kind::Text, "Path of the record element: ExchangeMessage/Body/row."),
-        ENCODING,
-    ],
-};
-
-const JSON: Shape = Shape {
-    title: "JSON",
-    about: "A document with an array of records.",
-    keys: &[Key::optional("records", "记录路径 records", Kind::Text, "Path to the array: data.items.")],
-};
-
-const NDJSON: Shape = Shape { title: "NDJSON", about: "One JSON object per line.", keys: &[] };
-
 /// Reads one dataset.
-pub(super) fn read(name: At<String>, view: View<'_>) -> Dataset {
+pub(super) fn read(source: &SourceKind, name: At<String>, view: View<'_>) -> Dataset {
     let (missing, drift) = (view.get("missing"), view.get("drift"));
     Dataset {
         name: name.value,
         place: name.place,
         title: view.get("title").maybe(),
-        path: view.get("path").text(),
-        format: format(view.get("format")),
+        offer: match source {
+            SourceKind::Files(_) => Offer::Files {
+                path: view.get("path").text(),
+                format: format::read(view.get("format")),
+                beside: beside(view),
+            },
+            SourceKind::Database(_) => Offer::Table(table(view)),
+            SourceKind::Http(_) => Offer::Endpoint(endpoint(view)),
+            SourceKind::Amqp(_) => Offer::Queue { queue: view.get("queue").text(), format: format(view.get("format")) },
+        },
         key: view.get("key").texts(),
         updated: view.get("updated").maybe_at(),
-        extract: if view.get("extract").raw() == Some("full") { Extract::Full } else { Extract::Append },
+        extract: extract(view.get("extract")),
+        operation: view.get("operation").is_map().then(|| operation(view.get("operation"))),
         missing: Missing {
             retract: flag(missing.get("retract")),
             hold_above: missing.get("hold_above").parsed(|text| Percent::parse(text).ok()).unwrap_or(Percent(0.0)),
         },
         columns: view.get("columns").each().into_iter().map(|(name, view)| column(name, view)).collect(),
         drift: Drift { new_column: policy(drift.get("new_column")), lost_column: policy(drift.get("lost_column")) },
+    }
+}
+
+fn extract(view: View<'_>) -> Extract {
+    match view.raw() {
+        Some("full") => Extract::Full,
+        Some("log") => Extract::Log,
+        None if view.is_map() => Extract::Cursor {
+            column: view.get("cursor").text_at(),
+            lag: view.get("lag").parsed(|text| span::parse(text).ok()).unwrap_or_default(),
+        },
+        _ => Extract::Append,
+    }
+}
+
+fn operation(view: View<'_>) -> Operation {
+    let words = |name: &str, usual: &[&str]| {
+        let written: Vec<String> = view.get(name).texts().into_iter().map(|word| word.value).collect();
+        if written.is_empty() { usual.iter().map(|&word| word.to_owned()).collect() } else { written }
+    };
+    Operation {
+        column: view.get("column").text_at(),
+        delete: words("delete", &["D", "3"]),
+        upsert: words("upsert", &["I", "U", "1", "2"]),
+    }
+}
+
+fn table(view: View<'_>) -> Table {
+    let flag = view.get("read_flag");
+    let relation = match view.get("query").maybe_at() {
+        Some(At { value, place }) => At { value: Relation::Query(value), place },
+        None => At { value: Relation::Table(view.get("table").text()), place: view.get("table").place() },
+    };
+    Table {
+        relation,
+        read_flag: flag.is_map().then(|| ReadFlag {
+            column: flag.get("column").text(),
+            unread: flag.get("unread").text(),
+            read: flag.get("read").text(),
+        }),
+        page: number(view.get("page")),
+    }
+}
+
+fn beside(view: View<'_>) -> Beside {
+    let control = view.get("control");
+    let control = control.is_map().then(|| Control {
+        file: control.get("file").text(),
+        says: control.get("says").parsed(|text| Template::parse(text).ok()),
+    });
+    Beside { control, signed: view.get("signature").raw() == Some("required") }
+}
+
+fn endpoint(view: View<'_>) -> Endpoint {
+    let (request, pages) = (view.get("request"), view.get("pages"));
+    let pairs =
+        |name: &str| request.get(name).each().into_iter().map(|(name, view)| (name.value, view.text())).collect();
+    Endpoint {
+        path: request.get("path").text(),
+        post: request.get("method").raw() == Some("post"),
+        query: pairs("query"),
+        headers: pairs("headers"),
+        body: request.get("body").maybe(),
+        content_type: request.get("content_type").text(),
+        begin: request.get("begin").text(),
+        pages: pages.is_map().then(|| Pages {
+            by: match pages.get("by").raw() {
+                Some("offset") => PageBy::Offset,
+                Some("cursor") => PageBy::Cursor,
+                Some("link") => PageBy::Link,
+                _ => PageBy::Page,
+            },
+            size: number(pages.get("size")),
+            first: number(pages.get("first")),
+            next: pages.get("next").maybe(),
+        }),
+        calls_per_day: request.get("calls_per_day").parsed(scalar::integer).and_then(|n| u32::try_from(n).ok()),
+        format: format::read(view.get("format")),
     }
 }
 
@@ -198,36 +322,6 @@ fn column(name: At<String>, view: View<'_>) -> Column {
         kind: kind.parsed(field_type).unwrap_or(FieldType::Text),
         required: long.is_some_and(|view| flag(view.get("required"))),
         path: long.and_then(|view| view.get("path").maybe()),
-    }
-}
-
-fn format(view: View<'_>) -> Format {
-    match view.tag() {
-        Some("excel") => Format::Excel {
-            sheet: view.get("sheet").maybe(),
-            header_row: number(view.get("header_row")),
-            repeated_header: flag(view.get("repeated_header")),
-            max_cells: number(view.get("max_cells")),
-        },
-        Some("xml") => Format::Xml { record: view.get("record").text(), encoding: encoding(view.get("encoding")) },
-        Some("json") => Format::Json { records: view.get("records").maybe() },
-        Some("ndjson") => Format::Ndjson,
-        _ => Format::Csv {
-            encoding: encoding(view.get("encoding")),
-            delimiter: view.get("delimiter").parsed(scalar::character).flatten().unwrap_or(b','),
-            quote: view.get("quote").parsed(scalar::character).flatten(),
-            header: flag(view.get("header")),
-            skip: number(view.get("skip")),
-            ragged: flag(view.get("ragged")),
-        },
-    }
-}
-
-fn encoding(view: View<'_>) -> Encoding {
-    match view.raw() {
-        Some("utf-8") => Encoding::Utf8,
-        Some("gb18030" | "gbk") => Encoding::Gb18030,
-        _ => Encoding::Auto,
     }
 }
 

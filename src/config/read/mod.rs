@@ -7,6 +7,7 @@ pub(super) mod cases;
 pub(super) mod connector;
 pub(super) mod dataset;
 pub(super) mod feed;
+mod format;
 pub(super) mod installation;
 pub(super) mod pipeline;
 pub(super) mod register;

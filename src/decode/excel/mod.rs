@@ -11,6 +11,7 @@
 
 mod archive;
 mod compound;
+mod names;
 mod ods;
 mod sheet;
 mod value;
@@ -26,6 +27,8 @@ use super::chunk::Chunk;
 use super::csv::refuse_duplicates;
 use super::records::Records;
 use super::{DecodeError, Header, Input, Job, Limits, Resume, RowPlace, Wanted, broken, read_error};
+use crate::config::{Report, matches};
+use names::Names;
 use sheet::{Block, Emitter, Message, Stop};
 
 /// Bytes of a workbook that has no local file and must be held in memory.
@@ -44,6 +47,8 @@ pub(super) struct Layout {
     pub(super) repeated_header: bool,
     /// Most cells a workbook may declare or hold.
     pub(super) max_cells: u64,
+    /// Headers of several rows, units, totals.
+    pub(super) report: Report,
 }
 
 /// What a workbook is read from.
@@ -77,8 +82,12 @@ pub(super) struct Excel {
     wanted: Vec<Wanted>,
     limits: Limits,
     repeated_header: bool,
-    /// Sheet column and name of every named column.
-    names: Vec<(usize, String)>,
+    report: Report,
+    names: Names,
+    /// The present row is to be given again.
+    again: bool,
+    /// The sheet row that holds units.
+    units: Option<u64>,
     /// For each wanted column, its sheet column.
     column_of: Vec<Option<usize>>,
     rows: u64,
@@ -107,7 +116,10 @@ impl Excel {
             header: Header { columns: None, encoding: format!("{} (by content)", kind.name()) },
             limits: job.limits,
             repeated_header: layout.repeated_header,
-            names: Vec::new(),
+            report: layout.report,
+            names: Names::default(),
+            again: false,
+            units: None,
             column_of: Vec::new(),
             rows: 0,
             skip: job.rows(),
@@ -133,23 +145,40 @@ impl Excel {
             let message = format!("row {header_row} should name the columns, but it is blank");
             return Err(broken(self.input.as_ref(), "HL0311", message));
         }
-        let named = |(column, text): (usize, &str)| (column, text.trim().to_owned());
-        self.names = self.block.cells().map(named).filter(|(_, name)| !name.is_empty()).collect();
-        if self.names.len() > self.limits.columns {
-            let message = format!("{} columns, the limit is {}", self.names.len(), self.limits.columns);
+        let last = header_row + u64::from(self.report.header_rows.max(1)) - 1;
+        let mut rows = vec![self.cells()];
+        while rows.len() as u64 <= last - header_row && self.next_row()? {
+            if self.block.number() > last {
+                self.again = true;
+                break;
+            }
+            rows.push(self.cells());
+        }
+        self.names = Names::of(rows, &self.report.header_join);
+        let names = self.names.names();
+        if names.len() > self.limits.columns {
+            let message = format!("{} columns, the limit is {}", names.len(), self.limits.columns);
             return Err(broken(self.input.as_ref(), "HL0315", message));
         }
-        let names: Vec<String> = self.names.iter().map(|(_, name)| name.clone()).collect();
         refuse_duplicates(self.input.as_ref(), &names)?;
-        let find = |w: &Wanted| self.names.iter().find(|(_, name)| *name == w.name).map(|(column, _)| *column);
-        self.column_of = self.wanted.iter().map(find).collect();
+        self.column_of = self.wanted.iter().map(|w| self.names.column(&w.name)).collect();
+        self.units = self.report.unit_row.then_some(last + 1);
         self.header.columns = Some(names);
-        self.line = header_row;
+        self.line = last;
         Ok(())
+    }
+
+    /// Cells of the present row that are not blank, trimmed.
+    fn cells(&self) -> Vec<(usize, String)> {
+        let cells = self.block.cells().map(|(column, text)| (column, text.trim().to_owned()));
+        cells.filter(|(_, text)| !text.is_empty()).collect()
     }
 
     /// Goes to the next row of the sheet that is not blank.
     fn next_row(&mut self) -> Result<bool, DecodeError> {
+        if std::mem::take(&mut self.again) {
+            return Ok(true);
+        }
         while !self.block.advance() {
             if self.ended {
                 return Ok(false);
@@ -167,14 +196,20 @@ impl Excel {
         Ok(true)
     }
 
-    /// Whether the present row is the header once more.
-    fn is_header(&self) -> bool {
-        let mut cells = self.block.cells();
-        self.repeated_header
-            && self
-                .names
-                .iter()
-                .all(|(column, name)| cells.find(|(c, _)| c == column).is_some_and(|(_, t)| t.trim() == name))
+    /// Whether the present row is no row of data: the header once more, units, a total.
+    fn is_layout(&self) -> bool {
+        self.units == Some(self.block.number())
+            || (self.repeated_header && self.names.repeated_by(self.block.cells()))
+            || self.is_total()
+    }
+
+    fn is_total(&self) -> bool {
+        if self.report.totals.is_empty() {
+            return false;
+        }
+        let first = self.block.cells().map(|(_, text)| text).find(|text| !text.trim().is_empty()).unwrap_or_default();
+        let first: String = first.chars().filter(|c| !c.is_whitespace()).collect();
+        self.report.totals.iter().any(|pattern| matches(pattern, &first))
     }
 
     fn take_row(&mut self, chunk: &mut Chunk) {
@@ -220,7 +255,7 @@ impl Records for Excel {
                 break;
             }
         }
-        if self.is_header() {
+        if self.is_layout() {
             chunk.drop_row()
         } else {
             self.take_row(chunk)

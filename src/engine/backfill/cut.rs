@@ -6,7 +6,7 @@ use chrono::{NaiveDate, TimeDelta};
 
 use super::plan::{Chunking, Piece};
 use crate::config::DatasetRef;
-use crate::decode::{Limits, Resume, Wanted};
+use crate::decode::Resume;
 use crate::engine::intake::CHUNK_ROWS;
 use crate::engine::{Engine, EngineError};
 use crate::source::{FilesSource, Source as _};
@@ -85,16 +85,15 @@ impl Engine {
         piece: &Piece,
         rows: u64,
     ) -> Result<Vec<Counted>, EngineError> {
-        let dataset = self.workspace.connectors.get(&from.system).and_then(|c| c.datasets.get(&from.dataset));
-        let dataset = dataset.ok_or_else(|| EngineError::Internal(format!("{from} is not defined")))?;
-        let (format, wanted) = (dataset.format.clone(), wanted(dataset));
-        let source = FilesSource::new(&self.workspace.dir, &piece.root, &piece.pattern)?;
-        let input = source.open(&piece.item()).await?;
+        let connector = self.workspace.connectors.get(&from.system);
+        let both = connector.and_then(|c| Some((c, c.datasets.get(&from.dataset)?)));
+        let (connector, dataset) = both.ok_or_else(|| EngineError::Internal(format!("{from} is not defined")))?;
+        let source = FilesSource::at(&self.workspace.dir, connector, (&piece.root, &piece.pattern), dataset)?;
+        let mut decoder = source.open(&piece.item(), None).await?;
         let counting = tokio::task::spawn_blocking(move || {
-            let mut decoder = crate::decode::open(input, &format, &wanted, Limits::default(), None)?;
             let (mut parts, mut from, mut at) = (Vec::new(), Resume::default(), Resume::default());
             while let Some(decoded) = decoder.next(next_rows(from.row.saturating_add(rows), at.row))? {
-                at = decoded.resume;
+                at = decoded.position.resume;
                 if at.row - from.row >= rows {
                     parts.push(Counted { from, to: at, last: false });
                     from = at;
@@ -113,9 +112,4 @@ impl Engine {
 /// Rows to ask for next, so that a part ends where it should.
 pub(super) fn next_rows(end: u64, at: u64) -> usize {
     usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).clamp(1, CHUNK_ROWS)
-}
-
-/// What a decoder is asked for.
-pub(super) fn wanted(dataset: &crate::config::Dataset) -> Vec<Wanted> {
-    dataset.columns.iter().map(|column| Wanted { name: column.name.clone(), path: column.path.clone() }).collect()
 }

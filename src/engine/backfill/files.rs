@@ -3,18 +3,16 @@
 
 use std::time::Instant;
 
-use arrow::array::{Array as _, AsArray as _, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{Array as _, AsArray as _};
 use roaring::RoaringTreemap;
 
-use super::cut::{next_rows, wanted};
+use super::cut::next_rows;
 use super::plan::Piece;
 use super::{Guard, Spec, read};
 use crate::config::Rate;
-use crate::decode::{Decode, Decoded, Limits, Resume};
+use crate::decode::{Decode, Decoded, Resume};
 use crate::engine::flow::Flow;
 use crate::engine::intake::Prepared;
-use crate::engine::rows::identify;
 use crate::engine::take::{Passage, business_time, take};
 use crate::engine::{Engine, EngineError};
 use crate::source::{FilesSource, Source as _};
@@ -74,7 +72,11 @@ impl Engine {
     async fn backfill_piece(&mut self, work: &mut Work, piece: &Piece, file: &FileState) -> Result<(), EngineError> {
         let end = piece.to.unwrap_or(u64::MAX);
         // Its very end counts too: the last rows were committed, and then nobody lived to say that the chunk is done.
-        let reached = file.resume.filter(|at| at.row >= piece.from.row && at.row <= end);
+        let reached = file
+            .position
+            .as_ref()
+            .map(|position| position.resume)
+            .filter(|at| at.row >= piece.from.row && at.row <= end);
         let mut at = reached.unwrap_or(piece.from);
         let mut decoder = self.reopen(&work.flow, piece, at).await?;
         let mut seen = Vec::new();
@@ -87,13 +89,13 @@ impl Engine {
             decoder = back;
             let Some(decoded) = decoded else { break };
             self.check_stop()?;
-            at = decoded.resume;
+            at = decoded.position.resume;
             let rows = decoded.rows.num_rows() as u64;
             let decoded = inside(work, decoded)?;
-            let named = identify(&decoded.rows, &work.flow.key);
-            let prepared = Prepared { decoded, named, mapped: None };
+            let prepared = work.flow.reading().of(decoded)?;
             let parts = self.take_lanes(work, (piece, file.id), &prepared, &mut seen).await?;
-            let change = ChangeSet { run: work.run, file: Some(file.id), at: self.now(), resume: Some(at), parts };
+            let change =
+                ChangeSet { run: work.run, file: Some(file.id), at: self.now(), position: Some(at.into()), parts };
             self.store.commit(change).await?;
             self.progress.rows(rows, at.byte);
             work.rows += rows;
@@ -141,13 +143,9 @@ impl Engine {
         piece: &Piece,
         at: Resume,
     ) -> Result<Box<dyn Decode>, EngineError> {
-        let source = FilesSource::new(&self.workspace.dir, &piece.root, &piece.pattern)?;
-        let input = source.open(&piece.item()).await?;
-        let (format, wanted) = (flow.dataset.format.clone(), wanted(&flow.dataset));
-        let opening = tokio::task::spawn_blocking(move || {
-            crate::decode::open(input, &format, &wanted, Limits::default(), Some(at))
-        });
-        Ok(opening.await.map_err(|error| EngineError::Internal(error.to_string()))??)
+        let connector = &self.workspace.connectors[&flow.from.system];
+        let source = FilesSource::at(&self.workspace.dir, connector, (&piece.root, &piece.pattern), &flow.dataset)?;
+        Ok(source.open(&piece.item(), Some(&at.into())).await?)
     }
 }
 
@@ -183,19 +181,10 @@ pub(super) fn inside(work: &Work, decoded: Decoded) -> Result<Decoded, EngineErr
         at.is_some_and(|at| at >= from && at < to)
     };
     let kept: Vec<usize> = (0..decoded.rows.num_rows()).filter(wanted).collect();
-    let indexes = UInt32Array::from_iter_values(kept.iter().map(|&i| i as u32));
-    let rows = take_record_batch(&decoded.rows, &indexes).map_err(|error| EngineError::Internal(error.to_string()))?;
-    let (mut raw, mut raw_ends) = (Vec::new(), Vec::with_capacity(kept.len()));
-    for &i in &kept {
-        raw.extend_from_slice(decoded.raw_row(i));
-        raw_ends.push(raw.len());
-    }
-    let places = kept.iter().map(|&i| decoded.places[i]).collect();
-    let left_out = decoded.rows.num_rows() - kept.len();
-    let moved = |(i, column, code): (usize, String, &'static str)| Some((kept.binary_search(&i).ok()?, column, code));
-    let notes = decoded.notes.into_iter().filter_map(moved).collect();
-    let dropped = decoded.dropped + left_out as u64;
-    Ok(Decoded { rows, places, raw, raw_ends, notes, dropped, ..decoded })
+    let left_out = (decoded.rows.num_rows() - kept.len()) as u64;
+    let mut inside = decoded.keep(&kept).map_err(|error| EngineError::Internal(error.to_string()))?;
+    inside.dropped += left_out;
+    Ok(inside)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cut::{Counted, Cut};
 use super::{Spec, dates, refused, written};
-use crate::config::{Connector, DatasetRef, SourceKind};
+use crate::config::{Connector, DatasetRef, Offer, SourceKind};
 use crate::decode::Resume;
 use crate::engine::schedule::Window;
 use crate::engine::{Engine, EngineError};
@@ -120,6 +120,7 @@ impl Piece {
             bytes: self.bytes,
             modified: self.modified.map(|since| SystemTime::UNIX_EPOCH + since),
             digest: self.digest.clone(),
+            ..Item::default()
         }
     }
 }
@@ -176,7 +177,10 @@ impl Engine {
         let connector = connector.ok_or_else(|| EngineError::Internal(format!("{from} has no connector")))?;
         let dataset = connector.datasets.get(&from.dataset).cloned();
         let dataset = dataset.ok_or_else(|| EngineError::Internal(format!("{from} is not defined")))?;
-        let own = [dataset.path.clone()];
+        let own: Vec<String> = match &dataset.offer {
+            Offer::Files { path, .. } => vec![path.clone()],
+            Offer::Table(_) | Offer::Endpoint(_) | Offer::Queue { .. } => Vec::new(),
+        };
         let patterns = if request.files.is_empty() { &own[..] } else { &request.files[..] };
         let newest = self.store.newest_file(&from.to_string()).await?;
         let full = dataset.extract == crate::config::Extract::Full && dataset.missing.retract;
@@ -184,8 +188,8 @@ impl Engine {
         let mut all: BTreeMap<PathBuf, Found> = BTreeMap::new();
         for pattern in patterns {
             let (root, pattern) = place(&connector, pattern)?;
-            let mut source = FilesSource::new(&self.workspace.dir, &root, &pattern)?;
-            for item in source.list().await?.items {
+            let mut source = FilesSource::at(&self.workspace.dir, &connector, (&root, &pattern), &dataset)?;
+            for item in source.list(None).await?.items {
                 let day = dates::day(&item, zone);
                 let live = self.store.file(&from.to_string(), &item.digest).await?;
                 let live = live.filter(|file| file.status == FileStatus::Taken);
@@ -292,9 +296,8 @@ fn place(connector: &Connector, pattern: &str) -> Result<(String, String), Engin
         let (root, name) = pattern.rsplit_once('/').unwrap_or(("/", pattern));
         return Ok((if root.is_empty() { "/".to_owned() } else { root.to_owned() }, name.to_owned()));
     }
-    #[expect(unreachable_patterns, reason = "more kinds of sources join")]
     match &connector.source {
-        SourceKind::Files { root } => Ok((root.value.clone(), pattern.to_owned())),
+        SourceKind::Files(files) => Ok((files.root.value.clone(), pattern.to_owned())),
         _ => Err(refused(Problem::error("HL0925", format!("system \"{}\" does not deliver files", connector.system)))),
     }
 }

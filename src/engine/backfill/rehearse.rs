@@ -9,9 +9,7 @@ use super::plan::{Piece, Plan};
 use super::{read, refused};
 use crate::decode::Decoded;
 use crate::engine::flow::Flow;
-use crate::engine::intake::Prepared;
 use crate::engine::rehearse::{Affected, Tally};
-use crate::engine::rows::identify;
 use crate::engine::{Engine, EngineError};
 use crate::error::Problem;
 use crate::store::ChunkCounts;
@@ -116,10 +114,9 @@ impl Engine {
             let (back, decoded) = next(decoder, next_rows(end, at.row)).await?;
             decoder = back;
             let Some(decoded) = decoded else { break };
-            at = decoded.resume;
+            at = decoded.position.resume;
             let decoded: Decoded = inside(work, decoded)?;
-            let named = identify(&decoded.rows, &work.flow.key);
-            let prepared = Prepared { decoded, named, mapped: None };
+            let prepared = work.flow.reading().of(decoded)?;
             let parts = self.take_lanes(work, (piece, 0), &prepared, &mut seen).await?;
             for (i, part) in parts.into_iter().enumerate() {
                 tally.lanes[i].add(&part);

@@ -19,8 +19,7 @@ use super::backfill::next_decoded;
 use super::chunks::too_many_quarantined;
 use super::flow::Flow;
 use super::intake::{CHUNK_ROWS, Prepared};
-use super::rows::identify;
-use super::run::{Held, broken_check, drifted, open_decoder, too_many_vanished};
+use super::run::{Held, broken_check, drifted, too_many_vanished};
 use super::take::{Passage, retract, take};
 use super::{Engine, EngineError, FileReport};
 use crate::config::{Extract, Register};
@@ -125,8 +124,8 @@ impl Engine {
     async fn rehearse_waiting(&mut self, stage: &mut Stage) -> Result<(Vec<FileReport>, Option<String>), EngineError> {
         let from = stage.flow.from.clone();
         let mut source =
-            crate::source::open(&self.workspace.dir, &self.workspace.connectors[&from.system], &stage.flow.dataset)?;
-        let listing = source.list().await?;
+            crate::source::open(&self.workspace, &self.workspace.connectors[&from.system], &stage.flow.dataset)?;
+        let listing = source.list(self.pulled(&from).await?.as_ref()).await?;
         let report =
             |name: &str, outcome, why: Option<String>, rows| FileReport { name: name.to_owned(), outcome, why, rows };
         let mut files: Vec<FileReport> =
@@ -164,8 +163,8 @@ impl Engine {
         (item, source): (&Item, &dyn Source),
     ) -> Result<Option<Held>, EngineError> {
         let known = self.store.file(&stage.flow.from.to_string(), &item.digest).await?;
-        let (file, resume) = known.map_or((0, None), |file| (file.id, file.resume));
-        let mut decoder = open_decoder(&stage.flow, source.open(item).await?, resume).await?;
+        let (file, position) = known.map_or((0, None), |file| (file.id, file.position));
+        let mut decoder = source.open(item, position.as_ref()).await?;
         if let Some(held) = drifted(&stage.flow, decoder.header()) {
             return Ok(Some(held));
         }
@@ -180,8 +179,7 @@ impl Engine {
             let (back, decoded) = next_decoded(decoder, CHUNK_ROWS).await?;
             decoder = back;
             let Some(decoded) = decoded else { break };
-            let named = identify(&decoded.rows, &stage.flow.key);
-            let prepared = Prepared { decoded, named, mapped: None };
+            let prepared = stage.flow.reading().of(decoded)?;
             self.rehearse_chunk(stage, (file, &prepared), &mut seen, &mut counts).await?;
         }
         if let Some(held) = too_many_quarantined(&stage.flow, &counts, true) {

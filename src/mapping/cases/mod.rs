@@ -141,8 +141,9 @@ fn given_file(
     let wanted: Vec<Wanted> =
         dataset.columns.iter().map(|c| Wanted { name: c.name.clone(), path: c.path.clone() }).collect();
     let input = Arc::new(Memory::new(path, bytes));
-    let mut decoder =
-        decode::open(input, &dataset.format, &wanted, Limits::default(), None).map_err(|e| e.to_string())?;
+    let format =
+        dataset.format().ok_or_else(|| format!("{path}: this dataset hands over rows; write them under given"))?;
+    let mut decoder = decode::open(input, format, &wanted, Limits::default(), None).map_err(|e| e.to_string())?;
     while let Some(chunk) = decoder.next(1024).map_err(|e| e.to_string())? {
         for bad in &chunk.undecodable {
             let reason = Reason { column: String::new(), code: bad.code.to_owned(), line: 0 };

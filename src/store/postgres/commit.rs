@@ -54,7 +54,7 @@ async fn write_in(
         month.make(conn).await?;
     }
     let chunk = match change.file {
-        Some(file) => advance(conn, file, change.resume).await?,
+        Some(file) => advance(conn, file, change.position.clone()).await?,
         None => 0,
     };
     for (part, (table, packed)) in change.parts.iter().zip(tables) {
@@ -65,9 +65,9 @@ async fn write_in(
     Ok(())
 }
 
-async fn advance(conn: &mut PgConnection, file: i64, resume: Option<crate::decode::Resume>) -> Result<i64> {
-    let resume = resume
-        .map(|resume| serde_json::to_string(&resume).map_err(|error| StoreError::Damaged(error.to_string())))
+async fn advance(conn: &mut PgConnection, file: i64, position: Option<crate::decode::Position>) -> Result<i64> {
+    let resume = position
+        .map(|position| serde_json::to_string(&position).map_err(|error| StoreError::Damaged(error.to_string())))
         .transpose()?;
     sqlx::query_scalar(
         "update file set resume = coalesce($1, resume), chunks = chunks + 1 where id = $2 returning chunks",
@@ -93,6 +93,7 @@ impl Writing<'_> {
         self.count_claims(gone).await?;
         self.move_keys().await?;
         packed.keys.send(self.conn).await?;
+        self.gone().await?;
         self.seen().await?;
         quarantine::write(self.conn, (self.run, self.file), self.part).await?;
         self.ledger().await?;
@@ -207,6 +208,24 @@ impl Writing<'_> {
             drop.execute(&mut *self.conn).await.map_err(refused)?;
         }
         Ok(())
+    }
+
+    async fn gone(&mut self) -> Result<()> {
+        if self.part.gone.is_empty() {
+            return Ok(());
+        }
+        let (keys, since): (Vec<&str>, Vec<i64>) = self.part.gone.iter().map(|(key, since)| (&**key, *since)).unzip();
+        sqlx::query(
+            "insert into gone select $1, key, max(updated) from unnest($2::text[], $3::bigint[]) w(key, updated) group by key \
+             on conflict (stream, key) do update set updated = greatest(gone.updated, excluded.updated)",
+        )
+        .bind(self.part.stream)
+        .bind(keys)
+        .bind(since)
+        .execute(&mut *self.conn)
+        .await
+        .map(|_| ())
+        .map_err(refused)
     }
 
     async fn seen(&mut self) -> Result<()> {

@@ -41,6 +41,18 @@ impl PostgresStore {
         Ok(recalled)
     }
 
+    pub(super) async fn gone_keys(&mut self, stream: StreamId, keys: &[Arc<str>]) -> Result<HashMap<Arc<str>, i64>> {
+        let keys: Vec<&str> = keys.iter().map(|key| &**key).collect();
+        let found: Vec<(String, i64)> =
+            sqlx::query_as("select key, updated from gone where stream = $1 and key = any($2)")
+                .bind(stream)
+                .bind(keys)
+                .fetch_all(self.link.get().await?)
+                .await
+                .map_err(refused)?;
+        Ok(found.into_iter().map(|(key, updated)| (key.into(), updated)).collect())
+    }
+
     pub(super) async fn known_keys(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {
         let table = self.table(register)?.clone();
         let mut known = Known::default();

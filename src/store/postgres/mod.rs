@@ -259,6 +259,11 @@ impl PostgresStore {
         if self.settle_entities(homes).await? { self.recall_claims(stream, rows).await } else { Ok(recalled) }
     }
 
+    async fn gone_settled(&mut self, stream: StreamId, keys: &[Arc<str>]) -> Result<HashMap<Arc<str>, i64>> {
+        self.settle().await?;
+        self.gone_keys(stream, keys).await
+    }
+
     async fn known_settled(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {
         self.settle_keys(keys).await?;
         let known = self.known_keys(register, keys).await?;
@@ -318,6 +323,10 @@ impl Store for PostgresStore {
 
     async fn recall(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
         in_turn!(self.recall_in_turn(stream, rows))
+    }
+
+    async fn gone(&mut self, stream: StreamId, keys: &[Arc<str>]) -> Result<HashMap<Arc<str>, i64>> {
+        in_turn!(self.gone_settled(stream, keys))
     }
 
     async fn known(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {

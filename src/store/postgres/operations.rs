@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::super::{
     BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag, Lease,
-    LeaseView, NewBackfill, Operations, QuarantineBacklog, Result, Surveyed, Versions, WorkedWith,
+    LeaseView, NewBackfill, Operations, Pulled, QuarantineBacklog, Result, Surveyed, Versions, WorkedWith,
 };
 use super::connect::within;
 use super::{PostgresStore, at_rest};
@@ -72,6 +72,10 @@ impl Operations for PostgresStore {
 
     async fn newest_file(&mut self, dataset: &str) -> Result<Option<(String, i64)>> {
         at_rest!(self.last_taken(dataset))
+    }
+
+    async fn pulled(&mut self, dataset: &str) -> Result<Option<Pulled>> {
+        at_rest!(self.last_pulled(dataset))
     }
 
     async fn batches_from(&mut self, feed: &str, seq: i64, limit: i64) -> Result<Vec<BatchRow>> {

@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 
 use super::super::{
-    ChunkCounts, FileStart, FileState, FileStatus, LedgerRow, QuarantineFilter, QuarantineView, Result, RunEnd,
+    ChunkCounts, FileStart, FileState, FileStatus, LedgerRow, Pulled, QuarantineFilter, QuarantineView, Result, RunEnd,
     RunStart, RunView, StoreError,
 };
 use super::PostgresStore;
@@ -84,10 +84,27 @@ impl PostgresStore {
             Ok(FileState {
                 id: row.get(0),
                 status: FileStatus::from_name(row.get(1)).ok_or_else(damaged)?,
-                resume: resume.map(serde_json::from_str).transpose().map_err(|_| damaged())?,
+                position: resume.map(serde_json::from_str).transpose().map_err(|_| damaged())?,
                 at: row.get(3),
                 chunks: row.get(4),
             })
+        })
+        .transpose()
+    }
+
+    pub(super) async fn last_pulled(&mut self, dataset: &str) -> Result<Option<Pulled>> {
+        let row = sqlx::query(
+            "select name, digest, status, (select resume::jsonb ->> 'cursor' from file where dataset = $1 and resume::jsonb ->> 'cursor' is not null \
+             order by id desc limit 1) from file where dataset = $1 order by id desc limit 1",
+        )
+        .bind(dataset)
+        .fetch_optional(self.link.get().await?)
+        .await
+        .map_err(refused)?;
+        row.map(|row| {
+            let damaged = || StoreError::Damaged("the state of a file does not read".into());
+            let status = FileStatus::from_name(row.get(2)).ok_or_else(damaged)?;
+            Ok(Pulled { name: row.get(0), digest: row.get(1), status, cursor: row.get(3) })
         })
         .transpose()
     }

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("002_receipts.sql"),
     include_str!("003_leases.sql"),
     include_str!("004_definitions.sql"),
+    include_str!("005_gone.sql"),
 ];
 
 /// Made if they may be; whoever runs the server can make them beforehand (`deploy/postgres/roles.sql`).

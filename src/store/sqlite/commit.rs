@@ -26,12 +26,12 @@ pub(super) async fn write(
     (tables, fence): (Vec<RegisterTable>, Option<Lease>),
     change: ChangeSet,
 ) -> Result<()> {
-    let ChangeSet { run, file, at, resume, mut parts } = change;
+    let ChangeSet { run, file, at, position, mut parts } = change;
     begin(conn).await?;
     let written = async {
         super::leases::check(conn, fence.as_ref()).await?;
         let chunk = match file {
-            Some(file) => advance(conn, file, resume).await?,
+            Some(file) => advance(conn, file, position).await?,
             None => 0,
         };
         bulk::run(conn, move |script| {
@@ -69,9 +69,9 @@ pub(super) async fn finish(conn: &mut SqliteConnection, written: Result<()>) -> 
     written.and(ended.map(|_| ()))
 }
 
-async fn advance(conn: &mut SqliteConnection, file: i64, resume: Option<crate::decode::Resume>) -> Result<i64> {
-    let resume = resume
-        .map(|resume| serde_json::to_string(&resume).map_err(|error| StoreError::Damaged(error.to_string())))
+async fn advance(conn: &mut SqliteConnection, file: i64, position: Option<crate::decode::Position>) -> Result<i64> {
+    let resume = position
+        .map(|position| serde_json::to_string(&position).map_err(|error| StoreError::Damaged(error.to_string())))
         .transpose()?;
     sqlx::query_scalar(
         "update file set resume = coalesce(?, resume), chunks = chunks + 1 where id = ? returning chunks",
@@ -88,6 +88,7 @@ impl Writing<'_> {
         self.entities(new, changed)?;
         self.claims()?;
         self.keys()?;
+        self.gone()?;
         self.seen()?;
         self.quarantine()?;
         self.ledger()?;
@@ -273,6 +274,22 @@ impl Writing<'_> {
             }
             bulk.finish();
         }
+        Ok(())
+    }
+
+    fn gone(&self) -> Result<()> {
+        let mut bulk = Bulk::new(
+            self.script,
+            "insert into gone (stream, key, updated)",
+            format!("({},?,?)", self.part.stream),
+            " on conflict (stream, key) do update set updated = max(updated, excluded.updated)",
+        );
+        for (key, updated) in &self.part.gone {
+            bulk.put(std::sync::Arc::clone(key))?;
+            bulk.put(*updated)?;
+            bulk.row();
+        }
+        bulk.finish();
         Ok(())
     }
 

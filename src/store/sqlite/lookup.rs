@@ -72,6 +72,17 @@ impl SqliteStore {
         Ok(recalled)
     }
 
+    pub(super) async fn gone_keys(&mut self, stream: StreamId, keys: &[Arc<str>]) -> Result<HashMap<Arc<str>, i64>> {
+        let sql = "select key, updated from gone where stream = ? and key in (select value from json_each(?))";
+        let found: Vec<(String, i64)> = sqlx::query_as(sql)
+            .bind(stream)
+            .bind(json_texts(keys.iter().map(|key| &**key)))
+            .fetch_all(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
+        Ok(found.into_iter().map(|(key, updated)| (key.into(), updated)).collect())
+    }
+
     pub(super) async fn known_keys(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {
         let table = self.table(register)?.clone();
         let mut known = Known::default();

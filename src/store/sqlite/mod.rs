@@ -187,6 +187,11 @@ impl Store for SqliteStore {
         if self.settle_entities(homes).await? { self.recall_claims(stream, rows).await } else { Ok(recalled) }
     }
 
+    async fn gone(&mut self, stream: StreamId, keys: &[Arc<str>]) -> Result<HashMap<Arc<str>, i64>> {
+        self.settle().await?;
+        self.gone_keys(stream, keys).await
+    }
+
     async fn known(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {
         self.settle_keys(keys).await?;
         let known = self.known_keys(register, keys).await?;

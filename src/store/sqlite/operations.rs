@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::super::{
     BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag, Lease,
-    LeaseView, NewBackfill, Operations, QuarantineBacklog, Result, Surveyed, Versions, WorkedWith,
+    LeaseView, NewBackfill, Operations, Pulled, QuarantineBacklog, Result, Surveyed, Versions, WorkedWith,
 };
 use super::SqliteStore;
 use crate::config::Register;
@@ -83,6 +83,11 @@ impl Operations for SqliteStore {
     async fn newest_file(&mut self, dataset: &str) -> Result<Option<(String, i64)>> {
         self.settle().await?;
         self.last_taken(dataset).await
+    }
+
+    async fn pulled(&mut self, dataset: &str) -> Result<Option<Pulled>> {
+        self.settle().await?;
+        self.last_pulled(dataset).await
     }
 
     async fn batches_from(&mut self, feed: &str, seq: i64, limit: i64) -> Result<Vec<BatchRow>> {

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("002_receipts.sql"),
     include_str!("003_leases.sql"),
     include_str!("004_definitions.sql"),
+    include_str!("005_gone.sql"),
 ];
 
 /// Brings the fixed tables up to date. Safe to call again.

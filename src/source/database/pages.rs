@@ -1,0 +1,79 @@
+//! Page after page of a select, sent ahead of who reads them.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::client::Client;
+use super::rows::Block;
+use super::sql::Select;
+use crate::config::Rate;
+use crate::source::SourceError;
+
+/// What of a select is read.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    /// Values of the order after which it begins.
+    pub(super) after: Option<Vec<Option<String>>>,
+    /// Value of the first order column at which it ends.
+    pub(super) until: Option<String>,
+    /// Rows of a page.
+    pub(super) page: u64,
+    /// Whether one page is all.
+    pub(super) once: bool,
+    /// Rows a second at most.
+    pub(super) rate: Option<Rate>,
+    /// What is read, for messages.
+    pub(super) table: String,
+}
+
+/// Reads to the end, or to the first error.
+pub(super) async fn read(
+    mut client: Client,
+    select: Select,
+    mut plan: Plan,
+    to: mpsc::Sender<Result<Block, SourceError>>,
+) {
+    let (cells, _) = select.width();
+    let started = Instant::now();
+    let mut read = 0u64;
+    loop {
+        let page = select.page(plan.after.as_deref(), plan.until.as_deref(), plan.page);
+        let (rows, last) = match client.page(&page, (plan.page, select.width()), &to).await {
+            Ok(page) => page,
+            Err(error) => {
+                to.send(Err(error)).await.ok();
+                return;
+            }
+        };
+        read += rows;
+        if rows < plan.page || to.is_closed() || (plan.once && last.is_some()) {
+            tracing::debug!(table = %plan.table, rows = read, "read to the end");
+            return;
+        }
+        match last {
+            Some(last) => {
+                let place = last.get(cells..).unwrap_or_default().to_vec();
+                if plan.after.as_ref() == Some(&place) {
+                    to.send(Err(SourceError::Endless { what: plan.table })).await.ok();
+                    return;
+                }
+                plan.after = Some(place);
+            }
+            // All rows of the page have one key: there are more of them than a page holds.
+            None => plan.page *= 2,
+        }
+        if let Some(rate) = plan.rate {
+            pace(rate, started, read).await;
+        }
+    }
+}
+
+/// Waits so that no more rows a second are asked for than may be.
+#[expect(clippy::disallowed_methods, reason = "a rate is kept by waiting")]
+async fn pace(rate: Rate, started: Instant, rows: u64) {
+    let due = Duration::from_secs_f64(rows as f64 / f64::from(rate.0));
+    if let Some(early) = due.checked_sub(started.elapsed()) {
+        tokio::time::sleep(early).await;
+    }
+}

@@ -1,0 +1,386 @@
+//! The SQL that a department's database is asked, in its own dialect.
+//!
+//! Decides: quoting, casts, the order of rows and what comes after one. Guarantees: values are bound and never written
+//! into the text; names come from definitions and are quoted; every column comes as text, exact decimals and ISO times.
+
+use std::time::Duration;
+
+use super::Mark;
+use crate::config::{ReadFlag, Relation};
+use crate::source::SourceError;
+
+/// Rows marked as read by one statement.
+pub(super) const MARKED_AT_ONCE: usize = 200;
+
+/// Whose SQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Postgres,
+    MySql,
+    Sqlite,
+}
+
+/// A statement with its values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Statement {
+    pub(super) sql: String,
+    pub(super) binds: Vec<Option<String>>,
+}
+
+/// What a relation is made of.
+#[derive(Debug, Clone)]
+pub(super) struct Described {
+    pub(super) dialect: Dialect,
+    /// As it stands after `from`.
+    pub(super) from: String,
+    /// Names and the server's names of their types.
+    pub(super) columns: Vec<(String, String)>,
+}
+
+/// The rows of a dataset, in the order in which they are asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Select {
+    described: Described,
+    /// Contract columns; those that the relation lacks read as null.
+    wanted: Vec<String>,
+    order: Vec<String>,
+    flag: Option<ReadFlag>,
+}
+
+impl Dialect {
+    /// A relation as it stands after `from`.
+    pub(super) fn relation(self, relation: &Relation) -> String {
+        match relation {
+            Relation::Table(name) => self.table(name),
+            Relation::Query(query) => format!("({}) source_rows", query.trim().trim_end_matches(';')),
+        }
+    }
+
+    fn table(self, name: &str) -> String {
+        name.split('.').map(|part| self.quoted(part)).collect::<Vec<_>>().join(".")
+    }
+
+    fn quoted(self, name: &str) -> String {
+        match self {
+            Self::MySql => format!("`{}`", name.replace('`', "``")),
+            Self::Postgres | Self::Sqlite => format!("\"{}\"", name.replace('"', "\"\"")),
+        }
+    }
+
+    /// A column as text.
+    fn text(self, column: &str) -> String {
+        match self {
+            Self::Postgres => format!("{column}::text"),
+            Self::MySql => format!("cast({column} as char)"),
+            Self::Sqlite => format!("cast({column} as text)"),
+        }
+    }
+
+    /// A bound text that compares with a column of this type as the column's own values do.
+    fn placeholder(self, number: usize, kind: &str) -> String {
+        match self {
+            Self::Sqlite => "?".to_owned(), // the column's affinity converts it
+            Self::MySql => match mysql_cast(kind) {
+                Some(cast) => format!("cast(? as {cast})"),
+                None => "?".to_owned(),
+            },
+            Self::Postgres => {
+                const CAST: &[&str] = &[
+                    "INT2",
+                    "INT4",
+                    "INT8",
+                    "NUMERIC",
+                    "FLOAT4",
+                    "FLOAT8",
+                    "DATE",
+                    "TIME",
+                    "TIMESTAMP",
+                    "TIMESTAMPTZ",
+                    "UUID",
+                    "BOOL",
+                    "OID",
+                ];
+                if CAST.contains(&kind) { format!("${number}::text::{kind}") } else { format!("${number}::text") }
+            }
+        }
+    }
+
+    /// Whether nulls come after everything else in ascending order.
+    const fn nulls_last(self) -> bool {
+        matches!(self, Self::Postgres)
+    }
+}
+
+fn mysql_cast(kind: &str) -> Option<&'static str> {
+    if kind.ends_with("UNSIGNED") {
+        return Some("unsigned");
+    }
+    match kind {
+        "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => Some("signed"),
+        "DECIMAL" => Some("decimal(65,30)"),
+        "DATETIME" | "TIMESTAMP" => Some("datetime(6)"),
+        "DATE" => Some("date"),
+        _ => None,
+    }
+}
+
+/// Reads what [`Select::cursor_text`] wrote.
+pub(super) fn order_values(cursor: &str) -> Result<Vec<Option<String>>, SourceError> {
+    serde_json::from_str(cursor).map_err(|_| SourceError::Cursor)
+}
+
+/// The values of the order columns of a row, as a position keeps them.
+pub(super) fn cursor_text(values: &[Option<String>]) -> String {
+    serde_json::json!(values).to_string()
+}
+
+impl Select {
+    /// The select for a contract. Errors: a column of the order that the relation does not have; nothing could be asked
+    /// without it.
+    pub(super) fn new(
+        described: Described,
+        wanted: Vec<String>,
+        order: Vec<String>,
+        (table, flag): (&str, Option<&ReadFlag>),
+    ) -> Result<Self, SourceError> {
+        let flag = flag.cloned();
+        let has = |name: &str| described.columns.iter().any(|(column, _)| column == name);
+        let needed = order.iter().map(String::as_str).chain(flag.as_ref().map(|flag| flag.column.as_str()));
+        let lost: Vec<&str> = needed.filter(|name| !has(name)).collect();
+        if !lost.is_empty() {
+            return Err(SourceError::LostKey { table: table.to_owned(), columns: lost.join(", ") });
+        }
+        Ok(Self { described, wanted, order, flag })
+    }
+
+    /// Columns that the relation has, but for the read flag when the contract does not name it.
+    pub(super) fn columns(&self) -> Vec<String> {
+        let own = self.described.columns.iter().map(|(name, _)| name);
+        let flag = self.flag.as_ref().map(|flag| &flag.column).filter(|name| !self.wanted.contains(name));
+        own.filter(|name| Some(*name) != flag).cloned().collect()
+    }
+
+    /// How many of the cells of a row are the contract's; the others are those of the order.
+    pub(super) fn width(&self) -> (usize, usize) {
+        (self.wanted.len(), self.order.len())
+    }
+
+    /// At most `limit` rows after these values of the order.
+    pub(super) fn page(&self, after: Option<&[Option<String>]>, until: Option<&str>, limit: u64) -> Statement {
+        let mut statement = Statement::default();
+        let cells = self.wanted.iter().chain(&self.order).map(|name| self.cell(name)).collect::<Vec<_>>().join(", ");
+        let conditions = self.conditions(after, until, &mut statement);
+        let order = self.order.iter().map(|name| self.quoted(name)).collect::<Vec<_>>().join(", ");
+        statement.sql =
+            format!("select {cells} from {}{conditions} order by {order} limit {limit}", self.described.from);
+        statement
+    }
+
+    /// One row if there are any between the two places.
+    pub(super) fn news(&self, since: Option<&str>, until: Option<&str>) -> Result<Statement, SourceError> {
+        let after = since.map(order_values).transpose()?;
+        let mut statement = Statement::default();
+        let conditions = self.conditions(after.as_deref(), until, &mut statement);
+        statement.sql = format!("select {} from {}{conditions} limit 1", self.one(), self.described.from);
+        Ok(statement)
+    }
+
+    /// One row if the cursor's newest value is before this place.
+    pub(super) fn backwards(&self, since: &str) -> Result<Statement, SourceError> {
+        let mut statement = Statement::default();
+        let since = order_values(since)?.into_iter().next().flatten();
+        let column = self.order.first().map(|name| self.quoted(name)).unwrap_or_default();
+        let place = self.bind(0, since, &mut statement);
+        let newest = format!("(select max({column}) as at from {}) newest", self.described.from);
+        statement.sql = format!("select {} from {newest} where at < {place}", self.one());
+        Ok(statement)
+    }
+
+    /// One row if there are rows whose cursor is null.
+    pub(super) fn without_cursor(&self) -> Option<Statement> {
+        let column = self.quoted(self.order.first()?);
+        let sql = format!("select {} from {} where {column} is null limit 1", self.one(), self.described.from);
+        Some(Statement { sql, binds: Vec::new() })
+    }
+
+    /// Now less a lag, as the cursor column would say it; `None` when it holds no times or nothing need wait.
+    pub(super) fn ceiling(&self, lag: Duration) -> Option<Statement> {
+        let kind = self.kind(self.order.first()?);
+        let seconds = lag.as_secs();
+        let timely = ["TIME", "DATE"].iter().any(|word| kind.to_uppercase().contains(word));
+        let timely = timely || (self.described.dialect == Dialect::Sqlite && !["INTEGER", "REAL"].contains(&kind));
+        if seconds == 0 || !timely {
+            return None;
+        }
+        let sql = match self.described.dialect {
+            Dialect::Postgres => format!("select (now() - interval '{seconds} seconds')::{kind}::text"),
+            Dialect::MySql => format!("select cast(now(6) - interval {seconds} second as char)"),
+            Dialect::Sqlite => format!("select datetime('now', 'localtime', '-{seconds} seconds')"),
+        };
+        Some(Statement { sql, binds: Vec::new() })
+    }
+
+    /// How many rows are unread; `None` without a read flag.
+    pub(super) fn unread(&self) -> Option<Statement> {
+        self.flag.as_ref()?;
+        let mut statement = Statement::default();
+        let conditions = self.conditions(None, None, &mut statement);
+        let count = self.described.dialect.text("count(*)");
+        statement.sql = format!("select {count} from {}{conditions}", self.described.from);
+        Some(statement)
+    }
+
+    /// Marks these rows as read.
+    pub(super) fn mark(&self, rows: &[Mark]) -> Statement {
+        let mut statement = Statement::default();
+        let Some(flag) = &self.flag else { return statement };
+        let set = self.typed(&flag.column, Some(flag.read.clone()), &mut statement);
+        let unread = self.is(&flag.column, said(&flag.unread), &mut statement);
+        let mut named = Vec::with_capacity(rows.len());
+        for row in rows {
+            let cells = self.order.iter().zip(row);
+            let cells: Vec<String> = cells.map(|(name, cell)| self.is(name, cell.clone(), &mut statement)).collect();
+            named.push(format!("({})", cells.join(" and ")));
+        }
+        statement.sql = format!(
+            "update {} set {} = {set} where {unread} and ({})",
+            self.described.from,
+            self.quoted(&flag.column),
+            named.join(" or ")
+        );
+        statement
+    }
+
+    fn conditions(&self, after: Option<&[Option<String>]>, until: Option<&str>, to: &mut Statement) -> String {
+        let mut all = Vec::new();
+        if let Some(flag) = &self.flag {
+            all.push(self.is(&flag.column, said(&flag.unread), to));
+        }
+        if let Some(after) = after {
+            all.push(self.after(0, after, to));
+        }
+        if let Some(until) = until
+            && let Some(column) = self.order.first().map(|name| self.quoted(name))
+        {
+            let place = self.bind(0, Some(until.to_owned()), to);
+            all.push(format!("{column} <= {place}"));
+        }
+        if all.is_empty() { String::new() } else { format!(" where {}", all.join(" and ")) }
+    }
+
+    /// That a row comes after these values, from the order's column `i` on.
+    fn after(&self, i: usize, values: &[Option<String>], to: &mut Statement) -> String {
+        let (Some(name), Some(value)) = (self.order.get(i), values.get(i)) else { return "1 = 0".to_owned() };
+        let column = self.quoted(name);
+        let above = match value {
+            None if self.described.dialect.nulls_last() => "1 = 0".to_owned(),
+            None => format!("{column} is not null"),
+            Some(value) => {
+                let place = self.bind(i, Some(value.clone()), to);
+                let nulls =
+                    if self.described.dialect.nulls_last() { format!(" or {column} is null") } else { String::new() };
+                format!("{column} > {place}{nulls}")
+            }
+        };
+        if i + 1 >= self.order.len() {
+            return format!("({above})");
+        }
+        let same = self.is(name, value.clone(), to);
+        let rest = self.after(i + 1, values, to);
+        format!("({above} or ({same} and {rest}))")
+    }
+
+    fn is(&self, name: &str, value: Option<String>, to: &mut Statement) -> String {
+        let column = self.quoted(name);
+        match value {
+            None => format!("{column} is null"),
+            value => format!("{column} = {}", self.typed(name, value, to)),
+        }
+    }
+
+    fn bind(&self, i: usize, value: Option<String>, to: &mut Statement) -> String {
+        self.typed(self.order.get(i).map_or("", String::as_str), value, to)
+    }
+
+    fn typed(&self, name: &str, value: Option<String>, to: &mut Statement) -> String {
+        to.binds.push(value);
+        self.described.dialect.placeholder(to.binds.len(), self.kind(name))
+    }
+
+    fn kind(&self, name: &str) -> &str {
+        self.described.columns.iter().find(|(column, _)| column == name).map_or("", |(_, kind)| kind)
+    }
+
+    fn cell(&self, name: &str) -> String {
+        let has = self.described.columns.iter().any(|(column, _)| column == name);
+        if has { self.described.dialect.text(&self.quoted(name)) } else { "null".to_owned() }
+    }
+
+    fn one(&self) -> String {
+        self.described.dialect.text("1")
+    }
+
+    fn quoted(&self, name: &str) -> String {
+        self.described.dialect.quoted(name)
+    }
+}
+
+/// A flag's word; a blank one means that nothing is said.
+fn said(word: &str) -> Option<String> {
+    (!word.is_empty()).then(|| word.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn select(dialect: Dialect, columns: &[(&str, &str)], order: &[&str]) -> Select {
+        let described = Described {
+            dialect,
+            from: dialect.relation(&Relation::Table("front.E_BASEINFO".into())),
+            columns: columns.iter().map(|(name, kind)| ((*name).to_owned(), (*kind).to_owned())).collect(),
+        };
+        let order = order.iter().map(|name| (*name).to_owned()).collect();
+        Select::new(described, vec!["名称".into(), "没有".into()], order, ("E_BASEINFO", None)).unwrap()
+    }
+
+    #[test]
+    fn the_next_page_begins_after_the_last_row_of_this_one() {
+        let columns = [("UPD", "TIMESTAMP"), ("ID", "INT8"), ("名称", "TEXT")];
+        let page = select(Dialect::Postgres, &columns, &["UPD", "ID"]).page(
+            Some(&[Some("2026-01-01 00:00:00".into()), Some("7".into())]),
+            Some("2026-02-01"),
+            10,
+        );
+        insta::assert_snapshot!(page.sql, @r#"select "名称"::text, null, "UPD"::text, "ID"::text from "front"."E_BASEINFO" where ("UPD" > $1::text::TIMESTAMP or "UPD" is null or ("UPD" = $2::text::TIMESTAMP and ("ID" > $3::text::INT8 or "ID" is null))) and "UPD" <= $4::text::TIMESTAMP order by "UPD", "ID" limit 10"#);
+        assert_eq!(page.binds.len(), 4);
+        let columns = [("ID", "BIGINT UNSIGNED"), ("名称", "VARCHAR")];
+        let page = select(Dialect::MySql, &columns, &["ID"]).page(Some(&[Some("7".into())]), None, 10);
+        insta::assert_snapshot!(page.sql, @"select cast(`名称` as char), null, cast(`ID` as char) from `front`.`E_BASEINFO` where (`ID` > cast(? as unsigned)) order by `ID` limit 10");
+    }
+
+    #[test]
+    fn nulls_are_passed_where_the_server_sorts_them() {
+        let columns = [("A", "TEXT"), ("B", "TEXT"), ("名称", "TEXT")];
+        let after = [None, Some("x".to_owned())];
+        let page = |dialect| select(dialect, &columns, &["A", "B"]).page(Some(&after), None, 1).sql;
+        assert!(
+            page(Dialect::Postgres).contains(r#"where (1 = 0 or ("A" is null and ("B" > $1::text or "B" is null)))"#)
+        );
+        assert!(page(Dialect::Sqlite).contains(r#"where ("A" is not null or ("A" is null and ("B" > ?)))"#));
+    }
+
+    #[test]
+    fn names_are_quoted_whatever_they_hold() {
+        assert_eq!(Dialect::Postgres.quoted("a\"b"), "\"a\"\"b\"");
+        assert_eq!(Dialect::MySql.quoted("a`b"), "`a``b`");
+        assert_eq!(Dialect::Sqlite.relation(&Relation::Query("select 1; ".into())), "(select 1) source_rows");
+    }
+
+    #[test]
+    fn a_key_that_the_relation_lacks_is_an_error() {
+        let described = Described { dialect: Dialect::Sqlite, from: "t".into(), columns: Vec::new() };
+        let error = Select::new(described, Vec::new(), vec!["ID".into()], ("t", None)).unwrap_err();
+        assert_eq!(error.code(), "HL0332");
+    }
+}

@@ -1,0 +1,139 @@
+//! From page to page: by number, offset, the service's own cursor, or its links.
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::call::{Answer, Ask, Caller};
+use crate::config::{Endpoint, Format, PageBy};
+use crate::source::SourceError;
+
+/// Pages of one pull; a service that gives more is not believed.
+const MOST_PAGES: u64 = 1_000_000;
+
+/// One page, and how its reader says how many rows it had.
+pub(super) struct Page {
+    pub(super) bytes: Vec<u8>,
+    pub(super) number: u64,
+    /// Who reads the page tells how many rows were in it: there may be none after them.
+    pub(super) rows: tokio::sync::oneshot::Sender<u64>,
+}
+
+/// A walk through all pages.
+pub(super) struct Walk {
+    endpoint: Endpoint,
+    since: Option<String>,
+    cursor: Option<String>,
+    link: Option<String>,
+    number: u64,
+    rows: u64,
+    last: Option<blake3::Hash>,
+}
+
+impl Walk {
+    pub(super) fn new(endpoint: Endpoint, since: Option<String>) -> Self {
+        Self { endpoint, since, cursor: None, link: None, number: 0, rows: 0, last: None }
+    }
+
+    /// Sends page after page, then nothing, or the error that ends it.
+    pub(super) async fn go(mut self, mut caller: Caller, to: mpsc::Sender<Result<Page, SourceError>>) {
+        loop {
+            match self.step(&mut caller, &to).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    to.send(Err(error)).await.ok();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One page; whether there may be another.
+    async fn step(
+        &mut self,
+        caller: &mut Caller,
+        to: &mpsc::Sender<Result<Page, SourceError>>,
+    ) -> Result<bool, SourceError> {
+        self.number += 1;
+        let answer = caller.call(&self.ask()).await?;
+        let digest = blake3::hash(&answer.bytes);
+        if self.last.replace(digest) == Some(digest) && self.rows > 0 && self.number > 1 || self.number > MOST_PAGES {
+            return Err(SourceError::Endless { what: caller.name().to_owned() });
+        }
+        let more = self.more(&answer, caller)?;
+        let (rows, told) = tokio::sync::oneshot::channel();
+        if to.send(Ok(Page { bytes: answer.bytes, number: self.number, rows })).await.is_err() {
+            return Ok(false); // nobody reads any more
+        }
+        let Some(pages) = &self.endpoint.pages else { return Ok(false) };
+        if matches!(pages.by, PageBy::Cursor | PageBy::Link) {
+            return Ok(more);
+        }
+        // Whether the page was the last one is known when its rows are counted.
+        let Ok(found) = told.await else { return Ok(false) };
+        self.rows += found;
+        Ok(found >= u64::from(pages.size))
+    }
+
+    fn ask(&self) -> Ask {
+        let pages = self.endpoint.pages.as_ref();
+        let size = pages.map_or(0, |pages| u64::from(pages.size));
+        let first = pages.map_or(1, |pages| u64::from(pages.first));
+        let since = self.since.clone().unwrap_or_else(|| self.endpoint.begin.clone());
+        let known = [
+            ("since", since),
+            ("page", (first + self.number - 1).to_string()),
+            ("offset", (first + self.rows).saturating_sub(1).to_string()),
+            ("size", size.to_string()),
+            ("cursor", self.cursor.clone().unwrap_or_default()),
+        ];
+        Ask { known: known.map(|(name, value)| (name.to_owned(), value)).into(), link: self.link.clone() }
+    }
+
+    /// Follows the service's own word for what comes next, where it has one.
+    fn more(&mut self, answer: &Answer, caller: &Caller) -> Result<bool, SourceError> {
+        let Some(pages) = &self.endpoint.pages else { return Ok(false) };
+        let next = match (&pages.by, &pages.next) {
+            (PageBy::Page | PageBy::Offset, _) => return Ok(true),
+            (PageBy::Link, None) => answer.link.clone(),
+            (PageBy::Cursor | PageBy::Link, path) => {
+                if !matches!(self.endpoint.format, Format::Json { .. }) {
+                    return Ok(false);
+                }
+                let body: Value = serde_json::from_slice(&answer.bytes).map_err(|_| caller.not_what_it_says())?;
+                word(&body, path.as_deref().unwrap_or("next"))
+            }
+        };
+        let Some(next) = next else { return Ok(false) };
+        let before = if pages.by == PageBy::Link { &mut self.link } else { &mut self.cursor };
+        if before.as_ref() == Some(&next) {
+            return Err(SourceError::Endless { what: caller.name().to_owned() });
+        }
+        *before = Some(next);
+        Ok(true)
+    }
+}
+
+/// The text or number at `a.b.c`; nothing, null and blank are none.
+fn word(body: &Value, path: &str) -> Option<String> {
+    let found = path.split('.').try_fold(body, |at, name| at.get(name))?;
+    match found {
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_next_is_found_or_not() {
+        let body = serde_json::json!({ "data": { "next": "abc", "blank": " ", "none": null, "n": 7 } });
+        let found = |path: &str| word(&body, path);
+        assert_eq!(found("data.next").as_deref(), Some("abc"));
+        assert_eq!(found("data.n").as_deref(), Some("7"));
+        assert_eq!((found("data.blank"), found("data.none"), found("no.where")), (None, None, None));
+    }
+}

@@ -1,0 +1,390 @@
+//! Departments' databases: the same extracts from PostgreSQL, MariaDB and SQLite, and what goes wrong with them.
+
+use huiliu::config::Workspace;
+use huiliu::decode::Position;
+use huiliu::engine::{RunOptions, RunReport};
+use huiliu::source::{self, Item, Source};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, PgConnection, SqliteConnection};
+
+use super::support::services::{Database, service, unique};
+use super::support::{CODES, Small, line};
+
+/// A department's server with a database of ours.
+enum Office {
+    Postgres(Database),
+    MariaDb(String),
+    Sqlite(std::path::PathBuf),
+}
+
+impl Office {
+    /// One of every kind; SQLite lies in the workspace.
+    async fn all(small: impl Fn() -> Small) -> Vec<(Small, Self)> {
+        let name = unique("t");
+        let mut conn = MySqlConnection::connect(&service("MARIADB")).await.unwrap();
+        conn.execute(AssertSqlSafe(format!("create database {name} character set utf8mb4"))).await.unwrap();
+        let local = small();
+        let file = Self::Sqlite(local.path().join("front.db"));
+        vec![(small(), Self::Postgres(Database::new().await)), (small(), Self::MariaDb(name)), (local, file)]
+    }
+
+    async fn sql(&self, text: &str) {
+        let text = AssertSqlSafe(text.to_owned());
+        match self {
+            Self::Postgres(database) => {
+                let mut conn = PgConnection::connect(&database.url()).await.unwrap();
+                sqlx::raw_sql(text).execute(&mut conn).await.unwrap();
+            }
+            Self::MariaDb(name) => {
+                let mut conn = MySqlConnection::connect(&service("MARIADB")).await.unwrap();
+                conn.execute(AssertSqlSafe(format!("use {name}"))).await.unwrap();
+                sqlx::raw_sql(text).execute(&mut conn).await.unwrap();
+            }
+            Self::Sqlite(path) => {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true);
+                let mut conn = SqliteConnection::connect_with(&options).await.unwrap();
+                sqlx::raw_sql(text).execute(&mut conn).await.unwrap();
+            }
+        }
+    }
+
+    /// `source:` of a connector.
+    fn source(&self, more: &str) -> String {
+        let url = match self {
+            Self::Postgres(database) => database.url().replace("huiliu:huiliu@", ""),
+            Self::MariaDb(name) => {
+                let url = service("MARIADB").replace("huiliu:huiliu@", "");
+                format!("{}/{name}", url.rsplit_once('/').unwrap().0)
+            }
+            Self::Sqlite(_) => return format!("{{ kind: database, url: \"sqlite:front.db\"{more} }}"),
+        };
+        format!("{{ kind: database, url: \"{url}\", user: huiliu, password: huiliu{more} }}")
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgres",
+            Self::MariaDb(_) => "mariadb",
+            Self::Sqlite(_) => "sqlite",
+        }
+    }
+}
+
+/// Connector `gs` over this table; `dataset` are the lines of its dataset that differ.
+fn connect(small: &Small, source: &str, dataset: &str) {
+    let text = format!(
+        "version: 1
+department: 市场监督管理局
+source: {source}
+datasets:
+  qy:
+    key: [代码]
+    updated: 更新
+{dataset}
+    columns: {{ 代码: text, 名称: text, 注册号: text, 资本: text, 状态: text, 更新: text }}
+"
+    );
+    small.write("connectors/gs.yaml", text);
+}
+
+const TABLE: &str = "create table qy (代码 varchar(18) primary key, 名称 varchar(100), 注册号 varchar(20), \
+                     资本 varchar(20), 状态 varchar(10), 更新 timestamp(6) null)";
+
+fn insert(code: &str, name: &str, at: &str) -> String {
+    format!("insert into qy values ('{code}', '{name}', null, '100万元', '在营', '{at}');")
+}
+
+async fn names(small: &Small) -> Vec<String> {
+    let mut engine = small.engine().await;
+    let mut names = Vec::new();
+    for entity in engine.store().find("enterprise", "name", "企业", 100).await.unwrap() {
+        names.extend(entity.fields.iter().find(|(name, ..)| name == "name").and_then(|(_, value, _)| value.clone()));
+    }
+    names.sort();
+    names
+}
+
+async fn failure(small: &Small) -> String {
+    match small.engine().await.run("qy", &RunOptions::default()).await {
+        Err(error) => error.to_string(),
+        Ok(RunReport { why, status, .. }) => format!("{status}: {}", why.unwrap_or_default()),
+    }
+}
+
+#[tokio::test]
+async fn a_whole_table_is_compared_with_what_is_known() {
+    for (small, office) in Office::all(Small::new).await {
+        office.sql(TABLE).await;
+        connect(
+            &small,
+            &office.source(""),
+            "    table: qy\n    page: 2\n    extract: full\n    missing: { hold_above: 60% }",
+        );
+        for (i, code) in CODES.iter().enumerate() {
+            office.sql(&insert(code, &format!("企业{i}"), "2026-10-01 00:00:00")).await;
+        }
+        office.sql(&insert("91370283706488757X", "坏码", "2026-10-01 00:00:00")).await;
+        assert_eq!(line(&small.run("qy").await), "succeeded 7/0/1/6/0/0/0/0", "{}", office.name());
+
+        office.sql(&format!("update qy set 名称 = '企业新' where 代码 = '{}'", CODES[1])).await;
+        office.sql(&format!("delete from qy where 代码 = '{}'", CODES[2])).await;
+        let second = small.run("qy").await;
+        assert_eq!(line(&second), "succeeded 6/0/1/0/1/4/0/1", "{}", office.name());
+        assert_eq!(second.files[0].name, "qy #2");
+        assert_eq!(names(&small).await, ["企业0", "企业3", "企业4", "企业5", "企业新"]);
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_takes_what_changed_and_loses_no_equal_times() {
+    for (small, office) in Office::all(Small::new).await {
+        office.sql(TABLE).await;
+        connect(&small, &office.source(""), "    table: qy\n    page: 2\n    extract: { cursor: 更新 }");
+        for (i, code) in CODES[..5].iter().enumerate() {
+            office.sql(&insert(code, &format!("企业{i}"), "2026-10-01 00:00:00.25")).await;
+        }
+        assert_eq!(line(&small.run("qy").await), "succeeded 5/0/0/5/0/0/0/0", "{}", office.name());
+        assert!(small.run("qy").await.files.is_empty(), "nothing is new");
+
+        // The same instant as the last row taken, and a key after it.
+        office.sql(&insert("9Z", "企业Z", "2026-10-01 00:00:00.25")).await;
+        office
+            .sql(&format!("update qy set 名称 = '企业新', 更新 = '2026-10-02 00:00:00' where 代码 = '{}'", CODES[1]))
+            .await;
+        assert_eq!(line(&small.run("qy").await), "succeeded 2/0/1/0/1/0/0/0", "{}", office.name());
+        assert_eq!(names(&small).await, ["企业0", "企业2", "企业3", "企业4", "企业新"]);
+
+        office.sql("update qy set 更新 = '2026-09-01 00:00:00'").await;
+        let why = failure(&small).await;
+        assert!(why.contains("HL0334"), "{}: {why}", office.name());
+    }
+}
+
+#[tokio::test]
+async fn rows_younger_than_the_lag_wait() {
+    for (small, office) in Office::all(Small::new).await {
+        office.sql(TABLE).await;
+        connect(&small, &office.source(""), "    table: qy\n    extract: { cursor: 更新, lag: 1h }");
+        office.sql(&insert(CODES[0], "企业0", "2026-10-01 00:00:00")).await;
+        let now = if matches!(office, Office::Sqlite(_)) { "datetime('now', 'localtime')" } else { "now()" };
+        office.sql(&format!("insert into qy values ('{}', '企业1', null, '1', '在营', {now})", CODES[1])).await;
+        assert_eq!(line(&small.run("qy").await), "succeeded 1/0/0/1/0/0/0/0", "{}", office.name());
+        office.sql(&format!("update qy set 更新 = '2026-10-02 00:00:00' where 代码 = '{}'", CODES[1])).await;
+        assert_eq!(line(&small.run("qy").await), "succeeded 1/0/0/1/0/0/0/0", "{}", office.name());
+    }
+}
+
+const EXCHANGE: &str = "create table qy_exchange (row_guid varchar(36) primary key, 代码 varchar(18), 名称 varchar(100), \
+                        注册号 varchar(20), 资本 varchar(20), 状态 varchar(10), 更新 varchar(30), 增删改标志 varchar(1), \
+                        交换开关 int default 0)";
+
+fn connect_exchange(small: &Small, office: &Office) {
+    let text = format!(
+        "version: 1
+department: 市场监督管理局
+source: {}
+datasets:
+  qy:
+    table: qy_exchange
+    key: [代码]
+    updated: 更新
+    extract: log
+    operation: {{ column: 增删改标志 }}
+    read_flag: {{ column: 交换开关 }}
+    columns: {{ 代码: text, 名称: text, 注册号: text, 资本: text, 状态: text, 更新: text, 增删改标志: text }}
+    drift: {{ new_column: ignore }}
+",
+        office.source("")
+    );
+    small.write("connectors/gs.yaml", text);
+}
+
+fn event(n: u32, code: &str, name: &str, at: &str, flag: &str) -> String {
+    format!(
+        "insert into qy_exchange values ('{n}', '{code}', '{name}', null, '1', '在营', '2026-10-0{at} 00:00:00', '{flag}', 0);"
+    )
+}
+
+#[tokio::test]
+async fn an_exchange_table_is_taken_in_business_order_and_marked() {
+    for (small, office) in Office::all(Small::new).await {
+        office.sql(EXCHANGE).await;
+        connect_exchange(&small, &office);
+        // D before I of an older time, an update that overtakes its insert, a flag that nobody knows.
+        for sql in [
+            event(1, CODES[0], "企业0", "3", "D"),
+            event(2, CODES[0], "企业0", "1", "I"),
+            event(3, CODES[1], "企业1新", "2", "2"),
+            event(4, CODES[1], "企业1", "1", "1"),
+            event(5, CODES[2], "企业2", "1", "I"),
+            event(6, CODES[3], "企业3", "1", "X"),
+        ] {
+            office.sql(&sql).await;
+        }
+        let first = small.run("qy").await;
+        assert_eq!(first.registers[0].counts.undecodable, 1, "{}", office.name());
+        assert_eq!(first.registers[0].quarantined_by, [("unknown_operation".to_owned(), 1)]);
+        assert_eq!(line(&first), "succeeded 6/1/0/2/0/0/2/0", "{}", office.name());
+        assert_eq!(first.registers[0].notes_by, [("source:gone_unknown".to_owned(), 1)]);
+        assert_eq!(names(&small).await, ["企业1新", "企业2"]);
+        assert!(small.run("qy").await.files.is_empty(), "all rows are marked as read: {}", office.name());
+
+        // A replayed batch: the old insert of what is gone, and of what was changed since; then a real deletion.
+        for sql in [
+            event(7, CODES[0], "企业0", "1", "I"),
+            event(8, CODES[1], "企业1", "1", "I"),
+            event(9, CODES[2], "企业2", "4", "3"),
+        ] {
+            office.sql(&sql).await;
+        }
+        assert_eq!(line(&small.run("qy").await), "succeeded 3/1/0/0/0/0/2/1", "{}", office.name());
+        assert_eq!(names(&small).await, ["企业1新"]);
+
+        office.sql(&event(10, CODES[0], "企业0又来", "5", "I")).await;
+        assert_eq!(line(&small.run("qy").await), "succeeded 1/0/0/1/0/0/0/0", "{}", office.name());
+        let mut engine = small.engine().await;
+        assert_eq!(engine.doctor().await.unwrap().disagreements, 0);
+    }
+}
+
+/// Everything that a source gives from a position on, and the position after each part of `rows` rows.
+async fn read(source: &dyn Source, item: &Item, at: Option<&Position>, rows: usize) -> Vec<(Vec<u8>, Position)> {
+    let mut decoder = source.open(item, at).await.unwrap();
+    tokio::task::spawn_blocking(move || {
+        let mut all = Vec::new();
+        while let Some(decoded) = decoder.next(rows).unwrap() {
+            all.push((decoded.raw.clone(), decoded.position.clone()));
+        }
+        all
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_pull_goes_on_from_every_position_also_among_nulls_and_equal_values() {
+    for (small, office) in Office::all(Small::new).await {
+        let id = match office {
+            Office::MariaDb(_) => "bigint unsigned",
+            Office::Postgres(_) => "numeric(20)",
+            Office::Sqlite(_) => "text", // it has no exact numbers of 20 digits
+        };
+        office.sql(&format!("create table t (a varchar(5), id {id}, 名称 varchar(20))")).await;
+        for (i, a) in ["'x'", "null", "'x'", "'y'", "null", "'x'", "'z'"].iter().enumerate() {
+            // 20 digits: a double would take some of them for equal.
+            let id = format!("1234567890123456789{}", i % 5);
+            office.sql(&format!("insert into t values ({a}, '{id}', '第{i}')")).await;
+        }
+        let connector = format!(
+            "version: 1\ndepartment: 局\nsource: {}\ndatasets:\n  t:\n    table: t\n    page: 2\n    key: [a, id]\n    \
+             extract: full\n    columns: {{ a: text, id: text, 名称: text }}\n",
+            office.source("")
+        );
+        small.write("connectors/x.yaml", connector);
+        let workspace = Workspace::load(small.path()).unwrap();
+        let connector = &workspace.connectors["x"];
+        let mut source = source::open(&workspace, connector, &connector.datasets["t"]).unwrap();
+        let item = source.list(None).await.unwrap().items.remove(0);
+        let whole: Vec<u8> = read(&*source, &item, None, 100).await.into_iter().flat_map(|(raw, _)| raw).collect();
+        let parts = read(&*source, &item, None, 1).await;
+        assert_eq!(parts.len(), 6, "two rows of one key go together: {}", office.name());
+        let mut before = Vec::new();
+        for (raw, position) in parts {
+            before.extend(raw);
+            let rest = read(&*source, &item, Some(&position), 3).await;
+            let all: Vec<u8> = before.iter().copied().chain(rest.into_iter().flat_map(|(raw, _)| raw)).collect();
+            assert_eq!(String::from_utf8(all).unwrap(), String::from_utf8(whole.clone()).unwrap(), "{}", office.name());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_has_a_code() {
+    for (small, office) in Office::all(Small::new).await {
+        office.sql(TABLE).await;
+        office.sql(&insert(CODES[0], "企业0", "2026-10-01 00:00:00")).await;
+        let full = "    table: qy\n    extract: full";
+        connect(&small, &office.source(""), "    table: qy2\n    extract: full");
+        assert!(failure(&small).await.contains("HL0332"), "{}", office.name());
+        connect(&small, &office.source(""), full);
+        office.sql("alter table qy drop column 资本").await;
+        assert!(failure(&small).await.contains("HL0510"), "{}", office.name());
+        office.sql("alter table qy rename column 代码 to 代码2").await;
+        assert!(failure(&small).await.contains("HL0332"), "{}", office.name());
+        if !matches!(office, Office::Sqlite(_)) {
+            connect(&small, &office.source("").replace("password: huiliu", "password: wrong"), full);
+            let why = failure(&small).await;
+            assert!(why.contains("HL0331") && !why.contains("wrong"), "{}: {why}", office.name());
+        }
+    }
+    let small = Small::new();
+    connect(&small, "{ kind: database, url: \"postgres://127.0.0.1:1/x\" }", "    table: qy\n    extract: full");
+    assert!(failure(&small).await.contains("HL0330"));
+    connect(&small, "{ kind: database, url: \"sqlite:nowhere.db\" }", "    table: qy\n    extract: full");
+    assert!(failure(&small).await.contains("HL0330"));
+    assert!(!small.path().join("nowhere.db").exists(), "nothing is made in somebody else's place");
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_never_answers_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let silent = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+        }
+    });
+    let small = Small::new();
+    let url = format!("{{ kind: database, url: \"mysql://127.0.0.1:{port}/x\" }}");
+    connect(&small, &url, "    table: qy\n    extract: full");
+    let why = failure(&small).await;
+    assert!(why.contains("HL0330") && why.contains("no answer"), "{why}");
+    silent.abort();
+}
+
+#[tokio::test]
+async fn a_table_that_somebody_else_holds_is_tried_again_later() {
+    let small = Small::new();
+    let database = Database::new().await;
+    let office = Office::Postgres(database);
+    office.sql(TABLE).await;
+    office.sql(&insert(CODES[0], "企业0", "2026-10-01 00:00:00")).await;
+    connect(&small, &office.source(", timeout: 1s"), "    table: qy\n    extract: full");
+    let Office::Postgres(database) = &office else { unreachable!() };
+    let mut other = PgConnection::connect(&database.url()).await.unwrap();
+    let mut held = other.begin().await.unwrap();
+    held.execute("lock table qy in access exclusive mode").await.unwrap();
+    let why = failure(&small).await;
+    assert!(why.starts_with("failed: HL0333"), "{why}");
+    held.rollback().await.unwrap();
+    assert_eq!(line(&small.run("qy").await), "succeeded 1/0/0/1/0/0/0/0");
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_utf_8_go_to_quarantine_with_their_place() {
+    let small = Small::new();
+    let office = Office::Sqlite(small.path().join("front.db"));
+    office.sql(TABLE).await;
+    office.sql(&insert(CODES[0], "企业0", "2026-10-01 00:00:00")).await;
+    office
+        .sql(&format!("insert into qy values ('{}', cast(x'C7E0B5BA' as text), null, '1', '在营', null)", CODES[1]))
+        .await;
+    connect(&small, &office.source(""), "    table: qy\n    extract: full");
+    let report = small.run("qy").await;
+    assert_eq!(report.registers[0].quarantined_by, [("bad_utf8".to_owned(), 1)]);
+    assert_eq!((report.registers[0].counts.undecodable, report.registers[0].counts.new), (1, 1));
+}
+
+#[tokio::test]
+async fn an_order_that_leads_nowhere_is_not_followed_for_ever() {
+    let small = Small::new();
+    let office = Office::Sqlite(small.path().join("front.db"));
+    // SQLite's text of this number is a smaller one: the same row comes after it.
+    office.sql("create table qy (代码 real, 名称 text, 注册号 text, 资本 text, 状态 text, 更新 text)").await;
+    for code in ["0.30000000000000004", "0.5", "0.7"] {
+        office.sql(&format!("insert into qy values ({code}, '企业', null, '1', '在营', null)")).await;
+    }
+    connect(&small, &office.source(""), "    table: qy\n    page: 2\n    extract: full");
+    let why = failure(&small).await;
+    assert!(why.contains("HL0338"), "{why}");
+}
