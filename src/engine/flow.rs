@@ -8,8 +8,9 @@ use chrono::NaiveDate;
 use crate::config::{Dataset, DatasetRef, Pipeline, Workspace};
 use crate::engine::EngineError;
 use crate::error::Problem;
-use crate::linking::{Layout, StreamId, Survivorship};
+use crate::linking::{Layout, Row, StreamId, Survivorship};
 use crate::mapping::{CompiledMapping, MappingSource};
+use crate::record::Value;
 use crate::store::Store;
 
 /// One pipeline, compiled and known to the store.
@@ -38,6 +39,8 @@ pub(super) struct Lane {
     pub(super) version: String,
     /// Register field index of each mapped column.
     pub(super) fields: Vec<usize>,
+    /// Names of the register's fields.
+    pub(super) field_names: Vec<String>,
     /// Register fields in all.
     pub(super) width: usize,
     /// Register field index of each key, strongest first.
@@ -108,6 +111,20 @@ impl Flow {
 }
 
 impl Lane {
+    /// The identity keys of a row, strongest first.
+    pub(super) fn keys_of(&self, values: &Row) -> Vec<Option<Arc<str>>> {
+        let text = |field: &usize| match &values[*field] {
+            Some(Value::Text(text)) => Some(Arc::from(text.as_str())),
+            _ => None,
+        };
+        self.key_fields.iter().map(text).collect()
+    }
+
+    /// The name of a register field.
+    pub(super) fn field_name(&self, field: usize) -> &str {
+        self.field_names.get(field).map_or("", String::as_str)
+    }
+
     async fn make(
         workspace: &Workspace,
         from: &DatasetRef,
@@ -144,6 +161,7 @@ impl Lane {
             mapping,
             version,
             fields,
+            field_names: register.fields.iter().map(|field| field.name.clone()).collect(),
             width: register.fields.len(),
             key_fields,
             stream,

@@ -11,11 +11,12 @@ use super::EngineError;
 use super::backfill::Guard;
 use super::flow::{Flow, Lane};
 use super::intake::{Laid, LaidRow, Prepared};
+use super::late::{Earlier, Fate};
 use super::rows::{cells_json, digest_of, under_mapping};
 use crate::decode::Decoded;
 use crate::linking::{
-    Absorbed, Candidate, Chunk, Claim, ClaimId, Departure, Effect, EntityId, Incoming, Origin, Resolution, SourceKey,
-    absorb, resolve,
+    Absorbed, Before, Candidate, Chunk, Claim, ClaimId, Departure, Effect, EntityId, Incoming, Origin, Resolution,
+    SourceKey, absorb, encode_past, encode_values, resolve,
 };
 use crate::mapping::Reason;
 use crate::store::{ChunkCounts, ClaimChange, Quarantined, Recalled, RecalledClaim, RegisterPart, Store};
@@ -82,18 +83,21 @@ pub(super) async fn take(
         .filter_map(|&i| rows[i as usize].claim)
         .filter_map(|claim| Some(Departure { claim: claim.id, entity: claim.differs? }))
         .collect();
-    let at: Vec<u32> = mapped.rows.iter().map(|row| row.at).collect();
     let laid = std::mem::take(&mut mapped.rows);
-    let (incoming, packed) = incoming(flow, lane, prepared, (&rows, laid), (passage, &mut part));
+    let continued = laid.iter().filter_map(|row| rows[row.at as usize].claim);
+    let mut earlier = Earlier::of(store, (flow, lane), continued).await?;
+    let arrivals = incoming(flow, lane, prepared, (&rows, laid), (passage, &earlier), &mut part);
+    let Arrivals { incoming, packed, at, healing } = arrivals;
     part.seen.extend(incoming.iter().filter(|i| i.previous.is_none()).map(|i| i.claim.id));
     seen.extend(part.seen.iter().map(|id| id.unsigned_abs()));
-    link(store, lane, (incoming, packed), &departures, &mut part).await?;
+    let before = std::mem::take(&mut earlier.before);
+    link(store, lane, (incoming, packed), (&departures, before), &mut part).await?;
     for (change, &i) in part.claims.iter_mut().zip(&at) {
         change.digest = asked[i as usize].1;
     }
     part.departed = departures.iter().map(|departure| departure.claim).collect();
     if passage.heals {
-        part.healed = at.iter().map(|&i| prepared.named.keys[i as usize].clone()).collect();
+        part.healed = healing.iter().map(|&i| prepared.named.keys[i as usize].clone()).collect();
     }
     set_aside(lane, prepared, &mapped, passage, &mut part);
     count(&prepared.decoded, (&mapped, at.len()), filtered.len(), &mut part);
@@ -131,7 +135,7 @@ pub(super) async fn retract(
     departures: &[Departure],
 ) -> Result<RegisterPart, EngineError> {
     let mut part = empty_part(flow, lane, store.next_ids().await?);
-    link(store, lane, (Vec::new(), Vec::new()), departures, &mut part).await?;
+    link(store, lane, (Vec::new(), Vec::new()), (departures, HashMap::new()), &mut part).await?;
     part.departed = departures.iter().map(|departure| departure.claim).collect();
     part.counts.retracted = departures.len() as u64;
     Ok(part)
@@ -218,44 +222,89 @@ fn left_out(todo: &[u32], mapped: &Laid) -> Vec<u32> {
     out
 }
 
+/// Rows on their way into the register.
+#[derive(Default)]
+struct Arrivals {
+    incoming: Vec<Incoming>,
+    packed: Vec<Packed>,
+    /// Index in the chunk of each.
+    at: Vec<u32>,
+    /// Rows that are good and not late: they settle what is in quarantine under their keys.
+    healing: Vec<u32>,
+}
+
 fn incoming(
     flow: &Flow,
     lane: &Lane,
     prepared: &Prepared,
     (rows, laid): (&[Row], Vec<LaidRow>),
-    (passage, part): (Passage, &mut RegisterPart),
-) -> (Vec<Incoming>, Vec<Packed>) {
-    let updated = flow.updated.map(|column| prepared.decoded.rows.column(column).as_string::<i32>());
-    let mut incoming = Vec::with_capacity(laid.len());
-    let mut rest = Vec::with_capacity(laid.len());
-    for LaidRow { at, values, packed, keys } in laid {
+    (passage, earlier): (Passage, &Earlier),
+    part: &mut RegisterPart,
+) -> Arrivals {
+    let own_times = own_times(flow, prepared, rows.len());
+    let mut arrivals = Arrivals::default();
+    let mut late = 0;
+    for LaidRow { at, values, mut packed, mut keys } in laid {
         let i = at as usize;
         let row = &rows[i];
         let id = row.claim.map_or(part.next_ids.0, |claim| claim.id);
         if row.claim.is_none() {
             part.next_ids.0 += 1;
         }
-        let own_time = updated.and_then(|column| {
-            use arrow::array::Array;
-            if column.is_null(i) { None } else { business_time(column.value(i)) }
-        });
-        let claim = Claim {
+        let stored = row.claim.and_then(|claim| Some((earlier.stored(claim)?, claim.differs?)));
+        let origin = Origin {
+            file: passage.file,
+            row: i64::try_from(prepared.decoded.places[i].row).unwrap_or(i64::MAX),
+            run: passage.run,
+        };
+        let mut claim = Claim {
             id,
             stream: lane.stream,
             key: Arc::clone(&prepared.named.keys[i]),
             occurrence: row.occurrence,
-            updated: own_time.unwrap_or(passage.at),
+            updated: own_times[i].unwrap_or_else(|| time_of_row(flow, stored.map(|(stored, _)| stored), passage)),
             values,
-            origin: Origin {
-                file: passage.file,
-                row: i64::try_from(prepared.decoded.places[i].row).unwrap_or(i64::MAX),
-                run: passage.run,
-            },
+            past: Vec::new(),
+            origin,
         };
-        incoming.push(Incoming { claim, previous: row.claim.and_then(|claim| claim.differs) });
-        rest.push(Packed { values: packed, keys });
+        if let Some((stored, home)) = stored {
+            match earlier.judge(lane, (&mut claim, own_times[i].is_some()), stored, home) {
+                Fate::Newer => arrivals.healing.push(at),
+                Fate::Late => {
+                    late += 1;
+                    part.counts.superseded += 1;
+                    continue;
+                }
+                Fate::Remembered(kept) => {
+                    late += 1;
+                    claim = *kept;
+                    packed = encode_values(&lane.layout, &claim.values);
+                    keys = lane.keys_of(&claim.values);
+                }
+            }
+            encode_past(&lane.layout, &claim.past, &mut packed);
+        } else {
+            arrivals.healing.push(at);
+        }
+        arrivals.incoming.push(Incoming { claim, previous: row.claim.and_then(|claim| claim.differs) });
+        arrivals.packed.push(Packed { values: packed, keys });
+        arrivals.at.push(at);
     }
-    (incoming, rest)
+    if late > 0 {
+        part.codes.push(("note", "business_time:late_record".into(), late));
+        part.counts.notes += late;
+    }
+    arrivals
+}
+
+/// The business time of a row that has none of its own. Where the contract has no such column it is the file's. Where
+/// it has one and the cell says nothing, the row is as old as what it replaces, or older than everything.
+fn time_of_row(flow: &Flow, stored: Option<&Claim>, passage: Passage) -> i64 {
+    match (flow.updated, stored) {
+        (None, _) => passage.at,
+        (Some(_), Some(stored)) => stored.updated,
+        (Some(_), None) => 0,
+    }
 }
 
 /// 更新时间 in microseconds, if it reads as a time.
@@ -267,13 +316,16 @@ async fn link(
     store: &mut dyn Store,
     lane: &Lane,
     (incoming, mut packed): (Vec<Incoming>, Vec<Packed>),
-    departures: &[Departure],
+    (departures, mut before): (&[Departure], HashMap<EntityId, Before>),
     part: &mut RegisterPart,
 ) -> Result<(), EngineError> {
     let previous: BTreeSet<EntityId> =
         incoming.iter().filter_map(|i| i.previous).chain(departures.iter().map(|d| d.entity)).collect();
-    let previous: Vec<EntityId> = previous.into_iter().collect();
-    let mut before = store.before(&lane.register, &previous).await?;
+    before.retain(|entity, _| previous.contains(entity));
+    let unknown: Vec<EntityId> = previous.into_iter().filter(|entity| !before.contains_key(entity)).collect();
+    if !unknown.is_empty() {
+        before.extend(store.before(&lane.register, &unknown).await?);
+    }
     let candidates: Vec<Candidate> = incoming
         .iter()
         .zip(packed.iter_mut())
@@ -310,9 +362,22 @@ async fn link(
     let chunk =
         Chunk { incoming, resolution: &resolution, departures, before, key_fields: &lane.key_fields, first_new };
     part.absorbed = absorb(chunk, &lane.survivorship);
+    note_refused_states(lane, part);
     let added: BTreeSet<(usize, &Arc<str>)> = part.new_keys.iter().map(|(kind, value, _)| (*kind, value)).collect();
     part.absorbed.dropped_keys.retain(|(kind, value)| !added.contains(&(*kind, value)));
     Ok(())
+}
+
+/// States that may not follow what was before them were not applied; nobody shall think they were.
+fn note_refused_states(lane: &Lane, part: &mut RegisterPart) {
+    let mut by_field: BTreeMap<usize, u64> = BTreeMap::new();
+    for (_, field) in &part.absorbed.refused {
+        *by_field.entry(*field).or_default() += 1;
+    }
+    for (field, n) in by_field {
+        part.codes.push(("note", format!("{}:state_refused", lane.field_name(field)), n));
+        part.counts.notes += n;
+    }
 }
 
 fn existing_entities(

@@ -90,6 +90,8 @@ pub struct Absorbed {
     pub dropped_keys: Vec<(usize, Arc<str>)>,
     /// One per incoming claim.
     pub effects: Vec<Effect>,
+    /// Incoming claims (by index) whose state may not follow the one before it, and the field: it was not applied.
+    pub refused: Vec<(usize, usize)>,
 }
 
 /// What [`absorb`] works on.
@@ -153,6 +155,7 @@ struct After {
     previous: Option<(Row, i64)>,
     golden: Option<Golden>,
     dropped_keys: Vec<(usize, Arc<str>)>,
+    refused: Vec<(ClaimId, usize)>,
 }
 
 fn settle(
@@ -166,7 +169,7 @@ fn settle(
         && let [only] = arriving
     {
         let golden = Survivorship::only(&mut chunk.incoming[*only].claim);
-        return After { previous: None, golden: Some(golden), dropped_keys: Vec::new() };
+        return After { previous: None, golden: Some(golden), dropped_keys: Vec::new(), refused: Vec::new() };
     }
     let mut claims: Vec<Claim> = before.claims.into_iter().filter(|claim| !replaced.contains(&claim.id)).collect();
     claims.extend(arriving.iter().map(|&i| chunk.incoming[i].claim.clone()));
@@ -176,7 +179,8 @@ fn settle(
     };
     let dropped_keys = before.keys.into_iter().filter(|key| !supported(key)).collect();
     let golden = (!claims.is_empty()).then(|| survivorship.merge(&claims));
-    After { previous: before.row, golden, dropped_keys }
+    let refused = survivorship.refused(&claims);
+    After { previous: before.row, golden, dropped_keys, refused }
 }
 
 impl After {
@@ -192,6 +196,7 @@ impl After {
         for (nth, &i) in arriving.iter().enumerate() {
             let claim = &chunk.incoming[i].claim;
             let wins = golden.sources.contains(&Some(claim.id));
+            out.refused.extend(self.refused.iter().filter(|(id, _)| *id == claim.id).map(|(_, field)| (i, *field)));
             out.effects[i] = match (&self.previous, wins) {
                 (None, _) if nth == 0 => Effect::New,
                 (_, false) => Effect::Superseded,
@@ -219,6 +224,7 @@ mod tests {
             steward: String::new(),
             keys: Vec::new(),
             fields: Vec::new(),
+            bonds: crate::config::Bonds::default(),
         };
         Survivorship::for_width(&register, 2, HashMap::from([(1, ("gs".into(), "a".into()))]))
     }
@@ -231,6 +237,7 @@ mod tests {
             occurrence: 0,
             updated,
             values: vec![Some(Value::Text(key.into())), Some(Value::Text(name.into()))],
+            past: Vec::new(),
             origin: Origin { file: 1, row: id, run: 1 },
         }
     }

@@ -37,6 +37,7 @@ pub(super) fn world(sql: &str) -> World {
         basis: None,
         rule: rule.map(|r| At { value: r.into(), place: Place::new("mappings/registers/enterprise.yaml", 9, 11) }),
         from: vec![],
+        states: None,
     };
     let dataset = Dataset {
         name: "enterprise".into(),
@@ -72,6 +73,7 @@ pub(super) fn world(sql: &str) -> World {
             field("people", FieldType::Integer, false, None),
             field("type_code", FieldType::Text, false, None),
         ],
+        bonds: config::Bonds::default(),
     };
     let table = CodeTable {
         file: "mappings/codes/enterprise_type.csv".into(),

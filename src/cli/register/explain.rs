@@ -352,6 +352,7 @@ mod tests {
             basis: None,
             rule: None,
             from: from.iter().map(|s| At { value: (*s).to_owned(), place: place.clone() }).collect(),
+            states: None,
         }
     }
 
