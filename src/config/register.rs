@@ -92,6 +92,9 @@ pub struct Totals {
 pub struct States {
     /// State → the states that may follow it. One that nothing may follow is terminal (终态).
     pub next: Vec<(At<String>, Vec<At<String>>)>,
+    /// The field that tells issues of the thing apart (证照标识, 卡号): each issue runs a course of its own, and the latest
+    /// stands.
+    pub issue: Option<At<String>>,
     /// The state that is derived from a date and never stored.
     pub expired: Option<Expired>,
 }

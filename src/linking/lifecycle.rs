@@ -45,6 +45,8 @@ pub struct Lifecycle {
     /// Register field.
     pub field: usize,
     next: BTreeMap<String, BTreeSet<String>>,
+    /// The field that tells issues apart.
+    issue: Option<usize>,
 }
 
 /// One statement with what orders it.
@@ -72,7 +74,9 @@ impl Lifecycle {
         let of = |(field, states): (usize, &crate::config::States)| {
             let owned = |next: Vec<&str>| next.into_iter().map(str::to_owned).collect();
             let next = states.table().into_iter().map(|(state, next)| (state.to_owned(), owned(next))).collect();
-            Self { field, next }
+            let issue = states.issue.as_ref();
+            let issue = issue.and_then(|issue| register.fields.iter().position(|field| field.name == issue.value));
+            Self { field, next, issue }
         };
         fields
             .filter_map(|(field, definition)| Some((field, definition.states.as_ref()?)))
@@ -86,21 +90,16 @@ impl Lifecycle {
         from == to || self.next.get(from).is_none_or(|next| next.contains(to))
     }
 
-    /// The state that these claims add up to. `rank` orders systems at one and the same time: the lower wins.
-    /// `instance` is the field that tells issues of the same thing apart (证照标识): a new issue begins anew, and what
-    /// names no issue counts for each from its beginning on; the latest issue stands.
-    pub fn standing<'a>(
-        &self,
-        claims: &[&'a Claim],
-        rank: impl Fn(&Claim) -> usize,
-        instance: Option<&dyn Fn(&'a Claim) -> Option<&'a str>>,
-    ) -> Standing<'a> {
+    /// The state that these claims add up to. `rank` orders systems at one and the same time: the lower wins. Where a
+    /// field tells issues of the thing apart (证照标识, 卡号), a new issue begins anew, and what names no issue counts for
+    /// each from its beginning on; the latest issue stands.
+    pub fn standing<'a>(&self, claims: &[&'a Claim], rank: impl Fn(&Claim) -> usize) -> Standing<'a> {
         let listed = claims.iter().any(|claim| rank(claim) != usize::MAX);
         let heard: Vec<&'a Claim> =
             claims.iter().copied().filter(|claim| !listed || rank(claim) != usize::MAX).collect();
         let mut issues: BTreeMap<Option<&str>, Vec<Said<'a>>> = BTreeMap::new();
         for claim in heard {
-            let issue = instance.and_then(|of| of(claim));
+            let issue = self.issue.and_then(|field| text(claim, field)).map(|id| certificate_version(id).0);
             issues.entry(issue).or_default().extend(self.said(claim, rank(claim)));
         }
         let open = if issues.len() > 1 { issues.remove(&None).unwrap_or_default() } else { Vec::new() };
@@ -121,10 +120,7 @@ impl Lifecycle {
         let field = self.field;
         let past = claim.past.iter().filter(move |statement| statement.field == field);
         let past = past.map(move |s| Said { at: s.at, rank, claim, state: &s.state, present: false });
-        let present = match claim.values.get(field) {
-            Some(Some(Value::Text(state))) => Some(Said { at: claim.updated, rank, claim, state, present: true }),
-            _ => None,
-        };
+        let present = text(claim, field).map(|state| Said { at: claim.updated, rank, claim, state, present: true });
         past.chain(present)
     }
 
@@ -146,6 +142,14 @@ impl Lifecycle {
             }
         }
         standing
+    }
+}
+
+/// What a claim says about a text field.
+fn text(claim: &Claim, field: usize) -> Option<&str> {
+    match claim.values.get(field) {
+        Some(Some(Value::Text(text))) => Some(text),
+        _ => None,
     }
 }
 
@@ -175,7 +179,7 @@ mod tests {
             ("07", &["04"]),
         ];
         let owned = |next: &[&str]| next.iter().map(|s| (*s).to_owned()).collect();
-        Lifecycle { field: 0, next: table.iter().map(|(state, next)| ((*state).to_owned(), owned(next))).collect() }
+        Lifecycle { field: 0, issue: None, next: table.iter().map(|(state, next)| ((*state).to_owned(), owned(next))).collect() }
     }
 
     fn claim(id: ClaimId, at: i64, state: &str) -> Claim {
@@ -208,7 +212,7 @@ mod tests {
     }
 
     fn state(claims: &[&Claim]) -> Option<String> {
-        lifecycle().standing(claims, |_| 0, None).state.map(|(state, _)| state.to_owned())
+        lifecycle().standing(claims, |_| 0).state.map(|(state, _)| state.to_owned())
     }
 
     fn course(states: &[(i64, &str)], expected: &str) {
@@ -231,23 +235,22 @@ mod tests {
     fn a_refused_statement_is_named() {
         let (one, other) = (claim(1, 1, "04"), claim(2, 2, "01"));
         let lifecycle = lifecycle();
-        let standing = lifecycle.standing(&[&other, &one], |_| 0, None);
+        let standing = lifecycle.standing(&[&other, &one], |_| 0);
         assert_eq!(standing, Standing { state: Some(("04", 1)), refused: vec![2] });
     }
 
     #[test]
     fn a_new_issue_begins_anew_and_an_old_one_does_not_come_back() {
-        fn issue(claim: &Claim) -> Option<&str> {
-            match claim.id {
-                1 => Some("A"),
-                2 => Some("B"),
-                _ => None,
-            }
-        }
-        let (first, second) = (claim(1, 1, "04"), claim(2, 5, "01"));
-        let (revoked, early) = (claim(3, 6, "07"), claim(3, 3, "07"));
+        let issued = |id: ClaimId, at, state, issue: Option<&str>| {
+            let mut claim = claim(id, at, state);
+            claim.values.push(issue.map(|issue| Value::Text(issue.to_owned())));
+            claim
+        };
+        let (first, second) = (issued(1, 1, "04", Some("A")), issued(2, 5, "01", Some("B")));
+        let (revoked, early) = (issued(3, 6, "07", None), issued(3, 3, "07", None));
+        let lifecycle = Lifecycle { issue: Some(1), ..lifecycle() };
         let check = |claims: &[&Claim], expected: &str| {
-            let standing = lifecycle().standing(claims, |_| 0, Some(&issue)).state.map(|(state, _)| state.to_owned());
+            let standing = lifecycle.standing(claims, |_| 0).state.map(|(state, _)| state.to_owned());
             assert_eq!(standing.as_deref(), Some(expected));
         };
         check(&[&first, &second], "01");

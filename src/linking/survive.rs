@@ -110,13 +110,7 @@ impl Survivorship {
             let (system, _) = self.stream(claim.stream);
             self.ranks[lifecycle.field].get(system).copied().unwrap_or(usize::MAX)
         };
-        match self.versions {
-            Some(field) => {
-                let issue = |claim: &'a Claim| certificate(claim, field).map(|(root, _)| root);
-                lifecycle.standing(claims, rank, Some(&issue))
-            }
-            None => lifecycle.standing(claims, rank, None),
-        }
+        lifecycle.standing(claims, rank)
     }
 
     /// The claims without those of a lower version of the same certificate.

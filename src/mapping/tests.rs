@@ -79,6 +79,7 @@ pub(super) fn world(sql: &str) -> World {
         file: "mappings/codes/enterprise_type.csv".into(),
         codes: BTreeMap::from([("1100".into(), "有限责任公司".into())]),
         names: BTreeMap::from([("有限责任公司".into(), "1100".into())]),
+        historic: BTreeMap::new(),
     };
     let file = MappingFile { file: "mappings/m/enterprise.enterprise.sql".into(), sql: sql.into(), cases: None };
     World { dataset, register, codes: BTreeMap::from([("enterprise_type".into(), table)]), file }

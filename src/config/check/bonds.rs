@@ -93,17 +93,17 @@ mod tests {
     #[test]
     fn links_lead_to_keys_of_registers() {
         with("links: { a: { title: t, field: name, to: [enterprise.uscc] } }", &[]);
-        with("links: { a: { title: t, field: nam, to: [enterprise.uscc] } }", &["HL0161 4:33"]);
-        with("links: { a: { title: t, field: established_on, to: [enterprise.uscc] } }", &["HL0161 4:33"]);
+        with("links: { a: { title: t, field: nam, to: [enterprise.uscc] } }", &["HL0161 4:32"]);
+        with("links: { a: { title: t, field: established_on, to: [enterprise.uscc] } }", &["HL0161 4:32"]);
         with("links: { a: { title: t, field: name, to: [enterprise.name, person.uscc, uscc] } }", &[
-            "HL0161 4:44", "HL0161 4:61", "HL0161 4:74",
+            "HL0161 4:43", "HL0161 4:60", "HL0161 4:73",
         ]);
     }
 
     #[test]
     fn what_is_single_or_adds_up_has_fields_of_the_right_type() {
         with("single: { a: { title: t, by: [name], among: { status: ['1'] } } }", &[]);
-        with("single: { a: { title: t, by: [], among: { stat: ['1'] } } }", &["HL0161 4:43", "HL0161 4:11"]);
+        with("single: { a: { title: t, by: [], among: { stat: ['1'] } } }", &["HL0161 4:11", "HL0161 4:43"]);
         with("totals: { a: { title: t, by: [name], total: status, detail: x } }", &["HL0161 4:45", "HL0161 4:61"]);
         with("versions: uscd", &["HL0161 4:11"]);
     }
@@ -115,8 +115,8 @@ mod tests {
             check(FILE, status, &format!("status: {{ title: s, type: text, share: unconditional, level: 1, {states} }}"), codes);
         };
         given("states: { '1': ['2'], '2': [] }", &[]);
-        given("states: { '1': ['3'], '2': [] }", &["HL0160 15:78"]);
-        given("expired: { from: ['1'], to: '2', after: established_on }", &["HL0160 15:3", "HL0160 15:77", "HL0160 15:87"]);
-        given("states: { '1': [] }, expired: { from: ['1'], to: '1', after: name }", &["HL0160 15:119"]);
+        given("states: { '1': ['3'], '2': [] }", &["HL0160 15:83"]);
+        given("expired: { from: ['1'], to: '2', after: established_on }", &["HL0160 15:3", "HL0160 15:85", "HL0160 15:95"]);
+        given("states: { '1': [] }, expired: { from: ['1'], to: '1', after: name }", &["HL0160 15:128"]);
     }
 }

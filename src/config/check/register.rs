@@ -36,6 +36,10 @@ fn states(field: &Field, register: &Register) -> Vec<Problem> {
             problems.push(dangling("HL0160", what, state, known.iter().copied()));
         }
     }
+    if let Some(issue) = states.issue.as_ref().filter(|issue| register.field(&issue.value).is_none()) {
+        let what = format!("register \"{}\" has no field \"{}\"", register.name, issue.value);
+        problems.push(dangling("HL0160", what, issue, register.fields.iter().map(|field| field.name.as_str())));
+    }
     if let Some(expired) = &states.expired
         && register.field(&expired.after.value).is_none_or(|date| date.kind != FieldType::Date)
     {

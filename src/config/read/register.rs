@@ -120,6 +120,12 @@ const FIELD: Shape = Shape {
             "For a status field: each state and the states that may follow it; [] is terminal. Business time decides.",
         ),
         Key::optional(
+            "issue",
+            "签发 issue",
+            Kind::Text,
+            "For a field with states: the field that tells issues apart (证照标识, 卡号); the latest issue stands.",
+        ),
+        Key::optional(
             "expired",
             "过期 expired",
             Kind::Map(&EXPIRED),
@@ -193,6 +199,7 @@ fn states(view: View<'_>) -> Option<States> {
     };
     (states.is_written() || expired.is_written()).then(|| States {
         next: states.each().into_iter().map(|(state, view)| (state, view.texts())).collect(),
+        issue: view.get("issue").maybe_at(),
         expired: expired.is_written().then(dated),
     })
 }
