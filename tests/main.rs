@@ -17,6 +17,7 @@ mod postgres;
 mod rabbitmq;
 mod real;
 mod receivers;
+mod registers;
 mod runs;
 mod serve;
 mod support;

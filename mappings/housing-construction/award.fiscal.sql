@@ -8,7 +8,7 @@ select
     clean_text(TENDER_PROJECT_NAME)           as item_name,
     cn_date(AWARD_DATE)                       as received_on,
     case when trim(PRICE_UNIT) = '费率' then null
-         else cn_amount(concat(WIN_BID_PRICE, PRICE_UNIT), '万元') end
+         else cn_amount(case when null_token(WIN_BID_PRICE) then null else concat(WIN_BID_PRICE, PRICE_UNIT) end, '万元') end
                                               as amount_yuan,                -- 费率不是钱
     org_name(TENDERER_NAME)                   as authority,
     region(REGION)                            as region_code

@@ -78,7 +78,11 @@ fn receipt(writing: &Writing<'_>, (dataset, index): (&'static str, u64), flaw: &
     }
     if flaw == "unregistered_payer" {
         // A body that registered elsewhere, in a series of its own.
-        code = identifiers::uscc("91", "371302", &identifiers::organization_code(20_000_000 + 2 * index + u64::from(local)));
+        code = identifiers::uscc(
+            "91",
+            "371302",
+            &identifiers::organization_code(20_000_000 + 2 * index + u64::from(local)),
+        );
         payer_name = format!("临沂外来{index}有限公司");
     }
     let cents: Vec<u64> = (0..details).map(|n| 1_000 + dice.below("tax", index * 4 + n, 9_000_000)).collect();

@@ -40,8 +40,8 @@ pub use premises::{spool_dir, state_dir};
 pub use receipts::{FalseReceipt, ReceiptsReport};
 pub use rehearse::{Affected, RegisterRehearsal, RunRehearsal, Sample, SampleField};
 pub use replay::{Corrections, ReplayReport, StillRefused};
-pub use review::{Linked, ReviewLine};
 pub use report::{FeedReport, FileReport, RegisterReport, RunReport};
+pub use review::{Linked, ReviewLine};
 pub use run::RunOptions;
 pub use schedule::Due;
 

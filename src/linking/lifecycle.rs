@@ -179,7 +179,11 @@ mod tests {
             ("07", &["04"]),
         ];
         let owned = |next: &[&str]| next.iter().map(|s| (*s).to_owned()).collect();
-        Lifecycle { field: 0, issue: None, next: table.iter().map(|(state, next)| ((*state).to_owned(), owned(next))).collect() }
+        Lifecycle {
+            field: 0,
+            issue: None,
+            next: table.iter().map(|(state, next)| ((*state).to_owned(), owned(next))).collect(),
+        }
     }
 
     fn claim(id: ClaimId, at: i64, state: &str) -> Claim {
@@ -198,8 +202,7 @@ mod tests {
     /// A record as a store with one claim takes it in: in place of the older, or beside the newer.
     fn take(stored: Option<Claim>, arriving: Claim) -> Claim {
         let Some(stored) = stored else { return arriving };
-        let (mut stays, goes) =
-            if arriving.updated < stored.updated { (stored, arriving) } else { (arriving, stored) };
+        let (mut stays, goes) = if arriving.updated < stored.updated { (stored, arriving) } else { (arriving, stored) };
         let said = goes.values[0].clone();
         let mut past = stays.past.clone();
         let mut all = goes.past.clone();

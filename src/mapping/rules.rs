@@ -57,7 +57,8 @@ impl Rules {
                 Err(found) => problems.extend(found),
             }
         }
-        let of = |states: &crate::config::States| states.table().into_keys().map(str::to_owned).collect::<BTreeSet<_>>();
+        let of =
+            |states: &crate::config::States| states.table().into_keys().map(str::to_owned).collect::<BTreeSet<_>>();
         let states = register.fields.iter().filter_map(|field| Some((field.name.clone(), of(field.states.as_ref()?))));
         let states = states.filter(|(_, states)| !states.is_empty()).collect();
         if problems.is_empty() { Ok(Self { rules, states }) } else { Err(problems) }

@@ -103,7 +103,11 @@ mod tests {
 
     #[test]
     fn findings_are_named_and_soundness_is_said() {
-        let sound = Examined { store: DoctorReport { entities: 13_642, ..DoctorReport::default() }, spooled: Some(3), review: Vec::new() };
+        let sound = Examined {
+            store: DoctorReport { entities: 13_642, ..DoctorReport::default() },
+            spooled: Some(3),
+            review: Vec::new(),
+        };
         assert!(text_of(&sound).ends_with("一致 everything agrees\n"));
         let finding =
             Finding { kind: "spool", subject: "housing.enterprise".into(), number: 3, what: "no body".into() };

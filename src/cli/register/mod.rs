@@ -151,7 +151,8 @@ async fn get(engine: &mut Engine, asked: &Entity, context: &Context) -> anyhow::
     let register = named::register(engine.workspace(), &asked.register)?.clone();
     let entity = named::entity(engine.store(), &register, &asked.key).await?;
     audit::note(engine, "register.get", &format!("{} #{}", register.name, entity.id), context).await?;
-    let of = |name: &str| entity.fields.iter().find(|(field, ..)| field == name).and_then(|(_, value, _)| value.clone());
+    let of =
+        |name: &str| entity.fields.iter().find(|(field, ..)| field == name).and_then(|(_, value, _)| value.clone());
     let links = engine.follow(&register.bonds.links, of).await?;
     let today = context.clock.today(engine.workspace().installation.zone);
     let expired = review::expired(&register, of, today);

@@ -25,7 +25,8 @@ pub(super) fn check(register: &Register, ground: &Ground<'_>) -> Vec<Problem> {
         if single.by.is_empty() {
             problems.push(empty("by", &single.name));
         }
-        problems.extend(single.among.iter().filter(|(_, values)| values.is_empty()).map(|(name, _)| empty("among", name)));
+        problems
+            .extend(single.among.iter().filter(|(_, values)| values.is_empty()).map(|(name, _)| empty("among", name)));
     }
     for totals in &bonds.totals {
         problems.extend(totals.by.iter().filter_map(any));
@@ -64,11 +65,14 @@ fn targets(link: &Link, ground: &Ground<'_>) -> Vec<Problem> {
         let (register, key) = to.value.split_once('.').unwrap_or((&to.value, ""));
         match registers.get(register) {
             None => {
-                let what = format!("link \"{}\" leads to register \"{register}\", which does not exist", link.name.value);
+                let what =
+                    format!("link \"{}\" leads to register \"{register}\", which does not exist", link.name.value);
                 let given = At { value: register.to_owned(), place: to.place.clone() };
                 Some(dangling("HL0161", what, &given, registers.keys().map(String::as_str)))
             }
-            Some(target) if target.keys.iter().any(|name| name.value == key) || !ground.trusts_register(register) => None,
+            Some(target) if target.keys.iter().any(|name| name.value == key) || !ground.trusts_register(register) => {
+                None
+            }
             Some(target) => {
                 let what = format!("link \"{}\" leads to \"{}\", which is not register.key", link.name.value, to.value);
                 let given = At { value: key.to_owned(), place: to.place.clone() };
@@ -95,9 +99,10 @@ mod tests {
         with("links: { a: { title: t, field: name, to: [enterprise.uscc] } }", &[]);
         with("links: { a: { title: t, field: nam, to: [enterprise.uscc] } }", &["HL0161 4:32"]);
         with("links: { a: { title: t, field: established_on, to: [enterprise.uscc] } }", &["HL0161 4:32"]);
-        with("links: { a: { title: t, field: name, to: [enterprise.name, person.uscc, uscc] } }", &[
-            "HL0161 4:43", "HL0161 4:60", "HL0161 4:73",
-        ]);
+        with(
+            "links: { a: { title: t, field: name, to: [enterprise.name, person.uscc, uscc] } }",
+            &["HL0161 4:43", "HL0161 4:60", "HL0161 4:73"],
+        );
     }
 
     #[test]
@@ -112,11 +117,19 @@ mod tests {
     fn states_follow_states() {
         let status = "status: { title: 状态, type: text, share: unconditional, level: 1 }";
         let given = |states: &str, codes: &[&str]| {
-            check(FILE, status, &format!("status: {{ title: s, type: text, share: unconditional, level: 1, {states} }}"), codes);
+            check(
+                FILE,
+                status,
+                &format!("status: {{ title: s, type: text, share: unconditional, level: 1, {states} }}"),
+                codes,
+            );
         };
         given("states: { '1': ['2'], '2': [] }", &[]);
         given("states: { '1': ['3'], '2': [] }", &["HL0160 15:83"]);
-        given("expired: { from: ['1'], to: '2', after: established_on }", &["HL0160 15:3", "HL0160 15:85", "HL0160 15:95"]);
+        given(
+            "expired: { from: ['1'], to: '2', after: established_on }",
+            &["HL0160 15:3", "HL0160 15:85", "HL0160 15:95"],
+        );
         given("states: { '1': [] }, expired: { from: ['1'], to: '1', after: name }", &["HL0160 15:128"]);
     }
 }

@@ -19,8 +19,7 @@ impl PostgresStore {
             Bond::Link(link) => link.targets().filter_map(|(register, key)| self.key_id(register, key)).collect(),
             Bond::Single(_) | Bond::Totals(_) => Vec::new(),
         };
-        let Questions { counts, examples } =
-            Questions::of(bond, (&in_registers(register), &keys, " collate \"C\""));
+        let Questions { counts, examples } = Questions::of(bond, (&in_registers(register), &keys, " collate \"C\""));
         let conn = self.link.get().await?;
         let row = sqlx::query(AssertSqlSafe(counts)).fetch_one(&mut *conn).await.map_err(refused)?;
         let examples = format!("{examples} limit {limit}");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::{
-    BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag, Lease,
-    LeaseView, NewBackfill, Operations, QuarantineBacklog, Result, Reviewed, Surveyed, Versions, WorkedWith,
+    BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag,
+    Lease, LeaseView, NewBackfill, Operations, QuarantineBacklog, Result, Reviewed, Surveyed, Versions, WorkedWith,
 };
 use super::SqliteStore;
 use crate::config::Register;

@@ -1,0 +1,75 @@
+//! 国土房管: titles of the real-estate register as GBK XML, several owners in one cell.
+
+use std::io;
+
+use super::file::{Charset, Draft};
+use super::flaw::{Fate, Plan};
+use super::{Writing, identifiers};
+
+const TITLES: Plan = Plan {
+    dataset: "real-estate.title",
+    period: 60,
+    flaws: &[
+        ("several_owners", Fate::Outvoted),
+        ("several_owners_comma", Fate::Outvoted),
+        ("short_unit_number", Fate::Quarantined),
+        ("bad_check_digit", Fate::Quarantined),
+        ("unknown_status", Fate::Quarantined),
+        ("no_owner", Fate::Quarantined),
+    ],
+    nightly: None,
+};
+
+pub(super) fn write(writing: &mut Writing<'_>) -> io::Result<()> {
+    let city = writing.city;
+    let name = format!("BDC_{}.xml", city.today().format("%Y%m%d"));
+    let mut file = Draft::create(writing.dir, TITLES.dataset, &name, Charset::Gb18030)?;
+    file.layout("<?xml version=\"1.0\" encoding=\"GBK\"?>\n<ExchangeMessage>\n<Body>\n")?;
+    for (index, state, changed) in TITLES.tonight(city, (200, 3)) {
+        TITLES.count(state, &mut writing.defects);
+        let updated = city.updated(TITLES.dataset, index, changed);
+        file.row(&title(writing, index, (state.kind(), &updated)))?;
+    }
+    file.layout("</Body>\n</ExchangeMessage>\n")?;
+    writing.files.push(file.finish()?);
+    Ok(())
+}
+
+fn title(writing: &Writing<'_>, index: u64, (flaw, updated): (&str, &str)) -> String {
+    let city = writing.city;
+    let dice = city.dice;
+    let enterprise = city.on(0).enterprise(dice.below("owner", index, city.on(0).enterprises()));
+    let (one, other) = (
+        city.person(dice.below("owner", index, city.on(0).persons())),
+        city.person(dice.below("second owner", index, city.on(0).persons())),
+    );
+    let owned_by_person = flaw != "" || index % 4 > 0;
+    let (mut owner, mut number) = if owned_by_person { (one.name, one.id) } else { (enterprise.name, enterprise.uscc) };
+    let day = city.day(0) - chrono::Days::new(5 + dice.below("titled", index, 3_000));
+    let mut unit = format!("{}001001GB{:05}F{:08}", enterprise.district.code, index % 90_000, index + 1);
+    let (mut status, mut shared) = ("有效", "单独所有");
+    match flaw {
+        "several_owners" => {
+            (owner, number, shared) =
+                (format!("{owner}、{}", other.name), format!("{number}、{}", other.id), "共同共有");
+        }
+        "several_owners_comma" => {
+            (owner, number, shared) =
+                (format!("{owner}，{}", other.name), format!("{number}，{}", other.id), "按份共有");
+        }
+        "short_unit_number" => unit.truncate(27),
+        "bad_check_digit" => number = identifiers::spoil_last(&number),
+        "unknown_status" => status = "在建",
+        "no_owner" => owner.clear(),
+        _ => {}
+    }
+    format!(
+        "<BDCQ><BDCQZH>鲁（{}）青岛市不动产权第{:07}号</BDCQZH><BDCDYH>{unit}</BDCDYH><QLR>{owner}</QLR><ZJH>{number}</ZJH>\
+         <GYQK>{shared}</GYQK><DJJG>青岛市不动产登记中心</DJJG><SZRQ>{}</SZRQ><SYQX>{}</SYQX><QLZT>{status}</QLZT>\
+         <DJSJ>{updated}</DJSJ></BDCQ>\n",
+        day.format("%Y"),
+        index + 1,
+        day.format("%Y年%-m月%-d日"),
+        day + chrono::Days::new(25_567),
+    )
+}
