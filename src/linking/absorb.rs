@@ -171,6 +171,11 @@ fn settle(
         let golden = Survivorship::only(&mut chunk.incoming[*only].claim);
         return After { previous: None, golden: Some(golden), dropped_keys: Vec::new(), refused: Vec::new() };
     }
+    let known = survivorship.refused(&before.claims);
+    let known: Vec<(ClaimId, usize, i64)> = known
+        .into_iter()
+        .filter_map(|(id, field)| Some((id, field, before.claims.iter().find(|claim| claim.id == id)?.updated)))
+        .collect();
     let mut claims: Vec<Claim> = before.claims.into_iter().filter(|claim| !replaced.contains(&claim.id)).collect();
     claims.extend(arriving.iter().map(|&i| chunk.incoming[i].claim.clone()));
     let supported = |(kind, value): &(usize, Arc<str>)| {
@@ -179,7 +184,12 @@ fn settle(
     };
     let dropped_keys = before.keys.into_iter().filter(|key| !supported(key)).collect();
     let golden = (!claims.is_empty()).then(|| survivorship.merge(&claims));
-    let refused = survivorship.refused(&claims);
+    // What was refused before and is what it was has been noted.
+    let noted = |(id, field): &(ClaimId, usize)| {
+        let updated = claims.iter().find(|claim| claim.id == *id).map(|claim| claim.updated);
+        updated.is_some_and(|updated| known.contains(&(*id, *field, updated)))
+    };
+    let refused = survivorship.refused(&claims).into_iter().filter(|refusal| !noted(refusal)).collect();
     After { previous: before.row, golden, dropped_keys, refused }
 }
 
