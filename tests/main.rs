@@ -7,6 +7,7 @@ mod backfill;
 mod bad_input;
 mod chaos;
 mod city;
+mod codes;
 mod deploy;
 mod feeds;
 mod interop;

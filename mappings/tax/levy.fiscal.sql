@@ -4,7 +4,8 @@ select
                                               as record_key,                 -- 纳税人 + 项目 + 所属期 + 凭证明细
     case when starts_with(code('tax_item', ZSXM_DM), '102') then '4' else '1' end
                                               as kind_code,
-    uscc(TYSHXYDM)                            as payer_code,
+    coalesce(uscc(TYSHXYDM), or_null(uscc(NSRSBH)))
+                                              as payer_code,                 -- 2015 年以后税号就是统一社会信用代码
     org_name(NSRMC)                           as payer_name,
     clean_text(DJXH)                          as payer_no,
     code('tax_item', ZSXM_DM)                 as item_code,

@@ -97,6 +97,9 @@ impl Survivorship {
 
     /// Claims whose present statement about a status field may not follow what was before it, and the field.
     pub fn refused(&self, claims: &[Claim]) -> Vec<(ClaimId, usize)> {
+        if self.lifecycles.is_empty() {
+            return Vec::new();
+        }
         let claims = &self.newest_versions(claims);
         let of = |lifecycle: &Lifecycle| {
             let refused = self.standing(lifecycle, claims).refused.into_iter();
