@@ -20,6 +20,7 @@ mod identifiers;
 mod levies;
 mod licence;
 mod market_regulation;
+mod nontax;
 mod random;
 mod real_estate;
 mod science;
@@ -80,6 +81,7 @@ pub fn write_outbox(dir: &Path, seed: u64, scale: u32, night: u32) -> io::Result
     levies::write(&mut writing)?;
     levies::write_local(&mut writing)?;
     finance::write(&mut writing)?;
+    nontax::write(&mut writing)?;
     e_seal::write(&mut writing)?;
     certificates::write(&mut writing)?;
     citizen_card::write(&mut writing)?;

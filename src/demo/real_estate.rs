@@ -20,7 +20,54 @@ const TITLES: Plan = Plan {
     nightly: None,
 };
 
+const LAND: Plan = Plan {
+    dataset: "real-estate.land",
+    period: 20,
+    flaws: &[
+        ("price_in_words", Fate::Quarantined),
+        ("joint_bidders", Fate::Outvoted),
+        ("bad_check_digit", Fate::Quarantined),
+        ("price_in_hundred_millions", Fate::Outvoted),
+    ],
+    nightly: None,
+};
+
 pub(super) fn write(writing: &mut Writing<'_>) -> io::Result<()> {
+    titles(writing)?;
+    land(writing)
+}
+
+fn land(writing: &mut Writing<'_>) -> io::Result<()> {
+    let city = writing.city;
+    let name = format!("TDGY_{}.csv", city.today().format("%Y%m%d"));
+    let mut file = Draft::create(writing.dir, LAND.dataset, &name, Charset::Utf8)?;
+    file.layout("合同编号,竞得人,竞得人代码,宗地名称,成交价(万元),成交日期,出让人,所属区市,更新时间\r\n")?;
+    for (index, state, changed) in LAND.tonight(city, (40, 1)) {
+        LAND.count(state, &mut writing.defects);
+        let updated = city.updated(LAND.dataset, index, changed);
+        let one = city.on(0).enterprise(city.dice.below("bidder", index, city.on(0).enterprises()));
+        let other = city.on(0).enterprise(city.dice.below("second bidder", index, city.on(0).enterprises()));
+        let (mut name, mut code) = (one.name, one.uscc);
+        let mut price = (1_000 + city.dice.below("land price", index, 90_000)).to_string();
+        match state.kind() {
+            "price_in_words" => price = "底价成交".to_owned(),
+            "joint_bidders" => (name, code) = (format!("{name}、{}", other.name), format!("{code}、{}", other.uscc)),
+            "bad_check_digit" => code = identifiers::spoil_last(&code),
+            "price_in_hundred_millions" => price = "1.28亿元".to_owned(),
+            _ => {}
+        }
+        let day = city.day(0) - chrono::Days::new(5 + city.dice.below("land granted", index, 700));
+        let district = one.district.name;
+        file.row(&format!(
+            "青土出2026-{index:04},{name},{code},{district}{}号地块,{price},{day},青岛市自然资源和规划局,{district},{updated}\r\n",
+            index + 1,
+        ))?;
+    }
+    writing.files.push(file.finish()?);
+    Ok(())
+}
+
+fn titles(writing: &mut Writing<'_>) -> io::Result<()> {
     let city = writing.city;
     let name = format!("BDC_{}.xml", city.today().format("%Y%m%d"));
     let mut file = Draft::create(writing.dir, TITLES.dataset, &name, Charset::Gb18030)?;

@@ -51,12 +51,19 @@ impl Earlier {
     }
 
     /// Compares an arriving claim with the stored one it continues; gives it the past of what it replaces. `own` is
-    /// whether its business time is its own.
-    pub(super) fn judge(&self, lane: &Lane, (claim, own): (&mut Claim, bool), stored: &Claim, home: EntityId) -> Fate {
+    /// whether its business time is its own; a `strict` comparison is one with exactly the stored claim, for files that
+    /// are known to be old.
+    pub(super) fn judge(
+        &self,
+        lane: &Lane,
+        (claim, (own, strict)): (&mut Claim, (bool, bool)),
+        stored: &Claim,
+        home: EntityId,
+    ) -> Fate {
         let siblings = self.before.get(&home).map_or(&[][..], |before| &before.claims);
         let siblings = siblings.iter().filter(|other| other.stream == stored.stream && other.key == stored.key);
         // Rows of one key follow no order in their files: late is what is older than all that is known of the key.
-        let oldest = siblings.map(|other| other.updated).min().unwrap_or(stored.updated);
+        let oldest = siblings.map(|other| other.updated).min().filter(|_| !strict).unwrap_or(stored.updated);
         if own && claim.updated < oldest {
             let mut kept = stored.clone();
             remember(&mut kept.past, statements(lane, claim));

@@ -104,7 +104,8 @@ pub(super) async fn take(
     Ok((part, todo.len()))
 }
 
-/// Rows of an old file that something newer has overruled; none of a live one.
+/// Rows of an old file that something newer has overruled; none of a live one, and none that only has to be remembered:
+/// a register with status fields wants to know what they were.
 async fn stale(
     store: &mut dyn Store,
     flow: &Flow,
@@ -112,7 +113,8 @@ async fn stale(
     (prepared, rows): (&Prepared, &[Row]),
     passage: Passage,
 ) -> Result<Vec<bool>, EngineError> {
-    let Some(guard) = passage.guard else { return Ok(vec![false; rows.len()]) };
+    let remembered = |guard: &Guard| lane.survivorship.remembers() && guard.own_time && !guard.outdated;
+    let Some(guard) = passage.guard.filter(|guard| !remembered(guard)) else { return Ok(vec![false; rows.len()]) };
     let times = own_times(flow, prepared, rows.len());
     let asked: Vec<(Option<RecalledClaim>, i64)> =
         rows.iter().zip(times).map(|(row, own)| (row.claim, own.unwrap_or(passage.at))).collect();
@@ -268,7 +270,8 @@ fn incoming(
             origin,
         };
         if let Some((stored, home)) = stored {
-            match earlier.judge(lane, (&mut claim, own_times[i].is_some()), stored, home) {
+            let compared = (own_times[i].is_some(), passage.guard.is_some());
+            match earlier.judge(lane, (&mut claim, compared), stored, home) {
                 Fate::Newer => arrivals.healing.push(at),
                 Fate::Late => {
                     late += 1;
