@@ -57,12 +57,6 @@ pub(super) struct Licence {
     pub(super) status: &'static str,
     /// Night it appeared or last changed; `None` is night 0.
     pub(super) changed: Option<u32>,
-
-    /// The same, first version, with the check character of the province's platform of 2020.
-    pub(super) fn legacy_cert_id(&self, serial: u64) -> String {
-        let serial = format!("{:03}{serial:09}", self.kind.serial);
-        identifiers::legacy_cert_id(&self.type_code(), self.kind.issuer_code, &serial, 1)
-    }
 }
 
 /// Who holds it, as indices of the city.
@@ -81,6 +75,12 @@ impl Licence {
     pub(super) fn cert_id(&self, serial: u64, version: u32) -> String {
         let serial = format!("{:03}{serial:09}", self.kind.serial);
         identifiers::cert_id(&self.type_code(), self.kind.issuer_code, &serial, version)
+    }
+
+    /// The same, first version, with the check character of the province's platform of 2020.
+    pub(super) fn legacy_cert_id(&self, serial: u64) -> String {
+        let serial = format!("{:03}{serial:09}", self.kind.serial);
+        identifiers::legacy_cert_id(&self.type_code(), self.kind.issuer_code, &serial, 1)
     }
 }
 
