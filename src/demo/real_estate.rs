@@ -90,7 +90,7 @@ fn title(writing: &Writing<'_>, index: u64, (flaw, updated): (&str, &str)) -> St
         city.person(dice.below("owner", index, city.on(0).persons())),
         city.person(dice.below("second owner", index, city.on(0).persons())),
     );
-    let owned_by_person = flaw != "" || index % 4 > 0;
+    let owned_by_person = !flaw.is_empty() || !index.is_multiple_of(4);
     let (mut owner, mut number) = if owned_by_person { (one.name, one.id) } else { (enterprise.name, enterprise.uscc) };
     let day = city.day(0) - chrono::Days::new(5 + dice.below("titled", index, 3_000));
     let mut unit = format!("{}001001GB{:05}F{:08}", enterprise.district.code, index % 90_000, index + 1);

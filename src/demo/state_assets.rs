@@ -68,14 +68,12 @@ fn enterprise(writing: &Writing<'_>, index: u64, flaw: &str) -> Vec<String> {
     let enterprise = city.on(0).enterprise(index.wrapping_mul(31) % city.on(0).enterprises());
     let assets = 1_000 + city.dice.below("assets", index, 900_000);
     let profit = city.dice.below("profit", index, 8_000) as i64 - 2_000;
-    let (mut assets, mut profit, mut unit) = (format!("{assets}.50"), profit.to_string(), "万元");
+    let (whole, mut assets, mut profit, mut unit) = (assets, format!("{assets}.50"), profit.to_string(), "万元");
     let mut code = enterprise.uscc;
     match flaw {
         "bad_check_digit" => code = identifiers::spoil_last(&code),
         "formula_error" => assets = "#REF!".to_owned(),
-        "in_yuan" => {
-            (assets, profit, unit) = (format!("{}0000", &assets[..assets.len() - 3]), format!("{profit}0000"), "元")
-        }
+        "in_yuan" => (assets, profit, unit) = (format!("{whole}0000"), format!("{profit}0000"), "元"),
         "no_code" => code.clear(),
         _ => {}
     }

@@ -86,7 +86,7 @@ pub(super) async fn take(
     let laid = std::mem::take(&mut mapped.rows);
     let continued = laid.iter().filter_map(|row| rows[row.at as usize].claim);
     let mut earlier = Earlier::of(store, (flow, lane), continued).await?;
-    let arrivals = incoming(flow, lane, prepared, (&rows, laid), (passage, &earlier), &mut part);
+    let arrivals = incoming((flow, lane), prepared, (&rows, laid), (passage, &earlier), &mut part);
     let Arrivals { incoming, packed, at, healing } = arrivals;
     part.seen.extend(incoming.iter().filter(|i| i.previous.is_none()).map(|i| i.claim.id));
     seen.extend(part.seen.iter().map(|id| id.unsigned_abs()));
@@ -236,8 +236,7 @@ struct Arrivals {
 }
 
 fn incoming(
-    flow: &Flow,
-    lane: &Lane,
+    (flow, lane): (&Flow, &Lane),
     prepared: &Prepared,
     (rows, laid): (&[Row], Vec<LaidRow>),
     (passage, earlier): (Passage, &Earlier),
