@@ -12,6 +12,7 @@
 //!     seal batch (with cursor, holdings, ledger) → outlet → durable
 //! ```
 
+mod arrivals;
 mod backfill;
 mod chunks;
 mod doctor;

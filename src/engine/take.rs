@@ -8,15 +8,16 @@ use arrow::compute::take_record_batch;
 use roaring::RoaringTreemap;
 
 use super::EngineError;
+use super::arrivals::{Arrivals, arrivals};
 use super::backfill::Guard;
 use super::flow::{Flow, Lane};
-use super::intake::{Laid, LaidRow, Prepared};
-use super::late::{Earlier, Fate};
+use super::intake::{Laid, Prepared};
+use super::late::Earlier;
 use super::rows::{cells_json, digest_of, under_mapping};
 use crate::decode::Decoded;
 use crate::linking::{
-    Absorbed, Before, Candidate, Chunk, Claim, ClaimId, Departure, Effect, EntityId, Incoming, Origin, Resolution,
-    SourceKey, absorb, encode_past, encode_values, resolve,
+    Absorbed, Before, Candidate, Chunk, ClaimId, Departure, Effect, EntityId, Incoming, Resolution, SourceKey, absorb,
+    resolve,
 };
 use crate::mapping::Reason;
 use crate::store::{ChunkCounts, ClaimChange, Quarantined, Recalled, RecalledClaim, RegisterPart, Store};
@@ -39,16 +40,16 @@ pub(super) struct Passage {
 }
 
 /// What is known about one row of the chunk before it is mapped.
-struct Row {
+pub(super) struct Row {
     /// The stored claim it continues.
-    claim: Option<RecalledClaim>,
-    occurrence: i64,
+    pub(super) claim: Option<RecalledClaim>,
+    pub(super) occurrence: i64,
 }
 
 /// What a mapped row has besides its claim.
-struct Packed {
-    values: Vec<u8>,
-    keys: Vec<Option<Arc<str>>>,
+pub(super) struct Packed {
+    pub(super) values: Vec<u8>,
+    pub(super) keys: Vec<Option<Arc<str>>>,
 }
 
 /// Works out everything a chunk changes in one register. `seen` collects the claims this file has shown; ids of new
@@ -86,7 +87,7 @@ pub(super) async fn take(
     let laid = std::mem::take(&mut mapped.rows);
     let continued = laid.iter().filter_map(|row| rows[row.at as usize].claim);
     let mut earlier = Earlier::of(store, (flow, lane), continued).await?;
-    let arrivals = incoming((flow, lane), prepared, (&rows, laid), (passage, &earlier), &mut part);
+    let arrivals = arrivals((flow, lane), prepared, (&rows, laid), (passage, &earlier), &mut part);
     let Arrivals { incoming, packed, at, healing } = arrivals;
     part.seen.extend(incoming.iter().filter(|i| i.previous.is_none()).map(|i| i.claim.id));
     seen.extend(part.seen.iter().map(|id| id.unsigned_abs()));
@@ -122,7 +123,7 @@ async fn stale(
 }
 
 /// The rows' own business times, where they have them.
-fn own_times(flow: &Flow, prepared: &Prepared, rows: usize) -> Vec<Option<i64>> {
+pub(super) fn own_times(flow: &Flow, prepared: &Prepared, rows: usize) -> Vec<Option<i64>> {
     use arrow::array::Array;
     let Some(column) = flow.updated else { return vec![None; rows] };
     let cells = prepared.decoded.rows.column(column).as_string::<i32>();
@@ -222,91 +223,6 @@ fn left_out(todo: &[u32], mapped: &Laid) -> Vec<u32> {
         }
     }
     out
-}
-
-/// Rows on their way into the register.
-#[derive(Default)]
-struct Arrivals {
-    incoming: Vec<Incoming>,
-    packed: Vec<Packed>,
-    /// Index in the chunk of each.
-    at: Vec<u32>,
-    /// Rows that are good and not late: they settle what is in quarantine under their keys.
-    healing: Vec<u32>,
-}
-
-fn incoming(
-    (flow, lane): (&Flow, &Lane),
-    prepared: &Prepared,
-    (rows, laid): (&[Row], Vec<LaidRow>),
-    (passage, earlier): (Passage, &Earlier),
-    part: &mut RegisterPart,
-) -> Arrivals {
-    let own_times = own_times(flow, prepared, rows.len());
-    let mut arrivals = Arrivals::default();
-    let mut late = 0;
-    for LaidRow { at, values, mut packed, mut keys } in laid {
-        let i = at as usize;
-        let row = &rows[i];
-        let id = row.claim.map_or(part.next_ids.0, |claim| claim.id);
-        if row.claim.is_none() {
-            part.next_ids.0 += 1;
-        }
-        let stored = row.claim.and_then(|claim| Some((earlier.stored(claim)?, claim.differs?)));
-        let origin = Origin {
-            file: passage.file,
-            row: i64::try_from(prepared.decoded.places[i].row).unwrap_or(i64::MAX),
-            run: passage.run,
-        };
-        let mut claim = Claim {
-            id,
-            stream: lane.stream,
-            key: Arc::clone(&prepared.named.keys[i]),
-            occurrence: row.occurrence,
-            updated: own_times[i].unwrap_or_else(|| time_of_row(flow, stored.map(|(stored, _)| stored), passage)),
-            values,
-            past: Vec::new(),
-            origin,
-        };
-        if let Some((stored, home)) = stored {
-            let compared = (own_times[i].is_some(), passage.guard.is_some());
-            match earlier.judge(lane, (&mut claim, compared), stored, home) {
-                Fate::Newer => arrivals.healing.push(at),
-                Fate::Late => {
-                    late += 1;
-                    part.counts.superseded += 1;
-                    continue;
-                }
-                Fate::Remembered(kept) => {
-                    late += 1;
-                    claim = *kept;
-                    packed = encode_values(&lane.layout, &claim.values);
-                    keys = lane.keys_of(&claim.values);
-                }
-            }
-            encode_past(&lane.layout, &claim.past, &mut packed);
-        } else {
-            arrivals.healing.push(at);
-        }
-        arrivals.incoming.push(Incoming { claim, previous: row.claim.and_then(|claim| claim.differs) });
-        arrivals.packed.push(Packed { values: packed, keys });
-        arrivals.at.push(at);
-    }
-    if late > 0 {
-        part.codes.push(("note", "business_time:late_record".into(), late));
-        part.counts.notes += late;
-    }
-    arrivals
-}
-
-/// The business time of a row that has none of its own. Where the contract has no such column it is the file's. Where
-/// it has one and the cell says nothing, the row is as old as what it replaces, or older than everything.
-fn time_of_row(flow: &Flow, stored: Option<&Claim>, passage: Passage) -> i64 {
-    match (flow.updated, stored) {
-        (None, _) => passage.at,
-        (Some(_), Some(stored)) => stored.updated,
-        (Some(_), None) => 0,
-    }
 }
 
 /// 更新时间 in microseconds, if it reads as a time.

@@ -96,3 +96,40 @@ pub(super) fn related(links: &[Linked], expired: &[Expiry]) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Workspace;
+
+    #[test]
+    fn what_is_valid_expires_and_what_is_suspended_or_revoked_stands() {
+        let workspace = Workspace::load(std::path::Path::new(".")).expect("the project's own definitions");
+        let register = &workspace.registers["license"];
+        let today: NaiveDate = "2026-11-22".parse().expect("a date");
+        let check = |state: &str, until: Option<&str>, now: Option<&str>| {
+            let value = |field: &str| match field {
+                "status_code" => Some(state.to_owned()),
+                "valid_until" => until.map(str::to_owned),
+                _ => None,
+            };
+            let found = expired(register, value, today);
+            assert_eq!(found.first().map(|expiry| expiry.now.as_str()), now, "{state} {until:?}");
+        };
+        check("01", Some("2026-11-21"), Some("05"));
+        check("01", Some("2026-11-22"), None);
+        check("01", None, None); // 长期
+        for stands in ["02", "03", "04", "07"] {
+            check(stands, Some("2020-01-01"), None);
+        }
+    }
+
+    #[test]
+    fn links_and_expiry_are_a_line_each() {
+        let to = |to| Linked { link: "holder".into(), title: "持证主体".into(), to };
+        let expiry = Expiry { field: "status_code".into(), stored: "01".into(), now: "05".into() };
+        let text = related(&[to(Some(("person".into(), 7))), to(None)], &[expiry]);
+        assert_eq!(text.lines().count(), 3);
+        assert!(text.contains("→ person #7\n") && text.contains("未到 dangles") && text.contains("01 → 05"), "{text}");
+    }
+}
