@@ -32,7 +32,7 @@ pub use feed::{Approval, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Valid
 pub use installation::{Broker, Installation, LogFormat, Serve, SigningFiles};
 pub use pipeline::{Check, Limits, MissedRun, Pipeline};
 pub use read::cases::{Case, Cell, Given, Refused};
-pub use register::{Bonds, Expired, Field, Link, Register, ShareClass, Single, States, Totals};
+pub use register::{Bonds, Deadline, Expired, Field, Link, Register, ShareClass, Single, States, Totals};
 pub use schema::{KINDS, schema};
 pub use units::{ByteSize, Malformed, Percent, Quota, Rate};
 pub use workspace::{CodeTable, DatasetRef, MappingFile, Workspace, load_and_check, read_cases};
