@@ -158,6 +158,7 @@ async fn two_nights_run_to_the_end_and_the_doctor_agrees() {
             let lost = lost + planted("finance.nontax", "lost_detail");
             assert_eq!(broken("bill"), lost, "{lines:#?}");
             assert_eq!(broken("legal_name"), planted("e-seal.seal", "second_seal"), "{lines:#?}");
+            assert_eq!(broken("filing"), planted("e-seal.seal", "late_filing"), "{lines:#?}");
             assert_eq!(broken("successor"), planted("e-seal.seal", "lost_successor"), "{lines:#?}");
             assert_eq!(broken("payer"), planted_payers(&planted), "{lines:#?}");
         }

@@ -177,3 +177,23 @@ async fn a_state_nobody_knows_is_set_aside() {
     let report = report.unwrap();
     assert_eq!(report.registers[0].quarantined_by, [("status_code:state_unknown".to_owned(), 1)], "{report:?}");
 }
+
+#[tokio::test]
+async fn a_seal_is_filed_within_a_day() {
+    let small = city();
+    let seal = |id: &str, made: &str, filed: &str| {
+        format!(r#"{{"esID":"{id}","zt":"有效","zzsj":"{made}","basj":"{filed}","gxsj":"2026-11-21 00:00:00"}}"#)
+    };
+    // The tests' clock says 2026-11-21 16:30.
+    let rows = [
+        seal("1", "2026-10-01 10:00:00", "2026-10-02 10:00:00"),
+        seal("2", "2026-10-01 10:00:00", "2026-10-02 10:00:01"),
+        seal("3", "2026-11-20 16:29:00", ""),
+        seal("4", "2026-11-20 16:31:00", ""),
+        seal("5", "", ""),
+    ];
+    small.write("outbox/e-seal/YZ_1.json", format!(r#"{{"data":{{"list":[{}]}}}}"#, rows.join(",")));
+    assert_eq!(small.run("seals").await.status, "succeeded");
+    let filing = review(&small, "seal", "filing").await;
+    assert_eq!((filing.looked, filing.broken), (4, 2), "{filing:?}");
+}

@@ -22,9 +22,10 @@ pub struct Register {
     pub bonds: Bonds,
 }
 
-/// What a register says beyond single fields: versions, links (关联), uniqueness (一主体一证) and totals (总分相符).
+/// What a register says beyond single fields: versions, links (关联), uniqueness (一主体一证), totals (总分相符) and deadlines
+/// (期限).
 ///
-/// None of it changes a row. Links, uniqueness and totals are questions that the store answers when asked, so what
+/// Only versions change a row. The others are questions that the store answers when asked, so what
 /// dangles or does not add up puts itself right when the other side arrives.
 #[derive(Debug, Clone, Default)]
 pub struct Bonds {
@@ -37,6 +38,21 @@ pub struct Bonds {
     pub single: Vec<Single>,
     /// Amounts that must add up.
     pub totals: Vec<Totals>,
+    /// Things that must be done by a certain time.
+    pub deadlines: Vec<Deadline>,
+}
+
+/// Something that must be done by a time (期限), such as filing a seal within 24 hours.
+#[derive(Debug, Clone)]
+pub struct Deadline {
+    /// `filing`.
+    pub name: At<String>,
+    /// 名称.
+    pub title: String,
+    /// Timestamp field: until when.
+    pub due: At<String>,
+    /// Timestamp field: when it was done; null while it is not.
+    pub done: At<String>,
 }
 
 /// A field whose value is a key of an entity elsewhere.

@@ -1,4 +1,5 @@
-//! What must hold between entities (核查): links that dangle, second certificates, totals that do not add up.
+//! What must hold between entities (核查): links that dangle, second certificates, totals that do not add
+//! up, deadlines that passed.
 //!
 //! Reads only. A finding is a matter of the data, not a fault of the store: it goes away when the department that owes
 //! the other side delivers it.
@@ -15,15 +16,15 @@ use crate::store::Bond;
 pub struct ReviewLine {
     /// Register.
     pub register: String,
-    /// `link`, `single`, `totals`.
+    /// `link`, `single`, `totals`, `deadline`.
     pub kind: &'static str,
     /// Its name in the register's file.
     pub name: String,
     /// 名称.
     pub title: String,
-    /// Links, entities or totals looked at.
+    /// Links, entities, totals or deadlines looked at.
     pub looked: u64,
-    /// How many of them dangle, are one too many, or do not add up.
+    /// How many of them dangle, are one too many, do not add up, or were missed.
     pub broken: u64,
     /// Entities to look at.
     pub examples: Vec<EntityId>,
@@ -50,7 +51,10 @@ impl Engine {
             let links = bonds.links.iter().map(|link| ("link", &link.name, &link.title, Bond::Link(link)));
             let single = bonds.single.iter().map(|one| ("single", &one.name, &one.title, Bond::Single(one)));
             let totals = bonds.totals.iter().map(|sum| ("totals", &sum.name, &sum.title, Bond::Totals(sum)));
-            for (kind, name, title, bond) in links.chain(single).chain(totals) {
+            let now = self.now();
+            let deadlines = bonds.deadlines.iter();
+            let deadlines = deadlines.map(|due| ("deadline", &due.name, &due.title, Bond::Deadline(due, now)));
+            for (kind, name, title, bond) in links.chain(single).chain(totals).chain(deadlines) {
                 let found = self.store.review(&register.name, bond, limit).await?;
                 lines.push(ReviewLine {
                     register: register.name.clone(),

@@ -4,7 +4,7 @@
 //! Both stores ask the same SQL over the same typed tables.
 
 use super::table::quoted;
-use crate::config::{At, Link, Single, Totals};
+use crate::config::{At, Deadline, Link, Single, Totals};
 use crate::linking::EntityId;
 
 /// One thing that must hold.
@@ -16,6 +16,8 @@ pub enum Bond<'a> {
     Single(&'a Single),
     /// Details add up to their total.
     Totals(&'a Totals),
+    /// Something is done in time, or its time has not come; at this instant (microseconds).
+    Deadline(&'a Deadline, i64),
 }
 
 /// What a review counted.
@@ -41,8 +43,18 @@ impl<'a> Bond<'a> {
             Self::Totals(totals) => {
                 names(&totals.by).chain([totals.total.value.as_str(), totals.detail.value.as_str()]).collect()
             }
+            Self::Deadline(deadline, _) => vec![&deadline.due.value, &deadline.done.value],
         }
     }
+}
+
+/// Where the two databases differ.
+#[derive(Clone, Copy)]
+pub(super) struct Dialect {
+    /// What a text column needs to be compared with the identity index.
+    pub(super) collate: &'static str,
+    /// An instant (microseconds) as a value of a timestamp column.
+    pub(super) instant: fn(i64) -> String,
 }
 
 /// Two statements: one row with two counts, and ids.
@@ -52,10 +64,20 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    /// About the entities of `table`; `keys` are the stored ids of the key fields that a link may lead to, `collate`
-    /// what a text column needs to be compared with the identity index.
-    pub(super) fn of(bond: Bond<'_>, (table, keys, collate): (&str, &[i64], &str)) -> Self {
+    /// About the entities of `table`; `keys` are the stored ids of the key fields that a link may lead to.
+    pub(super) fn of(bond: Bond<'_>, (table, keys, dialect): (&str, &[i64], Dialect)) -> Self {
+        let Dialect { collate, instant } = dialect;
         match bond {
+            Bond::Deadline(deadline, now) => {
+                let (due, done) = (quoted(&deadline.due.value), quoted(&deadline.done.value));
+                let missed = format!("coalesce({done}, {}) > {due}", instant(now));
+                Self {
+                    counts: format!(
+                        "select count(*), count(case when {missed} then 1 end) from {table} where {due} is not null"
+                    ),
+                    examples: format!("select _id from {table} where {due} is not null and {missed} order by _id"),
+                }
+            }
             Bond::Link(link) => Self::link(table, &quoted(&link.field.value), (keys, collate)),
             Bond::Single(single) => {
                 let among = single.among.iter().map(|(field, values)| {

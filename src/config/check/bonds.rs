@@ -35,6 +35,8 @@ pub(super) fn check(register: &Register, ground: &Ground<'_>) -> Vec<Problem> {
             problems.push(empty("by", &totals.name));
         }
     }
+    let timestamp = |name| field(register, name, FieldType::Timestamp);
+    problems.extend(bonds.deadlines.iter().flat_map(|deadline| [&deadline.due, &deadline.done]).filter_map(timestamp));
     problems
 }
 
@@ -111,6 +113,7 @@ mod tests {
         with("single: { a: { title: t, by: [], among: { stat: ['1'] } } }", &["HL0161 4:11", "HL0161 4:43"]);
         with("totals: { a: { title: t, by: [name], total: status, detail: x } }", &["HL0161 4:45", "HL0161 4:61"]);
         with("versions: uscd", &["HL0161 4:11"]);
+        with("deadlines: { a: { title: t, due: name, done: x } }", &["HL0161 4:34", "HL0161 4:46"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::super::shape::{Key, Kind, Naming, Shape, Word};
 use super::super::view::View;
-use super::super::{At, Bonds, Expired, Field, Link, Register, ShareClass, Single, States, Totals};
+use super::super::{At, Bonds, Deadline, Expired, Field, Link, Register, ShareClass, Single, States, Totals};
 use super::{FIELD_TYPES, VERSION, field_type, flag, number};
 use crate::record::FieldType;
 
@@ -49,6 +49,27 @@ pub(in crate::config) const REGISTER: Shape = Shape {
             "总分相符 totals",
             Kind::Each(Naming::Identifier, &Kind::Map(&TOTALS)),
             "Details that must add up to a total.",
+        ),
+        Key::optional(
+            "deadlines",
+            "期限 deadlines",
+            Kind::Each(Naming::Identifier, &Kind::Map(&DEADLINE)),
+            "Things that must be done by a certain time.",
+        ),
+    ],
+};
+
+const DEADLINE: Shape = Shape {
+    title: "期限 deadline",
+    about: "Something that must be done by a certain time.",
+    keys: &[
+        Key::required("title", "名称 title", Kind::Text, "What people call it."),
+        Key::required("due", "期限 due", Kind::Text, "The timestamp field that says until when."),
+        Key::required(
+            "done",
+            "完成 done",
+            Kind::Text,
+            "The timestamp field that says when; blank while it is not done.",
         ),
     ],
 };
@@ -182,7 +203,14 @@ fn bonds(view: View<'_>) -> Bonds {
         total: view.get("total").text_at(),
         detail: view.get("detail").text_at(),
     };
+    let deadline = |(name, view): (At<String>, View<'_>)| Deadline {
+        name,
+        title: view.get("title").text(),
+        due: view.get("due").text_at(),
+        done: view.get("done").text_at(),
+    };
     Bonds {
+        deadlines: view.get("deadlines").each().into_iter().map(deadline).collect(),
         versions: view.get("versions").maybe_at(),
         links: view.get("links").each().into_iter().map(link).collect(),
         single: view.get("single").each().into_iter().map(single).collect(),

@@ -2,11 +2,16 @@
 
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::super::review::Questions;
+use super::super::review::{Dialect, Questions};
 use super::super::{Bond, Result, Reviewed};
 use super::PostgresStore;
 use super::connect::refused;
 use super::schema::in_registers;
+
+const DIALECT: Dialect = Dialect {
+    collate: " collate \"C\"",
+    instant: |at| format!("(timestamptz 'epoch' + {at} * interval '1 microsecond')"),
+};
 
 impl PostgresStore {
     /// Counts what holds and what does not.
@@ -17,9 +22,9 @@ impl PostgresStore {
         }
         let keys = match bond {
             Bond::Link(link) => link.targets().filter_map(|(register, key)| self.key_id(register, key)).collect(),
-            Bond::Single(_) | Bond::Totals(_) => Vec::new(),
+            Bond::Single(_) | Bond::Totals(_) | Bond::Deadline(..) => Vec::new(),
         };
-        let Questions { counts, examples } = Questions::of(bond, (&in_registers(register), &keys, " collate \"C\""));
+        let Questions { counts, examples } = Questions::of(bond, (&in_registers(register), &keys, DIALECT));
         let conn = self.link.get().await?;
         let row = sqlx::query(AssertSqlSafe(counts)).fetch_one(&mut *conn).await.map_err(refused)?;
         let examples = format!("{examples} limit {limit}");

@@ -2,10 +2,13 @@
 
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::super::review::Questions;
+use super::super::review::{Dialect, Questions};
 use super::super::table::quoted;
 use super::super::{Bond, Result, Reviewed};
 use super::{SqliteStore, unavailable};
+
+/// Timestamps are stored as microseconds.
+const DIALECT: Dialect = Dialect { collate: "", instant: |at| at.to_string() };
 
 impl SqliteStore {
     /// Counts what holds and what does not.
@@ -16,9 +19,9 @@ impl SqliteStore {
         }
         let keys = match bond {
             Bond::Link(link) => link.targets().filter_map(|(register, key)| self.key_id(register, key)).collect(),
-            Bond::Single(_) | Bond::Totals(_) => Vec::new(),
+            Bond::Single(_) | Bond::Totals(_) | Bond::Deadline(..) => Vec::new(),
         };
-        let Questions { counts, examples } = Questions::of(bond, (&quoted(register), &keys, ""));
+        let Questions { counts, examples } = Questions::of(bond, (&quoted(register), &keys, DIALECT));
         let row = sqlx::query(AssertSqlSafe(counts)).fetch_one(&mut self.conn).await.map_err(unavailable)?;
         let examples = format!("{examples} limit {limit}");
         let examples = sqlx::query_scalar(AssertSqlSafe(examples)).fetch_all(&mut self.conn).await;
