@@ -47,7 +47,13 @@ fn main() {
             .to_vec(),
     };
     let format = match kind.as_str() {
-        "xlsx" => Format::Excel { sheet: None, header_row: 1, repeated_header: false, max_cells: 50_000_000, report: Report::default() },
+        "xlsx" => Format::Excel {
+            sheet: None,
+            header_row: 1,
+            repeated_header: false,
+            max_cells: 50_000_000,
+            report: Report::default(),
+        },
         _ => Format::Xml { record: "taxpayers/taxpayer".into(), encoding: Encoding::Auto },
     };
     let input = Arc::new(Local(PathBuf::from(path)));

@@ -138,7 +138,10 @@ impl Format {
 
     /// Whether cells have paths inside a record.
     pub fn has_paths(&self) -> bool {
-        matches!(self.unpacked(), Self::Xml { .. } | Self::Json { .. } | Self::Ndjson | Self::Hj212 | Self::Separated { .. })
+        matches!(
+            self.unpacked(),
+            Self::Xml { .. } | Self::Json { .. } | Self::Ndjson | Self::Hj212 | Self::Separated { .. }
+        )
     }
 }
 

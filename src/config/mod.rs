@@ -32,8 +32,8 @@ mod workspace;
 mod yaml;
 
 pub use connector::{
-    Auth, Column, Connector, Database, Dataset, Drift, DriftPolicy, Endpoint, Extract, Hidden,
-    HmacDigest, Http, Missing, Offer, Operation, PageBy, Pages, ReadFlag, Relation, SourceKind, Table,
+    Auth, Column, Connector, Database, Dataset, Drift, DriftPolicy, Endpoint, Extract, Hidden, HmacDigest, Http,
+    Missing, Offer, Operation, PageBy, Pages, ReadFlag, Relation, SourceKind, Table,
 };
 pub use feed::{Approval, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Validity};
 pub use files::{Beside, Control, Files, Settle};

@@ -66,9 +66,11 @@ impl Template {
                 Part::Literal(_) => return Match::No,
                 Part::Gap { name, width } => {
                     let len = match (width, self.parts.get(i + 1)) {
-                        (Some(width), _) => rest.char_indices().nth(*width).map(|(end, _)| end).or_else(|| {
-                            (ended && rest.chars().count() == *width).then_some(rest.len())
-                        }),
+                        (Some(width), _) => rest
+                            .char_indices()
+                            .nth(*width)
+                            .map(|(end, _)| end)
+                            .or_else(|| (ended && rest.chars().count() == *width).then_some(rest.len())),
                         (None, Some(Part::Literal(next))) => rest.find(next.as_str()),
                         (None, _) => ended.then_some(rest.len()),
                     };
@@ -166,9 +168,9 @@ mod tests {
                 Match::Yes(found) => Some(found),
                 Match::No | Match::Short => None,
             };
-            let flat = found.as_ref().map(|f| {
-                (f.len, f.values.iter().map(|(name, text)| (*name, text.as_str())).collect::<Vec<_>>())
-            });
+            let flat = found
+                .as_ref()
+                .map(|f| (f.len, f.values.iter().map(|(name, text)| (*name, text.as_str())).collect::<Vec<_>>()));
             assert_eq!(flat, expect.map(|(len, values)| (len, values.to_vec())), "{text}");
         };
         let bank = "3003{bytes:8}{区划:6}{日期:8}";

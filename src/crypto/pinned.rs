@@ -52,7 +52,8 @@ pub fn verify_pinned(
     let certificate = CertificateDer::from(leaf.der());
     let key = EndEntityCert::try_from(&certificate)
         .map_err(|error| CryptoError::BadCertificate { what: format!("{}: {error}", leaf.subject()) })?;
-    let value = if is_rsa(signer.signature_algorithm) { signer.signature.to_vec() } else { asn1::ecdsa_der(signer.signature) };
+    let value =
+        if is_rsa(signer.signature_algorithm) { signer.signature.to_vec() } else { asn1::ecdsa_der(signer.signature) };
     key.verify_signature(algorithm, &attributes.signed_bytes(), &value)
         .map_err(|_| CryptoError::Tampered { what: "the signature is not by the certificate's key" })?;
     if attributes.content_type != data.content_type {
@@ -97,9 +98,7 @@ fn algorithm(signer: &SignerInfo<'_>) -> Result<&'static dyn SignatureVerificati
 fn stranger(data: &SignedData<'_>, signer: &SignerInfo<'_>) -> CryptoError {
     let brought = data.certificates.iter().filter_map(|der| Certificate::from_der(der).ok());
     match brought.into_iter().find(|certificate| signer.id.names(certificate)) {
-        Some(certificate) => {
-            CryptoError::OtherRoot { subject: certificate.subject(), issuer: certificate.issuer() }
-        }
+        Some(certificate) => CryptoError::OtherRoot { subject: certificate.subject(), issuer: certificate.issuer() },
         None => CryptoError::OtherRoot { subject: "a signer who is not named".into(), issuer: "nobody named".into() },
     }
 }
@@ -112,7 +111,9 @@ fn digest(content: &mut dyn Read) -> Result<[u8; 32], CryptoError> {
             Ok(0) => return Ok(hash.finalize().into()),
             Ok(read) => hash.update(buffer.get(..read).unwrap_or_default()),
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(CryptoError::File { act: "read", path: "the signed file".into(), why: e.to_string() }),
+            Err(e) => {
+                return Err(CryptoError::File { act: "read", path: "the signed file".into(), why: e.to_string() });
+            }
         }
     }
 }

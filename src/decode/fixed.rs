@@ -76,7 +76,8 @@ impl Fixed {
         if rest <= 2 {
             return Ok(()); // what it is, is looked at when it is reached
         }
-        let message = format!("{rows} whole rows of {} bytes, and {rest} bytes of another: the file is cut off", self.width);
+        let message =
+            format!("{rows} whole rows of {} bytes, and {rest} bytes of another: the file is cut off", self.width);
         Err(broken(self.raw.input(), "HL0317", message))
     }
 
@@ -149,7 +150,11 @@ impl Fixed {
 enum Next {
     End,
     /// `len` bytes of row, `all` with its line end.
-    Row { len: usize, all: usize, lines: u64 },
+    Row {
+        len: usize,
+        all: usize,
+        lines: u64,
+    },
     TooLong,
 }
 
@@ -240,26 +245,16 @@ mod tests {
             ]
         );
         let bad = [b"01abcx\n".to_vec(), vec![0xFF; 6], b"\n02abcy\n".to_vec()].concat();
-        let utf8 = Format::Fixed {
-            encoding: Encoding::Utf8,
-            widths: vec![2, 3, 1],
-            skip: 0,
-            line_ends: true,
-            ragged: false,
-        };
+        let utf8 =
+            Format::Fixed { encoding: Encoding::Utf8, widths: vec![2, 3, 1], skip: 0, line_ends: true, ragged: false };
         let all = check(bad, &utf8, &["01|abc|x", "02|abc|y"]);
         assert_eq!(all.aside, ["2:2:7 bad_utf8 byte 7 of the file is not valid utf-8"]);
     }
 
     #[test]
     fn short_rows_are_accepted_where_defined() {
-        let ragged = Format::Fixed {
-            encoding: Encoding::Auto,
-            widths: vec![2, 3, 1],
-            skip: 1,
-            line_ends: true,
-            ragged: true,
-        };
+        let ragged =
+            Format::Fixed { encoding: Encoding::Auto, widths: vec![2, 3, 1], skip: 1, line_ends: true, ragged: true };
         let all = check("title\n01abcx\n02a\n03\n", &ragged, &["01|abc|x", "02|a|␀", "03|␀|␀"]);
         assert_eq!(all.places, ["1:2:6", "2:3:13", "3:4:17"]);
     }

@@ -129,8 +129,7 @@ fn open_format(
             Ok(Box::new(Decoder::new(separated::Separated::open(job, *encoding, layout)?)))
         }
         Format::Fixed { encoding, widths, skip, line_ends, ragged } => {
-            let layout =
-                fixed::Layout { widths: widths.clone(), skip: *skip, line_ends: *line_ends, ragged: *ragged };
+            let layout = fixed::Layout { widths: widths.clone(), skip: *skip, line_ends: *line_ends, ragged: *ragged };
             Ok(Box::new(Decoder::new(fixed::Fixed::open(job, *encoding, layout)?)))
         }
         Format::Dbf { encoding } => Ok(Box::new(Decoder::new(dbf::Dbf::open(job, *encoding)?))),

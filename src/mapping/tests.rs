@@ -42,7 +42,11 @@ pub(super) fn world(sql: &str) -> World {
         name: "enterprise".into(),
         place: place(),
         title: None,
-        offer: config::Offer::Files { path: "*.csv".into(), format: config::Format::Ndjson, beside: config::Beside::default() },
+        offer: config::Offer::Files {
+            path: "*.csv".into(),
+            format: config::Format::Ndjson,
+            beside: config::Beside::default(),
+        },
         key: vec![],
         updated: None,
         extract: config::Extract::Append,
@@ -103,7 +107,10 @@ pub(super) fn workspace(mappings: &[&str], rule: &str) -> config::Workspace {
         system: "market".into(),
         department: "局".into(),
         contact: None,
-        source: config::SourceKind::Files(config::Files::at(At { value: ".".into(), place: Place::new("c.yaml", 1, 1) })),
+        source: config::SourceKind::Files(config::Files::at(At {
+            value: ".".into(),
+            place: Place::new("c.yaml", 1, 1),
+        })),
         datasets: BTreeMap::from([("enterprise".into(), dataset)]),
     };
     let names: Vec<String> = (0..mappings.len()).map(|n| format!("enterprise{n}")).collect();

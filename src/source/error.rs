@@ -24,7 +24,9 @@ pub enum SourceError {
         root: String,
     },
     /// The address is not one this version reaches.
-    #[error("HL0302 cannot reach {root}: this version knows directories and URLs of file, sftp, ftp, ftps, s3, webdav and webdavs")]
+    #[error(
+        "HL0302 cannot reach {root}: this version knows directories and URLs of file, sftp, ftp, ftps, s3, webdav and webdavs"
+    )]
     Address {
         /// As configured.
         root: String,

@@ -194,7 +194,13 @@ pub(super) fn read(path: &Path) -> Result<Returned, Problem> {
             skip: 0,
             ragged: false,
         },
-        Kind::Xlsx => Format::Excel { sheet: None, header_row: 1, repeated_header: false, max_cells: 50_000_000, report: Report::default() },
+        Kind::Xlsx => Format::Excel {
+            sheet: None,
+            header_row: 1,
+            repeated_header: false,
+            max_cells: 50_000_000,
+            report: Report::default(),
+        },
     };
     let unreadable = |why: String| Problem::error("HL0816", format!("{} cannot be read", path.display())).detail(why);
     let bytes = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();

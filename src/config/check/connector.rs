@@ -2,8 +2,8 @@
 
 use super::super::names::confusable;
 use super::super::{Connector, Database, Dataset, Extract, Format, Http, SourceKind};
-use super::{files, offer};
 use super::{Ground, dangling, repeated};
+use super::{files, offer};
 use crate::error::Problem;
 
 /// Checks one connector.

@@ -19,7 +19,9 @@ pub(super) fn of_source(files: &Files) -> Vec<Problem> {
     match (&files.host_key, scheme) {
         (None, "sftp") => {
             let problem = Problem::error("HL0353", "an SFTP source must say which key its server has");
-            problems.push(problem.at(root.place.clone()).hint("host_key: ssh-ed25519 AAAA… (ssh-keyscan prints it; compare it)"));
+            problems.push(
+                problem.at(root.place.clone()).hint("host_key: ssh-ed25519 AAAA… (ssh-keyscan prints it; compare it)"),
+            );
         }
         (Some(key), scheme) if scheme != "sftp" => {
             let problem = Problem::warning("HL0122", "host_key has no effect: only SFTP servers have one");
@@ -41,7 +43,8 @@ pub(super) fn of_dataset(files: &Files, dataset: &Dataset) -> Vec<Problem> {
     if let Beside { signed: true, .. } = beside
         && files.certificates.is_empty()
     {
-        let message = format!("signature of dataset \"{}\" is required, and its source names no certificate", dataset.name);
+        let message =
+            format!("signature of dataset \"{}\" is required, and its source names no certificate", dataset.name);
         let problem = Problem::error("HL0107", message).at(dataset.place.clone());
         problems.push(problem.hint("certificate: certs/DEPARTMENT.pem under source"));
     }

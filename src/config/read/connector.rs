@@ -46,7 +46,12 @@ const FILES: Shape = Shape {
             "A directory relative to the workspace, an absolute one, a URL (file sftp ftp ftps s3 webdav webdavs), or \
              env:NAME; without user and password.",
         ),
-        Key::optional("user", "用户 user", Kind::Secret, "Who we are there, or the access key of S3: env:NAME or file:PATH."),
+        Key::optional(
+            "user",
+            "用户 user",
+            Kind::Secret,
+            "Who we are there, or the access key of S3: env:NAME or file:PATH.",
+        ),
         Key::optional(
             "password",
             "口令 password",
@@ -63,7 +68,12 @@ const FILES: Shape = Shape {
         Key::optional("ca", "根证书 ca", Kind::Address, "PEM file that the server's certificate must follow from."),
         Key::optional("endpoint", "服务地址 endpoint", Kind::Address, "Address of an S3 service: https://…"),
         Key::optional("region", "区域 region", Kind::Text, "Region of an S3 service."),
-        Key::optional("settle", "处理后 settle", Kind::Map(&SETTLE), "When a file is finished, and where it goes then."),
+        Key::optional(
+            "settle",
+            "处理后 settle",
+            Kind::Map(&SETTLE),
+            "When a file is finished, and where it goes then.",
+        ),
         Key::optional(
             "certificate",
             "部门证书 certificate",
@@ -77,7 +87,8 @@ const SETTLE: Shape = Shape {
     title: "处理后 settle",
     about: "When a file is finished, and where it goes afterwards.",
     keys: &[
-        Key::optional("quiet", "静默时间 quiet", Kind::Span, "A file written less than this ago is left alone.").or("2s"),
+        Key::optional("quiet", "静默时间 quiet", Kind::Span, "A file written less than this ago is left alone.")
+            .or("2s"),
         Key::optional("archive", "归档目录 archive", Kind::Text, "Directory below the root for files that were taken."),
         Key::optional("reject", "拒收目录 reject", Kind::Text, "Directory below the root for files that were refused."),
     ],

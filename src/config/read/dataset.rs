@@ -18,9 +18,19 @@ pub(in crate::config) const DATASET: Shape = Shape {
         Key::optional("title", "名称 title", Kind::Text, "What people call it."),
         Key::optional("path", "文件名 path", Kind::Pattern, "Of files: pattern below the root: QYDJ_{yyyyMMdd}_*.csv.")
             .unless(OTHER_OFFERS),
-        Key::optional("format", "格式 format", Kind::Tagged("kind", format::FORMATS), "Of files: how bytes become rows.")
-            .unless(OTHER_OFFERS),
-        Key::optional("control", "控制文件 control", Kind::Map(&CONTROL), "Of files: what is written last, beside a file."),
+        Key::optional(
+            "format",
+            "格式 format",
+            Kind::Tagged("kind", format::FORMATS),
+            "Of files: how bytes become rows.",
+        )
+        .unless(OTHER_OFFERS),
+        Key::optional(
+            "control",
+            "控制文件 control",
+            Kind::Map(&CONTROL),
+            "Of files: what is written last, beside a file.",
+        ),
         Key::optional("signature", "签名 signature", Kind::Word(SIGNATURES), "Of files: a .p7s by the department.")
             .or("none"),
         Key::optional("table", "表 table", Kind::Text, "Of a database: table or view: exchange.E_BASEINFO."),

@@ -48,7 +48,10 @@ pub(super) const FORMATS: &[Variant] = &[
     Variant { word: Word::now("xml", "One record per element."), shape: &XML },
     Variant { word: Word::now("json", "A document with an array of records."), shape: &JSON },
     Variant { word: Word::now("ndjson", "One JSON object per line."), shape: &NDJSON },
-    Variant { word: Word::now("separated", "Text with separators of any length, and declared counts."), shape: &SEPARATED },
+    Variant {
+        word: Word::now("separated", "Text with separators of any length, and declared counts."),
+        shape: &SEPARATED,
+    },
     Variant { word: Word::now("fixed", "Columns of a fixed number of bytes."), shape: &FIXED },
     Variant { word: Word::now("dbf", "dBASE and FoxPro tables."), shape: &DBF },
     Variant { word: Word::now("hj212", "Frames of HJ 212, one row per factor."), shape: &HJ212 },
@@ -133,7 +136,8 @@ const SEPARATED: Shape = Shape {
     keys: &[
         ENCODING,
         Key::required("fields", "字段分隔符 fields", Kind::Separator, "Between cells: \"|||\"."),
-        Key::optional("rows", "行分隔符 rows", Kind::Separator, "Between rows: \"###\"; line for line ends.").or("line"),
+        Key::optional("rows", "行分隔符 rows", Kind::Separator, "Between rows: \"###\"; line for line ends.")
+            .or("line"),
         Key::optional("header", "表头 header", Kind::Boolean, "Whether the first row names the columns.").or("false"),
         RAGGED,
         Key::optional(

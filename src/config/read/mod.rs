@@ -6,8 +6,8 @@
 pub(super) mod cases;
 pub(super) mod connector;
 pub(super) mod dataset;
-mod format;
 pub(super) mod feed;
+mod format;
 pub(super) mod installation;
 pub(super) mod pipeline;
 pub(super) mod register;

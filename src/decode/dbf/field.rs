@@ -133,7 +133,8 @@ impl Nulls {
     pub(super) fn of_row(&self, row: &[u8]) -> Vec<Flags> {
         let Some(flags) = &self.flags else { return Vec::new() };
         let bytes = flags.bytes(row);
-        let set = |bit: Option<usize>| bit.is_some_and(|b| bytes.get(b / 8).is_some_and(|byte| byte >> (b % 8) & 1 == 1));
+        let set =
+            |bit: Option<usize>| bit.is_some_and(|b| bytes.get(b / 8).is_some_and(|byte| byte >> (b % 8) & 1 == 1));
         self.bits.iter().map(|(short, null)| Flags { null: set(*null), short: set(*short) }).collect()
     }
 }

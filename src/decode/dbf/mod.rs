@@ -72,7 +72,8 @@ impl Dbf {
         let decided = settle(input, encoding, &head, (&mut raw, &fields))?;
         for field in &mut fields {
             let name = decided.charset.strict(&field.raw_name);
-            let unreadable = || broken(input, "HL0311", format!("a column's name is not valid {}", decided.charset.name()));
+            let unreadable =
+                || broken(input, "HL0311", format!("a column's name is not valid {}", decided.charset.name()));
             field.name = name.ok_or_else(unreadable)?.trim().to_owned();
         }
         let nulls = Nulls::of(&fields);
@@ -218,7 +219,8 @@ fn settle(
     match head.driver {
         0x4D | 0x7A => return decided(Charset::Gb18030, format!("gb18030 (language driver {:02X})", head.driver)),
         0x4F | 0x78 => {
-            let message = format!("the language driver {:02X} says Big5; export the table as GBK or UTF-8", head.driver);
+            let message =
+                format!("the language driver {:02X} says Big5; export the table as GBK or UTF-8", head.driver);
             return Err(broken(input, "HL0313", message));
         }
         _ => {}

@@ -156,10 +156,7 @@ fn foxpro_types_become_text_and_memos_are_null() {
 #[test]
 fn null_flags_of_foxpro_are_believed() {
     let fields: [(&[u8], u8, u8); 3] = [(b"A", b'C', 2), (b"V", b'V', 5), (b"_NullFlags", b'0', 1)];
-    let rows = [
-        [b" ab".as_slice(), b"xy  \x02", &[0b010]].concat(),
-        [b" cd".as_slice(), b"abcde", &[0b001]].concat(),
-    ];
+    let rows = [[b" ab".as_slice(), b"xy  \x02", &[0b010]].concat(), [b" cd".as_slice(), b"abcde", &[0b001]].concat()];
     let mut bytes = table(0x32, 0, &fields, &rows);
     bytes[32 + 18] = 2; // A may be null
     bytes[32 + 64 + 18] = 1; // a system field
@@ -190,10 +187,8 @@ fn damage_is_told_before_the_first_row() {
 
 #[test]
 fn real_tables_are_read_with_the_encoding_beside_them() {
-    for (name, rows, first) in [
-        ("city", 372, "110100|北京城区|110000|北京市"),
-        ("province", 0, "110000|北京市"),
-    ] {
+    for (name, rows, first) in [("city", 372, "110100|北京城区|110000|北京市"), ("province", 0, "110000|北京市")]
+    {
         let Some(input) = shared_input(&format!("data/dbf/china_admin_shp/{name}.dbf")) else { return };
         assert_eq!(evidence(&input), "utf-8 (.cpg)");
         let names: &[&str] =

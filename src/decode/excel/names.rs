@@ -63,7 +63,8 @@ impl Names {
 
     /// Whether a row says what a row of the header says.
     pub(super) fn repeated_by<'c>(&self, cells: impl Iterator<Item = (usize, &'c str)>) -> bool {
-        let cells: Vec<(usize, &str)> = cells.map(|(c, text)| (c, text.trim())).filter(|(_, t)| !t.is_empty()).collect();
+        let cells: Vec<(usize, &str)> =
+            cells.map(|(c, text)| (c, text.trim())).filter(|(_, t)| !t.is_empty()).collect();
         let several = self.rows.len() > 1;
         self.rows.iter().any(|row| {
             let mut rest = cells.iter();

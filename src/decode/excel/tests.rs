@@ -12,7 +12,13 @@ use crate::decode::Limits;
 use crate::decode::testing::{All, memory, read, resume_everywhere, shared_input};
 
 fn sheet(name: Option<&str>, header_row: u32) -> Format {
-    Format::Excel { sheet: name.map(str::to_owned), header_row, repeated_header: true, max_cells: 1_000_000, report: Report::default() }
+    Format::Excel {
+        sheet: name.map(str::to_owned),
+        header_row,
+        repeated_header: true,
+        max_cells: 1_000_000,
+        report: Report::default(),
+    }
 }
 
 fn get(bytes: &[u8], format: &Format, names: &[&str]) -> All {
@@ -59,7 +65,8 @@ fn sheets_and_headers_that_are_not_there_are_said() {
     assert_eq!(error(&sheet(None, 2)), "HL0311 row 2 should name the columns, but it is blank");
     assert_eq!(error(&sheet(None, 99)), "HL0311 the sheet has no rows");
     assert_eq!(get(&city(), &sheet(Some("隐藏"), 1), &["x"]), All::default());
-    let few = Format::Excel { sheet: None, header_row: 3, repeated_header: false, max_cells: 10, report: Report::default() };
+    let few =
+        Format::Excel { sheet: None, header_row: 3, repeated_header: false, max_cells: 10, report: Report::default() };
     assert!(error(&few).starts_with("HL0315 the sheet declares"));
 }
 

@@ -133,7 +133,8 @@ impl Hj212 {
         if !crc.eq_ignore_ascii_case(computed.as_bytes()) {
             return Err(("bad_crc", format!("the CRC is not that of the {declared} bytes it stands after")));
         }
-        let text = self.charset.strict(segment).ok_or(("bad_frame", "the data segment is cut in a character".to_owned()))?;
+        let text =
+            self.charset.strict(segment).ok_or(("bad_frame", "the data segment is cut in a character".to_owned()))?;
         Ok(text.into_owned())
     }
 }

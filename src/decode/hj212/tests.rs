@@ -4,8 +4,7 @@ use super::*;
 use crate::config::Format;
 use crate::decode::testing::{All, memory, read, resume_everywhere, shared_input};
 
-const COLUMNS: [&str; 7] =
-    ["站点=MN", "时间=DataTime", "factor", "新码=factor_2017", "实测=-Rtd", "标记=-Flag", "CN"];
+const COLUMNS: [&str; 7] = ["站点=MN", "时间=DataTime", "factor", "新码=factor_2017", "实测=-Rtd", "标记=-Flag", "CN"];
 
 fn frame(segment: &str) -> String {
     format!("##{:04}{segment}{:04X}\r\n", segment.len(), crc_of(segment.as_bytes()))
@@ -39,7 +38,8 @@ fn a_frame_gives_one_row_per_factor() {
 
 #[test]
 fn frames_without_factors_are_dropped_and_counted() {
-    let command = "QN=20160801085857223;ST=32;CN=1062;PW=100000;MN=010000A8900016F000169DC0;Flag=5;CP=&&RtdInterval=30&&";
+    let command =
+        "QN=20160801085857223;ST=32;CN=1062;PW=100000;MN=010000A8900016F000169DC0;Flag=5;CP=&&RtdInterval=30&&";
     // The example of HJ 212-2017, appendix A.
     assert_eq!(frame(command), format!("##0101{command}1C80\r\n"));
     assert_eq!(check(frame(command), &[]).dropped, 1);

@@ -73,7 +73,11 @@ struct Declared {
 enum Next {
     End,
     /// `len` bytes of text, `all` with the separator.
-    Row { start: usize, len: usize, all: usize },
+    Row {
+        start: usize,
+        len: usize,
+        all: usize,
+    },
     TooLong,
 }
 
@@ -131,7 +135,9 @@ impl Separated {
             }
         };
         let number = |name: &str| match found.number(name) {
-            Some(None) => Err(broken(self.window.input(), "HL0311", format!("{name:?} of the opening record is no number"))),
+            Some(None) => {
+                Err(broken(self.window.input(), "HL0311", format!("{name:?} of the opening record is no number")))
+            }
             Some(Some(number)) => Ok(Some(number)),
             None => Ok(None),
         };

@@ -97,7 +97,10 @@ fn a_closing_record_must_be_there_and_right() {
     check("1|!|a\n2|!|b\nEND|2|3.00\n", &format, &names, &["1|a", "2|b"]);
     let error = |text: &str| check(text, &format, &names, &[]).error.unwrap();
     assert_eq!(error("1|!|a\nEND|2|3.00\n"), "HL0322 the file declares 2 rows and holds 1");
-    assert_eq!(error("1|!|a\n2|!|b\n"), "HL0317 the file holds 2 rows and ends without its closing record: it is cut off");
+    assert_eq!(
+        error("1|!|a\n2|!|b\n"),
+        "HL0317 the file holds 2 rows and ends without its closing record: it is cut off"
+    );
 }
 
 #[test]

@@ -66,7 +66,8 @@ impl Entry {
     pub(super) fn of_plain_archive(input: &Arc<dyn Input>) -> Result<Option<Self>, DecodeError> {
         let Ok(mut archive) = archive(input)? else { return Ok(None) };
         let names = names(&mut archive);
-        if names.iter().any(|(_, name)| matches!(name.as_str(), "[Content_Types].xml" | "_rels/.rels" | "content.xml")) {
+        if names.iter().any(|(_, name)| matches!(name.as_str(), "[Content_Types].xml" | "_rels/.rels" | "content.xml"))
+        {
             return Ok(None);
         }
         Self::find(input, None).map(Some)

@@ -80,12 +80,14 @@ fn weighed(how: Packed, outer: Arc<dyn Input>) -> Result<Arc<dyn Input>, DecodeE
         let read = super::encoding::fill(stream.as_mut(), &mut buffer).map_err(|e| layer.failed(e))?;
         seen += read as u64;
         if seen > MOST || (seen > LARGE && seen / packed.max(1) > MOST_RATIO) {
-            let message = format!("{packed} bytes would unpack to far more than a file holds ({seen} bytes and counting)");
+            let message =
+                format!("{packed} bytes would unpack to far more than a file holds ({seen} bytes and counting)");
             return Err(broken(&layer, "HL0314", message));
         }
-        layer.how.check(buffer.get(..read).unwrap_or_default(), read < buffer.len(), seen).map_err(|why| {
-            broken(&layer, "HL0317", why)
-        })?;
+        layer
+            .how
+            .check(buffer.get(..read).unwrap_or_default(), read < buffer.len(), seen)
+            .map_err(|why| broken(&layer, "HL0317", why))?;
         if read < buffer.len() {
             break;
         }

@@ -84,7 +84,8 @@ fn of_several_files_the_pattern_says_which() {
 
 #[test]
 fn layers_are_taken_off_from_the_outside_in() {
-    let xml = gbk("<?xml version=\"1.0\" encoding=\"GBK\"?><ROOT><DATA><A>青岛</A></DATA><DATA><A>即墨</A></DATA></ROOT>");
+    let xml =
+        gbk("<?xml version=\"1.0\" encoding=\"GBK\"?><ROOT><DATA><A>青岛</A></DATA><DATA><A>即墨</A></DATA></ROOT>");
     let inner = || Format::Xml { record: "ROOT/DATA".to_owned(), encoding: Encoding::Auto };
     let bytes = zip(&[("data", &base64(&xml))]);
     check(&bytes, &packed(&[Layer::Zip(None), Layer::Base64], inner()), &["A"], &["青岛", "即墨"]);

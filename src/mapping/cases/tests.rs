@@ -17,7 +17,8 @@ fn run(text: &str) -> (World, Vec<Case>, Vec<CaseOutcome>) {
         skip: 0,
         ragged: false,
     };
-    world.dataset.offer = crate::config::Offer::Files { path: "a.csv".into(), format, beside: crate::config::Beside::default() };
+    world.dataset.offer =
+        crate::config::Offer::Files { path: "a.csv".into(), format, beside: crate::config::Beside::default() };
     let (cases, problems) = read_cases("x.cases.yaml", text);
     assert!(problems.is_empty(), "{}", crate::error::render(&problems));
     let csv = "代码,企业名称,成立日期\n91350100M000100Y43,甲,2015-07-03\nbad\n91350100M000100Y44,乙,\n";

@@ -143,10 +143,8 @@ async fn taken_and_refused_files_go_where_the_definition_says() {
     let (dir, mut files) = outbox();
     files.settle = Settle { archive: Some("done/2026".into()), reject: Some("bad".into()), ..Settle::default() };
     files.settle.quiet = Duration::ZERO;
-    files.beside = Beside {
-        control: Some(crate::config::Control { file: "{name}.ok".into(), says: None }),
-        signed: true,
-    };
+    files.beside =
+        Beside { control: Some(crate::config::Control { file: "{name}.ok".into(), says: None }), signed: true };
     for name in ["QY_1.csv", "QY_2.csv", "QY_1.csv.ok", "QY_2.csv.ok", "QY_1.csv.p7s", "QY_3.csv"] {
         write(&dir, name, name);
     }
