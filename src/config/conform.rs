@@ -233,7 +233,7 @@ mod tests {
         insta::assert_snapshot!(problems[1].to_string(), @r#"
         error[HL0106]: unknown key "colums" of datasets.enterprise
           --> connectors/market-regulation.yaml:16:5
-          Detail: the keys here are title, path, format, control, signature, table, query, read_flag, page, key, updated, extract, request, pages, operation, missing, columns, drift
+          Detail: the keys here are title, path, format, control, signature, table, query, read_flag, page, key, updated, extract, queue, request, pages, operation, missing, columns, drift
           Hint: did you mean columns?
         "#);
     }
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn what_later_versions_bring_is_said_not_to_be_there_yet() {
         for (file, from, to, expect) in [
-            (CONNECTOR, "  kind: files\n  root: out", "  kind: amqp", &["HL0110 6:9"][..]),
+            (CONNECTOR, "  kind: files\n  root: out", "  kind: cdc", &["HL0110 6:9"][..]),
             (FEED, "outlet: spool", "outlet: spool\n  encrypt_to: certs/housing.pem", &["HL0110 16:3"]),
         ] {
             check(file, from, to, expect);

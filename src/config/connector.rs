@@ -31,6 +31,8 @@ pub enum SourceKind {
     Database(Database),
     /// A service.
     Http(Http),
+    /// Queues into which the department publishes.
+    Amqp(Inbox),
 }
 
 /// How to reach a department's database (前置库), and how gently.
@@ -48,6 +50,19 @@ pub struct Database {
     pub timeout: Duration,
     /// Rows a second at most, whatever the pipeline allows.
     pub rate: Option<Rate>,
+}
+
+/// The broker of a department's queues (收件队列).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbox {
+    /// `amqp:` or `amqps:` URL with its virtual host, without user and password.
+    pub url: At<String>,
+    /// User.
+    pub user: Option<String>,
+    /// Password.
+    pub password: Option<Hidden>,
+    /// CA certificates (PEM) believed beside the public ones.
+    pub ca: Option<String>,
 }
 
 /// How to reach a department's service.
@@ -141,6 +156,13 @@ pub enum Offer {
     Table(Table),
     /// Answers of a service.
     Endpoint(Endpoint),
+    /// Messages.
+    Queue {
+        /// Its name.
+        queue: String,
+        /// How a message's bytes become rows.
+        format: Format,
+    },
 }
 
 /// One endpoint of a service. `{since}`, `{page}`, `{offset}`, `{size}` and `{cursor}` stand for what they name in path,
@@ -301,7 +323,9 @@ impl Dataset {
     /// How its bytes become rows; `None` when its system hands over rows.
     pub const fn format(&self) -> Option<&Format> {
         match &self.offer {
-            Offer::Files { format, .. } | Offer::Endpoint(Endpoint { format, .. }) => Some(format),
+            Offer::Files { format, .. } | Offer::Endpoint(Endpoint { format, .. }) | Offer::Queue { format, .. } => {
+                Some(format)
+            }
             Offer::Table(_) => None,
         }
     }

@@ -32,7 +32,7 @@ mod workspace;
 mod yaml;
 
 pub use connector::{
-    Auth, Column, Connector, Database, Dataset, Drift, DriftPolicy, Endpoint, Extract, Hidden, HmacDigest, Http,
+    Auth, Column, Connector, Database, Dataset, Drift, DriftPolicy, Endpoint, Extract, Hidden, HmacDigest, Http, Inbox,
     Missing, Offer, Operation, PageBy, Pages, ReadFlag, Relation, SourceKind, Table,
 };
 pub use feed::{Approval, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Validity};
@@ -42,7 +42,7 @@ pub use installation::{Broker, Installation, LogFormat, Serve, SigningFiles};
 pub use pattern::{Pattern, matches};
 pub use pipeline::{Check, Limits, MissedRun, Pipeline};
 pub use read::cases::{Case, Cell, Given, Refused};
-pub use register::{Field, Register, ShareClass};
+pub use register::{Bonds, Expired, Field, Link, Register, ShareClass, Single, States, Totals};
 pub use schema::{KINDS, schema};
 pub use template::{Match, Template};
 pub use units::{ByteSize, Malformed, Percent, Quota, Rate};

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::decode::DecodeError;
 use crate::error::Disposition;
+use crate::outlet::rabbitmq::BrokerError;
 
 /// What becomes of a file that cannot be taken as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +156,18 @@ pub enum SourceError {
         /// HTTP status.
         status: u16,
     },
+    /// A department's queue cannot be reached, or broke off.
+    #[error("HL0370 the queue cannot be read: {why}")]
+    Inbox {
+        /// What happened.
+        why: String,
+    },
+    /// A department's queue is not there, or is not ours to read.
+    #[error("HL0371 the queue is not there, or not ours to read: {why}")]
+    NoInbox {
+        /// The broker's reason.
+        why: String,
+    },
     /// A stored cursor does not read.
     #[error("HL0337 the stored place of this dataset does not read: the kind of its source was changed")]
     Cursor,
@@ -219,6 +232,16 @@ pub enum SourceError {
     },
 }
 
+impl From<BrokerError> for SourceError {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::Unreachable { why, .. } | BrokerError::Blocked { why, .. } => Self::Inbox { why },
+            BrokerError::Denied { why, .. } | BrokerError::Missing { why, .. } => Self::NoInbox { why },
+            BrokerError::Address { what: why } | BrokerError::Management { why, .. } => Self::NoInbox { why },
+        }
+    }
+}
+
 impl SourceError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
@@ -242,6 +265,8 @@ impl SourceError {
             Self::HalfPage { .. } => "HL0344",
             Self::Budget { .. } => "HL0345",
             Self::Asked { .. } => "HL0346",
+            Self::Inbox { .. } => "HL0370",
+            Self::NoInbox { .. } => "HL0371",
             Self::Cursor => "HL0337",
             Self::HostKey { .. } => "HL0350",
             Self::NotLetIn { .. } => "HL0351",
@@ -265,7 +290,8 @@ impl SourceError {
             Self::Control { .. } | Self::Unsigned { .. } | Self::Signature { .. } => Disposition::Halt,
             Self::Service { .. } | Self::Patience { .. } | Self::NotWhatItSays { .. } => Disposition::Retry,
             Self::HalfPage { .. } | Self::Budget { .. } => Disposition::Retry,
-            Self::Stranger { .. } | Self::Asked { .. } => Disposition::Halt,
+            Self::Inbox { .. } => Disposition::Retry,
+            Self::Stranger { .. } | Self::Asked { .. } | Self::NoInbox { .. } => Disposition::Halt,
             Self::Login { .. } | Self::NotThere { .. } | Self::LostKey { .. } => Disposition::Halt,
             Self::Backwards { .. } | Self::Cursor | Self::Endless { .. } => Disposition::Halt,
             Self::Address { .. } | Self::Denied { .. } | Self::Offer { .. } => Disposition::Halt,

@@ -77,7 +77,9 @@ impl FilesSource {
                 let files = Files { certificates: own.certificates.clone(), ..Files::at(root) };
                 Self::new(workspace, &files, path, dataset)
             }
-            SourceKind::Database(_) | SourceKind::Http(_) => Err(SourceError::Offer { dataset: dataset.name.clone() }),
+            SourceKind::Database(_) | SourceKind::Http(_) | SourceKind::Amqp(_) => {
+                Err(SourceError::Offer { dataset: dataset.name.clone() })
+            }
         }
     }
 

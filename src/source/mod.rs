@@ -4,7 +4,9 @@
 //! are the engine's. Guarantees: what is listed is complete (nobody is still writing it), and an item's digest names
 //! what [`Source::open`] will give: the same digest, the same rows.
 
+mod amqp;
 mod beside;
+mod bodies;
 mod database;
 mod digests;
 mod error;
@@ -102,7 +104,10 @@ pub fn open(workspace: &Workspace, connector: &Connector, dataset: &Dataset) -> 
             let places = (dir.as_path(), workspace.installation.state_dir.as_path());
             Ok(Box::new(http::HttpSource::new(places, &connector.system, (http, endpoint), dataset)))
         }
-        (SourceKind::Files(_) | SourceKind::Database(_) | SourceKind::Http(_), _) => {
+        (SourceKind::Amqp(inbox), Offer::Queue { queue, format }) => {
+            Ok(Box::new(amqp::InboxSource::new(dir, inbox, (queue, format), dataset)))
+        }
+        (SourceKind::Files(_) | SourceKind::Database(_) | SourceKind::Http(_) | SourceKind::Amqp(_), _) => {
             Err(SourceError::Offer { dataset: dataset.name.clone() })
         }
     }

@@ -13,6 +13,7 @@ mod intents;
 mod leases;
 mod operations;
 mod pending;
+mod review;
 mod rows;
 mod table;
 
@@ -27,6 +28,7 @@ pub use intents::{
 };
 pub use leases::{Lease, LeaseView};
 pub use operations::Operations;
+pub use review::{Bond, Reviewed};
 pub use rows::{
     ClaimView, DeliveryView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView,
     ReceiptRow, RunView,

@@ -1,7 +1,7 @@
 //! A connector by itself: columns that its datasets name, roots it cannot reach, settings without effect.
 
 use super::super::names::confusable;
-use super::super::{Connector, Database, Dataset, Extract, Format, Http, SourceKind};
+use super::super::{Connector, Database, Dataset, Extract, Format, Http, Inbox, SourceKind};
 use super::{Ground, dangling, repeated};
 use super::{files, offer};
 use crate::error::Problem;
@@ -12,6 +12,7 @@ pub(super) fn check(connector: &Connector, ground: &Ground<'_>) -> Vec<Problem> 
         SourceKind::Files(files) => files::of_source(files),
         SourceKind::Database(database) => of_database(database),
         SourceKind::Http(http) => of_service(http),
+        SourceKind::Amqp(inbox) => of_broker(inbox),
     };
     let named = connector.datasets.values().map(|dataset| (dataset.name.as_str(), dataset.place.clone()));
     problems.extend(confusable("dataset", named, Problem::error));
@@ -24,6 +25,20 @@ pub(super) fn check(connector: &Connector, ground: &Ground<'_>) -> Vec<Problem> 
         }
     }
     problems
+}
+
+fn of_broker(inbox: &Inbox) -> Vec<Problem> {
+    let url = &inbox.url;
+    match url.value.split_once("://") {
+        Some(("amqp" | "amqps", rest)) if rest.split('/').next().unwrap_or(rest).contains('@') => {
+            let problem = Problem::error("HL0144", "the url of this broker says who we are").at(url.place.clone());
+            vec![problem.hint("write user: env:NAME and password: env:NAME beside it, and the url without them")]
+        }
+        Some(("amqp" | "amqps", _)) => Vec::new(),
+        _ => {
+            vec![Problem::error("HL0109", "the url of this broker is no amqp: or amqps: address").at(url.place.clone())]
+        }
+    }
 }
 
 fn of_service(http: &Http) -> Vec<Problem> {

@@ -9,6 +9,7 @@ pub(super) fn check(dataset: &Dataset) -> Vec<Problem> {
         Offer::Files { path, .. } => of_files(dataset, path),
         Offer::Table(table) => of_table(dataset, table),
         Offer::Endpoint(endpoint) => of_endpoint(dataset, endpoint),
+        Offer::Queue { queue, .. } => of_queue(dataset, queue),
     };
     let events = dataset.operation.is_some() || matches!(dataset.extract, Extract::Log | Extract::Cursor { .. });
     if events && dataset.key.is_empty() {
@@ -81,6 +82,19 @@ fn of_endpoint(dataset: &Dataset, endpoint: &Endpoint) -> Vec<Problem> {
     if matches!(dataset.extract, Extract::Cursor { .. }) && !asks("{since}") {
         let problem = Problem::error("HL0142", "the service is not told since when: no {since} in the request");
         problems.push(problem.at(dataset.place.clone()).hint("write it into query, headers, body or path"));
+    }
+    problems
+}
+
+fn of_queue(dataset: &Dataset, queue: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if queue.is_empty() {
+        problems.push(lacks(dataset, "queue", "a dataset of a broker says which queue it is"));
+    }
+    if matches!(dataset.extract, Extract::Full | Extract::Cursor { .. }) {
+        let problem =
+            Problem::error("HL0142", "messages are what is new: they are neither everything nor asked for since");
+        problems.push(problem.at(dataset.place.clone()).hint("write extract: append or extract: log"));
     }
     problems
 }

@@ -3,7 +3,7 @@
 use super::super::shape::{Key, Kind, Naming, Shape, Variant, Word};
 use super::super::units::{Rate, span};
 use super::super::view::View;
-use super::super::{At, Auth, Connector, Database, Files, Hidden, HmacDigest, Http, Settle, SourceKind};
+use super::super::{At, Auth, Connector, Database, Files, Hidden, HmacDigest, Http, Inbox, Settle, SourceKind};
 use super::{VERSION, dataset};
 
 /// The table.
@@ -29,7 +29,7 @@ const SOURCES: &[Variant] = &[
     Variant { word: Word::now("files", "文件目录 A directory of files."), shape: &FILES },
     Variant { word: Word::now("database", "数据库 Tables of a database."), shape: &DATABASE },
     Variant { word: Word::now("http", "接口服务 Endpoints of a service."), shape: &HTTP },
-    Variant { word: Word::later("amqp", FILES_INSTEAD), shape: &FILES },
+    Variant { word: Word::now("amqp", "收件队列 Queues into which the department publishes."), shape: &AMQP },
     Variant { word: Word::later("cdc", FILES_INSTEAD), shape: &FILES },
 ];
 
@@ -120,6 +120,17 @@ const HTTP: Shape = Shape {
         Key::optional("ca", "根证书 ca", Kind::Address, "PEM file that the service's certificate must follow from."),
         Key::optional("timeout", "超时 timeout", Kind::Span, "A call that takes longer is given up.").or("30s"),
         Key::optional("auth", "身份 auth", Kind::Tagged("kind", AUTHS), "Who we are there."),
+    ],
+};
+
+const AMQP: Shape = Shape {
+    title: "队列来源 amqp",
+    about: "RabbitMQ queues into which the department publishes records or small files.",
+    keys: &[
+        Key::required("url", "地址 url", Kind::Address, "amqps://host/vhost, or env:NAME; without user and password."),
+        Key::optional("user", "用户 user", Kind::Secret, "Who we are there: env:NAME or file:PATH."),
+        Key::optional("password", "口令 password", Kind::Secret, "Our password there: env:NAME or file:PATH."),
+        Key::optional("ca", "根证书 ca", Kind::Address, "PEM file of authorities believed beside the public ones."),
     ],
 };
 
@@ -221,6 +232,12 @@ fn source(view: View<'_>) -> SourceKind {
             ca: view.get("ca").resolved(),
             timeout: view.get("timeout").parsed(|text| span::parse(text).ok()).unwrap_or_default(),
             rate: view.get("rate").parsed(|text| Rate::parse(text).ok()),
+        }),
+        Some("amqp") => SourceKind::Amqp(Inbox {
+            url: resolved("url"),
+            user: view.get("user").resolved(),
+            password: view.get("password").resolved().map(Hidden),
+            ca: view.get("ca").resolved(),
         }),
         Some("http") => SourceKind::Http(Http {
             base: resolved("base"),

@@ -51,6 +51,7 @@ pub(in crate::config) const DATASET: Shape = Shape {
             Kind::Either(&[Kind::Word(EXTRACTS), Kind::Map(&CURSOR)]),
             "What a file says about rows that it does not contain.",
         ),
+        Key::optional("queue", "队列 queue", Kind::Text, "Of a broker: the department's queue."),
         Key::optional("request", "请求 request", Kind::Map(&REQUEST), "Of a service: what is asked for."),
         Key::optional("pages", "分页 pages", Kind::Map(&PAGES), "Of a service: how answers are cut into pages."),
         Key::optional("operation", "增删改标志 operation", Kind::Map(&OPERATION), "How a row says that it is gone."),
@@ -66,7 +67,7 @@ pub(in crate::config) const DATASET: Shape = Shape {
 };
 
 /// Keys that say what a system has when it has no files.
-const OTHER_OFFERS: &[&str] = &["table", "query", "request"];
+const OTHER_OFFERS: &[&str] = &["table", "query", "request", "queue"];
 
 const EXTRACTS: &[Word] = &[
     Word::now("full", "全量 Everything there is: what is not in it is gone."),
@@ -219,6 +220,9 @@ pub(super) fn read(source: &SourceKind, name: At<String>, view: View<'_>) -> Dat
             },
             SourceKind::Database(_) => Offer::Table(table(view)),
             SourceKind::Http(_) => Offer::Endpoint(endpoint(view)),
+            SourceKind::Amqp(_) => {
+                Offer::Queue { queue: view.get("queue").text(), format: format::read(view.get("format")) }
+            }
         },
         key: view.get("key").texts(),
         updated: view.get("updated").maybe_at(),

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use self::call::Caller;
 use self::pages::Walk;
 use self::rows::PagedRows;
+use super::bodies::Reading;
 use super::{Before, Item, Listing, Source, SourceError};
 use crate::config::{Dataset, Endpoint, Extract, Http};
 use crate::decode::{Decode, Position};
@@ -79,8 +80,8 @@ impl Source for HttpSource {
         let (sender, pages) = mpsc::channel(AHEAD);
         let walk = Walk::new(self.endpoint.clone(), item.since.clone());
         tokio::spawn(walk.go(caller, sender));
-        let format = (self.endpoint.format.clone(), super::wanted(&self.dataset));
-        Ok(Box::new(PagedRows::new(pages, format, (self.cursor_column(), item.since.clone()), self.name.clone())))
+        let reading = Reading { format: self.endpoint.format.clone(), wanted: super::wanted(&self.dataset) };
+        Ok(Box::new(PagedRows::new(pages, reading, (self.cursor_column(), item.since.clone()), self.name.clone())))
     }
 
     async fn settle(&mut self, _item: &Item) -> Result<(), SourceError> {

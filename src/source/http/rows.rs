@@ -1,26 +1,21 @@
 //! The rows of all pages, as if they were of one file.
 
 use std::io;
-use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _};
-use arrow::compute::concat_batches;
 use tokio::sync::mpsc;
 
 use super::pages::Page;
-use crate::config::Format;
-use crate::decode::{self, Decode, DecodeError, Decoded, Header, Limits, Memory, Position, Wanted};
+use crate::decode::{Decode, DecodeError, Decoded, Header, Position};
 use crate::error::Disposition;
 use crate::source::SourceError;
-
-/// Rows asked of one page's decoder at a time.
-const PART: usize = 8192;
+use crate::source::bodies::{Reading, all_rows, joined, number_from};
 
 /// Rows of one pull.
 pub(super) struct PagedRows {
     header: Header,
     pages: mpsc::Receiver<Result<Page, SourceError>>,
-    format: (Format, Vec<Wanted>),
+    reading: Reading,
     /// Contract column of the cursor.
     column: Option<usize>,
     /// Where the pull began: all that counts until it is through.
@@ -36,13 +31,13 @@ pub(super) struct PagedRows {
 impl PagedRows {
     pub(super) fn new(
         pages: mpsc::Receiver<Result<Page, SourceError>>,
-        format: (Format, Vec<Wanted>),
+        reading: Reading,
         (column, since): (Option<usize>, Option<String>),
         name: String,
     ) -> Self {
         let header = Header { columns: None, encoding: "as the service says".to_owned() };
         let position = Position { cursor: since.clone(), ..Position::default() };
-        Self { header, pages, format, column, newest: since.clone(), since, position, name, ahead: None, done: false }
+        Self { header, pages, reading, column, newest: since.clone(), since, position, name, ahead: None, done: false }
     }
 
     /// The next page's rows; `None` at the end.
@@ -54,14 +49,7 @@ impl PagedRows {
         };
         let name = format!("{} page {}", self.name, page.number);
         let broken = |error: DecodeError| incomplete(&name, &error);
-        let input = Arc::new(Memory::new(name.clone(), page.bytes));
-        let mut decoder =
-            decode::open(input, &self.format.0, &self.format.1, Limits::default(), None).map_err(broken)?;
-        let (mut parts, mut rows) = (Vec::new(), 0);
-        while let Some(part) = decoder.next(PART).map_err(broken)? {
-            rows += part.rows.num_rows() as u64 + part.undecodable.len() as u64 + part.dropped;
-            parts.push(part);
-        }
+        let (parts, rows) = self.reading.of(&name, page.bytes).map_err(broken)?;
         page.rows.send(rows).ok();
         Ok(Some(parts))
     }
@@ -80,9 +68,8 @@ impl PagedRows {
         let mut rows = 0;
         for mut part in page {
             self.number(&mut part);
-            let all = part.rows.num_rows() + part.undecodable.len();
-            self.position.resume.row += all as u64 + part.dropped;
-            rows += all;
+            self.position.resume.row += all_rows(&part);
+            rows += part.rows.num_rows() + part.undecodable.len();
             parts.push(part);
         }
         rows
@@ -90,9 +77,7 @@ impl PagedRows {
 
     /// Numbers rows through all pages, and remembers the newest cursor value.
     fn number(&mut self, part: &mut Decoded) {
-        let before = self.position.resume.row;
-        part.places.iter_mut().for_each(|place| place.row += before);
-        part.undecodable.iter_mut().for_each(|bad| bad.place.row += before);
+        number_from(part, self.position.resume.row);
         if let Some(column) = self.column {
             let cells = part.rows.column(column).as_string::<i32>();
             let newest = (0..cells.len()).filter(|&i| !cells.is_null(i)).map(|i| cells.value(i)).fold(
@@ -167,27 +152,6 @@ impl Decode for PagedRows {
         let Some(all) = joined(parts, &self.name)? else { return Ok(None) };
         Ok(Some(Decoded { position: self.position.clone(), ..all }))
     }
-}
-
-/// Several parts as one.
-fn joined(parts: Vec<Decoded>, name: &str) -> Result<Option<Decoded>, DecodeError> {
-    let mut parts = parts.into_iter();
-    let Some(mut all) = parts.next() else { return Ok(None) };
-    let mut batches = vec![all.rows.clone()];
-    for part in parts {
-        let (rows, bytes) = (all.places.len(), all.raw.len());
-        all.places.extend(part.places);
-        all.raw.extend(part.raw);
-        all.raw_ends.extend(part.raw_ends.into_iter().map(|end| end + bytes));
-        all.notes.extend(part.notes.into_iter().map(|(row, column, code)| (row + rows, column, code)));
-        all.gone.extend(part.gone.into_iter().map(|row| row + rows));
-        all.undecodable.extend(part.undecodable);
-        all.dropped += part.dropped;
-        batches.push(part.rows);
-    }
-    all.rows = concat_batches(&all.rows.schema(), &batches)
-        .map_err(|e| DecodeError::Io { file: name.to_owned(), source: io::Error::other(e.to_string()) })?;
-    Ok(Some(all))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod lookup;
 mod operations;
 mod pages;
 mod receipts;
+mod review;
 mod runs;
 mod schema;
 mod turn;
