@@ -377,3 +377,22 @@ fn batches_go_out_again_byte_for_byte_and_a_new_snapshot_brings_everything() {
     verb(&small, &["receive", "--from", &from, "--trust", trust.to_str().unwrap(), "--to", &to], 0);
     assert!(verb(&small, &["feed", "release", "--json"], 0).contains("\"released\": 0"));
 }
+
+#[test]
+fn an_old_file_tells_a_status_what_came_before() {
+    let small = Small::empty();
+    for (path, text) in huiliu::demo::definitions() {
+        small.write(path, text);
+    }
+    let seal = |path: &str, state: &str, at: &str| {
+        let row = format!(r#"{{"data":{{"list":[{{"esID":"1","yzmc":"{state}章","zt":"{state}","gxsj":"{at}"}}]}}}}"#);
+        small.write(&format!("outbox/e-seal/{path}"), row);
+    };
+    seal("YZ_2.json", "有效", "2026-10-04 08:00:00");
+    verb(&small, &["run", "seals"], 0);
+    seal("archive/YZ_1.json", "注销", "2026-10-03 08:00:00");
+    let told = json(&small, &["backfill", "start", "seals", "--files", "archive/YZ_*.json", "--why", "补历史"], 0);
+    assert_eq!(ledger(&told), "0/1/0/0/0", "{told}");
+    let seal = json(&small, &["register", "get", "seal", "1"], 0);
+    assert_eq!((&seal["fields"]["status_code"], &seal["fields"]["name"]), (&"3".into(), &"有效章".into()), "{seal}");
+}

@@ -7,6 +7,8 @@ mod support {
 
 #[path = "feeds.rs"]
 mod feeds;
+#[path = "registers.rs"]
+mod registers;
 #[path = "runs.rs"]
 mod runs;
 

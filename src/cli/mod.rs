@@ -18,6 +18,7 @@ mod init;
 mod lease;
 mod named;
 mod plan;
+mod probe;
 mod problems;
 mod progress;
 mod quarantine;
@@ -83,6 +84,8 @@ pub enum Command {
     Init(init::Args),
     /// Say what the definitions would do that has not happened yet, before they are merged 变更预览
     Plan(plan::Args),
+    /// Reach the real systems and compare them with their contracts 探测
+    Probe(probe::Args),
     /// Look at rows that were set aside, have them corrected, replay them 问题数据
     Quarantine(quarantine::Args),
     /// Verify batches from a spool or a queue and load them, in order 接收
@@ -117,6 +120,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Feed(args) => Box::pin(feed::run(args, &context)).await,
         Command::Init(args) => init::run(args, &context),
         Command::Plan(args) => Box::pin(plan::run(args, &context)).await,
+        Command::Probe(args) => Box::pin(probe::run(args, &context)).await,
         Command::Quarantine(args) => Box::pin(quarantine::run(args, &context)).await,
         Command::Receive(args) => receive::run(args, &context).await,
         Command::Register(args) => Box::pin(register::run(args, &context)).await,

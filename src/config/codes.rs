@@ -1,7 +1,11 @@
 //! `mappings/codes/<table>.csv`: code tables (GB/T 2260, GB/T 4754, enterprise types, …).
 //!
-//! Columns `code,name` and optionally `aliases` (separated by `|`) and `note`, found by their header; other columns
-//! are refused, so that a misspelt one is not overlooked. CSV as in RFC 4180, UTF-8.
+//! Columns `code,name` and optionally `aliases` (separated by `|`), `since`, `until`, `successor` (a code of the same
+//! table), `parent` (a code of a wider table) and `note`, found by their header; other columns are refused, so that a
+//! misspelt one is not overlooked. CSV as in RFC 4180, UTF-8. Lines before the header that begin with `#` say where the
+//! table comes from.
+//!
+//! A code with `until` or `successor` is historic: records of its time carry it rightly, so it is recognised and noted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,21 +17,30 @@ use crate::error::{Place, Problem, nearest};
 /// Bytes of the largest table that is read.
 pub(super) const LARGEST: usize = 64 << 20;
 
-const COLUMNS: [&str; 4] = ["code", "name", "aliases", "note"];
+const COLUMNS: [&str; 8] = ["code", "name", "aliases", "since", "until", "successor", "parent", "note"];
 
 /// Reads one table; what cannot be used is reported and left out.
 pub(super) fn read(file: &str, text: &str, problems: &mut Vec<Problem>) -> CodeTable {
-    let mut table =
-        Table { file, problems, codes: BTreeMap::new(), names: BTreeMap::new(), ambiguous: BTreeSet::new() };
-    let mut rows = rows(text).into_iter();
+    let mut table = Table {
+        file,
+        problems,
+        codes: BTreeMap::new(),
+        names: BTreeMap::new(),
+        ambiguous: BTreeSet::new(),
+        historic: BTreeMap::new(),
+    };
+    let remarks = text.lines().take_while(|line| line.starts_with('#')).count();
+    let mut rows = rows(text).into_iter().skip(remarks);
     if let Some(columns) = table.header(rows.next()) {
         for (line, cells) in rows {
             table.row(line, &cells, &columns);
         }
     }
-    let Table { codes, mut names, ambiguous, .. } = table;
+    table.successors();
+    let Table { codes, mut names, ambiguous, historic, .. } = table;
     names.retain(|name, _| !ambiguous.contains(name));
-    CodeTable { file: file.to_owned(), codes, names }
+    let historic = historic.into_iter().map(|(code, (_, successor))| (code, successor)).collect();
+    CodeTable { file: file.to_owned(), codes, names, historic }
 }
 
 struct Table<'a> {
@@ -36,6 +49,8 @@ struct Table<'a> {
     codes: BTreeMap<String, String>,
     names: BTreeMap<String, String>,
     ambiguous: BTreeSet<String>,
+    /// Line and successor of codes that are no longer given out.
+    historic: BTreeMap<String, (u32, Option<String>)>,
 }
 
 /// Where the columns stand: index of code, name and aliases, and how many there are.
@@ -43,6 +58,8 @@ struct Columns {
     code: usize,
     name: usize,
     aliases: Option<usize>,
+    until: Option<usize>,
+    successor: Option<usize>,
     count: usize,
 }
 
@@ -63,7 +80,14 @@ impl Table<'_> {
                 problem.hint(hint.unwrap_or("the first row names the columns: code,name,aliases,note".to_owned())),
             );
         }
-        Some(Columns { code: index("code")?, name: index("name")?, aliases: index("aliases"), count: cells.len() })
+        Some(Columns {
+            code: index("code")?,
+            name: index("name")?,
+            aliases: index("aliases"),
+            until: index("until"),
+            successor: index("successor"),
+            count: cells.len(),
+        })
     }
 
     fn row(&mut self, line: u32, cells: &[String], columns: &Columns) {
@@ -85,9 +109,24 @@ impl Table<'_> {
             return self.report(line, Problem::error("HL0121", format!("code {code} is in this table twice")));
         }
         self.codes.insert(code.to_owned(), name.to_owned());
+        let (until, successor) =
+            (columns.until.map(cell).unwrap_or_default(), columns.successor.map(cell).unwrap_or_default());
+        if !until.is_empty() || !successor.is_empty() {
+            let successor = (!successor.is_empty()).then(|| successor.to_owned());
+            self.historic.insert(code.to_owned(), (line, successor));
+        }
         let aliases = columns.aliases.map(cell).unwrap_or_default().split('|').map(str::trim);
         for name in [name].into_iter().chain(aliases.filter(|alias| !alias.is_empty())) {
             self.name(line, name, code);
+        }
+    }
+
+    /// What took the place of a code is a code of the table.
+    fn successors(&mut self) {
+        let unknown = self.historic.values().filter_map(|(line, successor)| Some((*line, successor.clone()?)));
+        let unknown: Vec<(u32, String)> = unknown.filter(|(_, code)| !self.codes.contains_key(code)).collect();
+        for (line, code) in unknown {
+            self.report(line, Problem::error("HL0120", format!("successor {code} is no code of this table")));
         }
     }
 
@@ -172,6 +211,17 @@ mod tests {
         check("code,name\n1,x\n2\n,y\n", &["HL0120 3", "HL0120 4"]);
         check("code,name\n1,x\n1,y\n", &["HL0121 3"]);
         check("code,name\n\"1\n2\",x\n3\n", &["HL0120 4"]);
+    }
+
+    #[test]
+    fn a_table_has_a_source_and_a_history() {
+        let text = "# source: GB/T 2260\n# 2024\ncode,name,since,until,successor\n370203,市北区,,,\n370205,四方区,,2012,370203\n1,x,,2012,\n";
+        let table = check(text, &[]);
+        assert_eq!(table.codes.len(), 3);
+        assert_eq!(table.historic.get("370205"), Some(&Some("370203".to_owned())));
+        assert_eq!(table.historic.get("1"), Some(&None));
+        assert!(!table.historic.contains_key("370203"));
+        check("code,name,successor\n1,x,2\n", &["HL0120 2"]);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub use installation::{Broker, Installation, LogFormat, Serve, SigningFiles};
 pub use pattern::{Pattern, matches};
 pub use pipeline::{Check, Limits, MissedRun, Pipeline};
 pub use read::cases::{Case, Cell, Given, Refused};
-pub use register::{Field, Register, ShareClass};
+pub use register::{Bonds, Deadline, Expired, Field, Link, Register, ShareClass, Single, States, Totals};
 pub use schema::{KINDS, schema};
 pub use template::{Match, Template};
 pub use units::{ByteSize, Malformed, Percent, Quota, Rate};

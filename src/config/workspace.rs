@@ -106,7 +106,8 @@ pub struct MappingFile {
     pub cases: Option<(String, String)>,
 }
 
-/// `mappings/codes/<table>.csv`: columns `code,name[,aliases][,note]`, aliases separated by `|`.
+/// `mappings/codes/<table>.csv`: columns `code,name` and optionally `aliases` (separated by `|`), `since`, `until`,
+/// `successor`, `parent`, `note`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodeTable {
     /// Path relative to the workspace.
@@ -115,4 +116,6 @@ pub struct CodeTable {
     pub codes: BTreeMap<String, String>,
     /// Name or alias → code.
     pub names: BTreeMap<String, String>,
+    /// Codes that are no longer given out, and what took their place.
+    pub historic: BTreeMap<String, Option<String>>,
 }

@@ -19,6 +19,7 @@ const CERTIFICATES: Plan = Plan {
         ("lower_case", Fate::Noted),
         ("second_version", Fate::Outvoted),
         ("unknown_code", Fate::Quarantined),
+        ("legacy_check", Fate::Noted),
     ],
     nightly: None,
 };
@@ -75,6 +76,7 @@ fn certificate_row(city: City, which: (u64, u32), licence: &Licence, how: (&str,
     match flaw {
         "bad_certificate_check" => id = identifiers::spoil_last(&id),
         "lower_case" => code = code.to_lowercase(),
+        "legacy_check" => id = licence.legacy_cert_id(which.0),
         "unknown_code" => "11370200MB9X00007L999".clone_into(&mut type_code),
         _ => {}
     }

@@ -93,6 +93,19 @@ impl Plan {
         }
     }
 
+    /// The rows of an append dataset that go out tonight: on night 0 all, later those that are new or mended. Each with
+    /// its state and the night of its last change.
+    pub(super) fn tonight(&self, city: City, (base, nightly): (u64, u64)) -> Vec<(u64, State, Option<u32>)> {
+        let first = city.on(0).count(base, nightly);
+        let row = |index: u64| {
+            let state = self.state(city, index, first);
+            let born = city.born_on(index, base, nightly);
+            let changed = state.changed((born > 0).then_some(born));
+            (city.night == 0 || changed == Some(city.night)).then_some((index, state, changed))
+        };
+        (0..city.count(base, nightly)).filter_map(row).collect()
+    }
+
     /// Adds the flaw of a row that was written to the counts.
     pub(super) fn count(&self, state: State, defects: &mut Defects) {
         if let State::Flawed(kind, fate) = state {

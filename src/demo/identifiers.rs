@@ -114,6 +114,24 @@ pub(super) fn cert_id(type_code: &str, issuer_code: &str, serial: &str, version:
     format!("1.2.156.3005.2.{type_code}.{issuer_code}.{serial}.{version:03}.{check}")
 }
 
+/// The same, with the check character that the province's platform calculated around 2020: letters count one more, and
+/// a letter's sum above 37 wraps at 37 first.
+pub(super) fn legacy_cert_id(type_code: &str, issuer_code: &str, serial: &str, version: u32) -> String {
+    let joined = format!("{type_code}{issuer_code}{serial}{version:03}");
+    let product = joined.bytes().fold(36, |product, byte| {
+        let value = alphanumeric(byte);
+        let mut sum = product + value;
+        if value >= 10 {
+            sum += 1;
+            sum = if sum > 37 { sum % 37 } else { sum };
+        }
+        let sum = sum % 36;
+        (if sum == 0 { 36 } else { sum }) * 2 % 37
+    });
+    let check = char::from_digit(36 - product, 36).unwrap_or('0').to_ascii_uppercase();
+    format!("1.2.156.3005.2.{type_code}.{issuer_code}.{serial}.{version:03}.{check}")
+}
+
 fn alphanumeric(byte: u8) -> u32 {
     char::from(byte).to_digit(36).unwrap_or(0)
 }
@@ -145,6 +163,8 @@ mod tests {
         let id = cert_id("11100000000013338W011", "11430000006122244L", "20230000403", 1);
         assert!(id.ends_with(".001.U"), "{id}");
         assert!(cert_id("11100000MB03271699022", "340100", "000000016", 1).ends_with(".9"));
+        let serial = "209FA4E88F9E4C878F3E9BED2CE7EA49";
+        assert!(legacy_cert_id("11100000000013661B006", "113700000045046442", serial, 1).ends_with(".001.M"));
     }
 
     #[test]

@@ -76,6 +76,12 @@ impl Licence {
         let serial = format!("{:03}{serial:09}", self.kind.serial);
         identifiers::cert_id(&self.type_code(), self.kind.issuer_code, &serial, version)
     }
+
+    /// The same, first version, with the check character of the province's platform of 2020.
+    pub(super) fn legacy_cert_id(&self, serial: u64) -> String {
+        let serial = format!("{:03}{serial:09}", self.kind.serial);
+        identifiers::legacy_cert_id(&self.type_code(), self.kind.issuer_code, &serial, 1)
+    }
 }
 
 /// How many permits there are.

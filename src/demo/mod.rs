@@ -6,19 +6,29 @@
 //! with scale (the workbook's rows, 60 per unit of scale, excepted). Nobody in it is real.
 
 mod approval;
+mod certificates;
+mod citizen_card;
 mod city;
 mod definitions;
 mod e_license;
+mod e_seal;
 mod file;
+mod finance;
 mod flaw;
+mod housing_construction;
 mod identifiers;
+mod levies;
 mod licence;
 mod market_regulation;
+mod nontax;
 mod random;
+mod real_estate;
 mod science;
 mod social_security;
+mod state_assets;
 mod tax;
 mod words;
+mod workbook;
 
 use std::io;
 use std::path::Path;
@@ -68,6 +78,16 @@ pub fn write_outbox(dir: &Path, seed: u64, scale: u32, night: u32) -> io::Result
     approval::write(&mut writing)?;
     e_license::write(&mut writing)?;
     science::write(&mut writing)?;
+    levies::write(&mut writing)?;
+    levies::write_local(&mut writing)?;
+    finance::write(&mut writing)?;
+    nontax::write(&mut writing)?;
+    e_seal::write(&mut writing)?;
+    certificates::write(&mut writing)?;
+    citizen_card::write(&mut writing)?;
+    state_assets::write(&mut writing)?;
+    housing_construction::write(&mut writing)?;
+    real_estate::write(&mut writing)?;
     Ok(Outbox { files: writing.files, defects: writing.defects })
 }
 

@@ -1,14 +1,12 @@
 //! 科技: the list of high-tech enterprises, a workbook made for people: a title, a note, and the header once a page.
 
-use std::fs;
 use std::io;
 
-use rust_xlsxwriter::{DocProperties, ExcelDateTime, Workbook, Worksheet, XlsxError};
+use rust_xlsxwriter::{Worksheet, XlsxError};
 
 use super::city::City;
-use super::file::{OutboxFile, place, unfinished};
 use super::flaw::{Fate, Plan, State};
-use super::{Writing, identifiers};
+use super::{Writing, identifiers, workbook};
 
 const HIGH_TECH: Plan = Plan {
     dataset: "science.high_tech",
@@ -27,16 +25,8 @@ const PAGE: u64 = 40;
 
 pub(super) fn write(writing: &mut Writing<'_>) -> io::Result<()> {
     let city = writing.city;
-    let path = place(writing.dir, HIGH_TECH.dataset, &format!("GQ_{}.xlsx", city.today().format("%Y%m%d")))?;
-    let mut workbook = Workbook::new();
-    let created = ExcelDateTime::parse_from_str("2026-11-20T18:00:00").map_err(io::Error::other)?;
-    workbook.set_properties(&DocProperties::new().set_creation_datetime(&created));
-    let rows = fill(writing, workbook.add_worksheet()).map_err(io::Error::other)?;
-    workbook.save(unfinished(&path)).map_err(io::Error::other)?;
-    fs::rename(unfinished(&path), &path)?;
-    let bytes = fs::metadata(&path)?.len();
-    writing.files.push(OutboxFile { dataset: HIGH_TECH.dataset, path, rows, bytes });
-    Ok(())
+    let name = format!("GQ_{}.xlsx", city.today().format("%Y%m%d"));
+    workbook::write(writing, (HIGH_TECH.dataset, &name), |writing, workbook| fill(writing, workbook.add_worksheet()))
 }
 
 /// Fills the sheet; answers the number of data rows, repeated headers included.
@@ -45,18 +35,18 @@ fn fill(writing: &mut Writing<'_>, sheet: &mut Worksheet) -> Result<u64, XlsxErr
     sheet.set_name("高企名单")?;
     sheet.write(0, 0, "高新技术企业名单")?;
     sheet.write(1, 0, "演示数据，企业均为虚构")?;
-    write_row(sheet, 2, &COLUMNS.map(str::to_owned))?;
+    workbook::line(sheet, 2, &COLUMNS.map(str::to_owned))?;
     let (mut line, mut rows) = (3, 0);
     let base = city.on(0).count(60, 1);
     for index in 0..city.count(60, 1) {
         if index > 0 && index % PAGE == 0 {
             HIGH_TECH.count(State::Flawed("repeated_header", Fate::Filtered), &mut writing.defects);
-            write_row(sheet, line, &COLUMNS.map(str::to_owned))?;
+            workbook::line(sheet, line, &COLUMNS.map(str::to_owned))?;
             (line, rows) = (line + 1, rows + 1);
         }
         let state = HIGH_TECH.state(city, index, base);
         HIGH_TECH.count(state, &mut writing.defects);
-        write_row(sheet, line, &high_tech_row(city, index, state.kind()))?;
+        workbook::line(sheet, line, &high_tech_row(city, index, state.kind()))?;
         if city.dice.one_in("serial date", index, 5)
             && state.kind() != "shifted_columns"
             && state.kind() != "impossible_date"
@@ -66,13 +56,6 @@ fn fill(writing: &mut Writing<'_>, sheet: &mut Worksheet) -> Result<u64, XlsxErr
         (line, rows) = (line + 1, rows + 1);
     }
     Ok(rows)
-}
-
-fn write_row(sheet: &mut Worksheet, line: u32, cells: &[String]) -> Result<(), XlsxError> {
-    for (column, cell) in (0_u16..).zip(cells).filter(|(_, cell)| !cell.is_empty()) {
-        sheet.write(line, column, cell.as_str())?;
-    }
-    Ok(())
 }
 
 fn issued(city: City, index: u64) -> chrono::NaiveDate {

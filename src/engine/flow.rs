@@ -12,8 +12,9 @@ use crate::engine::EngineError;
 use crate::engine::intake::Prepared;
 use crate::engine::rows::identify;
 use crate::error::Problem;
-use crate::linking::{Layout, StreamId, Survivorship};
+use crate::linking::{Layout, Row, StreamId, Survivorship};
 use crate::mapping::{CompiledMapping, MappingSource};
+use crate::record::Value;
 use crate::store::Store;
 
 /// One pipeline, compiled and known to the store.
@@ -46,6 +47,8 @@ pub(super) struct Lane {
     pub(super) version: String,
     /// Register field index of each mapped column.
     pub(super) fields: Vec<usize>,
+    /// Names of the register's fields.
+    pub(super) field_names: Vec<String>,
     /// Register fields in all.
     pub(super) width: usize,
     /// Register field index of each key, strongest first.
@@ -144,6 +147,20 @@ impl Reading {
 }
 
 impl Lane {
+    /// The identity keys of a row, strongest first.
+    pub(super) fn keys_of(&self, values: &Row) -> Vec<Option<Arc<str>>> {
+        let text = |field: &usize| match &values[*field] {
+            Some(Value::Text(text)) => Some(Arc::from(text.as_str())),
+            _ => None,
+        };
+        self.key_fields.iter().map(text).collect()
+    }
+
+    /// The name of a register field.
+    pub(super) fn field_name(&self, field: usize) -> &str {
+        self.field_names.get(field).map_or("", String::as_str)
+    }
+
     async fn make(
         workspace: &Workspace,
         from: &DatasetRef,
@@ -180,6 +197,7 @@ impl Lane {
             mapping,
             version,
             fields,
+            field_names: register.fields.iter().map(|field| field.name.clone()).collect(),
             width: register.fields.len(),
             key_fields,
             stream,

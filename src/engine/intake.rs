@@ -12,7 +12,6 @@ use super::rows::{Identified, register_rows};
 use crate::decode::{Decode, Decoded};
 use crate::linking::{Row, encode_values};
 use crate::mapping::{Note, Reason};
-use crate::record::Value;
 
 /// Rows in one chunk: the unit of pull and commit.
 pub(super) const CHUNK_ROWS: usize = 8192;
@@ -76,18 +75,11 @@ impl Laid {
         let lay = |(at, values): (u32, Row)| LaidRow {
             at,
             packed: encode_values(&lane.layout, &values),
-            keys: lane.key_fields.iter().map(|&field| key_text(&values, field)).collect(),
+            keys: lane.keys_of(&values),
             values,
         };
         let rows = mapped.rows.into_iter().zip(values).map(lay).collect();
         Self { rows, refused: mapped.refused, notes: mapped.notes }
-    }
-}
-
-fn key_text(values: &Row, field: usize) -> Option<Arc<str>> {
-    match &values[field] {
-        Some(Value::Text(text)) => Some(Arc::from(text.as_str())),
-        _ => None,
     }
 }
 

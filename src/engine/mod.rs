@@ -12,19 +12,23 @@
 //!     seal batch (with cursor, holdings, ledger) → outlet → durable
 //! ```
 
+mod arrivals;
 mod backfill;
 mod chunks;
 mod doctor;
 mod events;
 mod flow;
 mod intake;
+mod late;
 mod plan;
 mod premises;
+mod probe;
 mod receipts;
 mod rehearse;
 mod release;
 mod replay;
 mod report;
+mod review;
 mod rows;
 mod run;
 pub mod schedule;
@@ -36,10 +40,12 @@ pub use plan::{
     Change, ContractChange, Impact, Past, PipelineChange, RegisterChange, Remapped, Remapping, ScopeChange,
 };
 pub use premises::{spool_dir, state_dir};
+pub use probe::{ColumnProbe, Probed};
 pub use receipts::{FalseReceipt, ReceiptsReport};
 pub use rehearse::{Affected, RegisterRehearsal, RunRehearsal, Sample, SampleField};
 pub use replay::{Corrections, ReplayReport, StillRefused};
 pub use report::{FeedReport, FileReport, RegisterReport, RunReport};
+pub use review::{Linked, ReviewLine};
 pub use run::RunOptions;
 pub use schedule::Due;
 

@@ -8,15 +8,17 @@ use arrow::compute::take_record_batch;
 use roaring::RoaringTreemap;
 
 use super::EngineError;
+use super::arrivals::{Arrivals, arrivals};
 use super::backfill::Guard;
 use super::events;
 use super::flow::{Flow, Lane};
-use super::intake::{Laid, LaidRow, Prepared};
+use super::intake::{Laid, Prepared};
+use super::late::Earlier;
 use super::rows::{cells_json, digest_of, under_mapping};
 use crate::decode::Decoded;
 use crate::linking::{
-    Absorbed, Candidate, Chunk, Claim, ClaimId, Departure, Effect, EntityId, Incoming, Origin, Resolution, SourceKey,
-    absorb, resolve,
+    Absorbed, Before, Candidate, Chunk, ClaimId, Departure, Effect, EntityId, Incoming, Resolution, SourceKey, absorb,
+    resolve,
 };
 use crate::mapping::Reason;
 use crate::store::{ChunkCounts, ClaimChange, Quarantined, Recalled, RecalledClaim, RegisterPart, Store};
@@ -46,9 +48,9 @@ pub(super) struct Row {
 }
 
 /// What a mapped row has besides its claim.
-struct Packed {
-    values: Vec<u8>,
-    keys: Vec<Option<Arc<str>>>,
+pub(super) struct Packed {
+    pub(super) values: Vec<u8>,
+    pub(super) keys: Vec<Option<Arc<str>>>,
 }
 
 /// Works out everything a chunk changes in one register. `seen` collects the claims this file has shown; ids of new
@@ -96,20 +98,23 @@ pub(super) async fn take(
         .filter_map(|i| rows[i].claim)
         .filter_map(|claim| Some(Departure { claim: claim.id, entity: claim.differs? }))
         .collect();
-    let at: Vec<u32> = mapped.rows.iter().map(|row| row.at).collect();
     let laid = std::mem::take(&mut mapped.rows);
-    let (incoming, packed) = incoming(flow, lane, prepared, (&rows, laid), (passage, &mut part));
+    let continued = laid.iter().filter_map(|row| rows[row.at as usize].claim);
+    let mut earlier = Earlier::of(store, (flow, lane), continued).await?;
+    let arrivals = arrivals((flow, lane), prepared, (&rows, laid), (passage, &earlier), &mut part);
+    let Arrivals { incoming, packed, at, healing } = arrivals;
     if !flow.events {
         part.seen.extend(incoming.iter().filter(|i| i.previous.is_none()).map(|i| i.claim.id));
     }
     seen.extend(part.seen.iter().map(|id| id.unsigned_abs()));
-    link(store, lane, (incoming, packed), &departures, &mut part).await?;
+    let before = std::mem::take(&mut earlier.before);
+    link(store, lane, (incoming, packed), (&departures, before), &mut part).await?;
     for (change, &i) in part.claims.iter_mut().zip(&at) {
         change.digest = asked[i as usize].1;
     }
     part.departed = departures;
     if passage.heals {
-        part.healed = at.iter().map(|&i| prepared.named.keys[i as usize].clone()).collect();
+        part.healed = healing.iter().map(|&i| prepared.named.keys[i as usize].clone()).collect();
     }
     if !going.is_empty() {
         let times = times(flow, prepared, passage.at);
@@ -121,7 +126,8 @@ pub(super) async fn take(
     Ok((part, todo.len()))
 }
 
-/// Rows of an old file, or of a flow of events, that something newer has overruled; none of a live extract.
+/// Rows of an old file, or of a flow of events, that something newer has overruled; none of a live extract, and none that
+/// only has to be remembered: a register with status fields wants to know what they were.
 async fn stale(
     store: &mut dyn Store,
     flow: &Flow,
@@ -130,7 +136,9 @@ async fn stale(
     passage: Passage,
 ) -> Result<Vec<bool>, EngineError> {
     let events = (flow.events && flow.updated.is_some()).then_some(Guard { outdated: false, own_time: true });
-    let Some(guard) = passage.guard.or(events) else { return Ok(vec![false; rows.len()]) };
+    let remembered = |guard: &Guard| lane.survivorship.remembers() && guard.own_time && !guard.outdated;
+    let guard = passage.guard.or(events).filter(|guard| !remembered(guard));
+    let Some(guard) = guard else { return Ok(vec![false; rows.len()]) };
     let times = own_times(flow, prepared, rows.len());
     let asked: Vec<(Option<RecalledClaim>, i64)> =
         rows.iter().zip(times).map(|(row, own)| (row.claim, own.unwrap_or(passage.at))).collect();
@@ -143,7 +151,7 @@ fn times(flow: &Flow, prepared: &Prepared, at: i64) -> Vec<i64> {
 }
 
 /// The rows' own business times, where they have them.
-fn own_times(flow: &Flow, prepared: &Prepared, rows: usize) -> Vec<Option<i64>> {
+pub(super) fn own_times(flow: &Flow, prepared: &Prepared, rows: usize) -> Vec<Option<i64>> {
     use arrow::array::Array;
     let Some(column) = flow.updated else { return vec![None; rows] };
     let cells = prepared.decoded.rows.column(column).as_string::<i32>();
@@ -158,7 +166,7 @@ pub(super) async fn retract(
     departures: &[Departure],
 ) -> Result<RegisterPart, EngineError> {
     let mut part = empty_part(flow, lane, store.next_ids().await?);
-    link(store, lane, (Vec::new(), Vec::new()), departures, &mut part).await?;
+    link(store, lane, (Vec::new(), Vec::new()), (departures, HashMap::new()), &mut part).await?;
     part.departed = departures.to_vec();
     part.counts.retracted = departures.len() as u64;
     Ok(part)
@@ -246,46 +254,6 @@ fn left_out(todo: &[u32], mapped: &Laid) -> Vec<u32> {
     out
 }
 
-fn incoming(
-    flow: &Flow,
-    lane: &Lane,
-    prepared: &Prepared,
-    (rows, laid): (&[Row], Vec<LaidRow>),
-    (passage, part): (Passage, &mut RegisterPart),
-) -> (Vec<Incoming>, Vec<Packed>) {
-    let updated = flow.updated.map(|column| prepared.decoded.rows.column(column).as_string::<i32>());
-    let mut incoming = Vec::with_capacity(laid.len());
-    let mut rest = Vec::with_capacity(laid.len());
-    for LaidRow { at, values, packed, keys } in laid {
-        let i = at as usize;
-        let row = &rows[i];
-        let id = row.claim.map_or(part.next_ids.0, |claim| claim.id);
-        if row.claim.is_none() {
-            part.next_ids.0 += 1;
-        }
-        let own_time = updated.and_then(|column| {
-            use arrow::array::Array;
-            if column.is_null(i) { None } else { business_time(column.value(i)) }
-        });
-        let claim = Claim {
-            id,
-            stream: lane.stream,
-            key: Arc::clone(&prepared.named.keys[i]),
-            occurrence: row.occurrence,
-            updated: own_time.unwrap_or(passage.at),
-            values,
-            origin: Origin {
-                file: passage.file,
-                row: i64::try_from(prepared.decoded.places[i].row).unwrap_or(i64::MAX),
-                run: passage.run,
-            },
-        };
-        incoming.push(Incoming { claim, previous: row.claim.and_then(|claim| claim.differs) });
-        rest.push(Packed { values: packed, keys });
-    }
-    (incoming, rest)
-}
-
 /// 更新时间 in microseconds, if it reads as a time.
 pub(super) fn business_time(text: &str) -> Option<i64> {
     crate::mapping::values::cn_timestamp(text).ok()?.value.map(|at| at.timestamp_micros())
@@ -295,13 +263,16 @@ async fn link(
     store: &mut dyn Store,
     lane: &Lane,
     (incoming, mut packed): (Vec<Incoming>, Vec<Packed>),
-    departures: &[Departure],
+    (departures, mut before): (&[Departure], HashMap<EntityId, Before>),
     part: &mut RegisterPart,
 ) -> Result<(), EngineError> {
     let previous: BTreeSet<EntityId> =
         incoming.iter().filter_map(|i| i.previous).chain(departures.iter().map(|d| d.entity)).collect();
-    let previous: Vec<EntityId> = previous.into_iter().collect();
-    let mut before = store.before(&lane.register, &previous).await?;
+    before.retain(|entity, _| previous.contains(entity));
+    let unknown: Vec<EntityId> = previous.into_iter().filter(|entity| !before.contains_key(entity)).collect();
+    if !unknown.is_empty() {
+        before.extend(store.before(&lane.register, &unknown).await?);
+    }
     let candidates: Vec<Candidate> = incoming
         .iter()
         .zip(packed.iter_mut())
@@ -338,9 +309,22 @@ async fn link(
     let chunk =
         Chunk { incoming, resolution: &resolution, departures, before, key_fields: &lane.key_fields, first_new };
     part.absorbed = absorb(chunk, &lane.survivorship);
+    note_refused_states(lane, part);
     let added: BTreeSet<(usize, &Arc<str>)> = part.new_keys.iter().map(|(kind, value, _)| (*kind, value)).collect();
     part.absorbed.dropped_keys.retain(|(kind, value)| !added.contains(&(*kind, value)));
     Ok(())
+}
+
+/// States that may not follow what was before them were not applied; nobody shall think they were.
+fn note_refused_states(lane: &Lane, part: &mut RegisterPart) {
+    let mut by_field: BTreeMap<usize, u64> = BTreeMap::new();
+    for (_, field) in &part.absorbed.refused {
+        *by_field.entry(*field).or_default() += 1;
+    }
+    for (field, n) in by_field {
+        part.codes.push(("note", format!("{}:state_refused", lane.field_name(field)), n));
+        part.counts.notes += n;
+    }
 }
 
 fn existing_entities(

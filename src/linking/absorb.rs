@@ -101,6 +101,8 @@ pub struct Absorbed {
     pub dropped_keys: Vec<(usize, Arc<str>)>,
     /// One per incoming claim.
     pub effects: Vec<Effect>,
+    /// Incoming claims (by index) whose state may not follow the one before it, and the field: it was not applied.
+    pub refused: Vec<(usize, usize)>,
 }
 
 /// What [`absorb`] works on.
@@ -164,6 +166,7 @@ struct After {
     previous: Option<(Row, i64)>,
     golden: Option<Golden>,
     dropped_keys: Vec<(usize, Arc<str>)>,
+    refused: Vec<(ClaimId, usize)>,
 }
 
 fn settle(
@@ -177,8 +180,13 @@ fn settle(
         && let [only] = arriving
     {
         let golden = Survivorship::only(&mut chunk.incoming[*only].claim);
-        return After { previous: None, golden: Some(golden), dropped_keys: Vec::new() };
+        return After { previous: None, golden: Some(golden), dropped_keys: Vec::new(), refused: Vec::new() };
     }
+    let known = survivorship.refused(&before.claims);
+    let known: Vec<(ClaimId, usize, i64)> = known
+        .into_iter()
+        .filter_map(|(id, field)| Some((id, field, before.claims.iter().find(|claim| claim.id == id)?.updated)))
+        .collect();
     let mut claims: Vec<Claim> = before.claims.into_iter().filter(|claim| !replaced.contains(&claim.id)).collect();
     claims.extend(arriving.iter().map(|&i| chunk.incoming[i].claim.clone()));
     let supported = |(kind, value): &(usize, Arc<str>)| {
@@ -187,7 +195,13 @@ fn settle(
     };
     let dropped_keys = before.keys.into_iter().filter(|key| !supported(key)).collect();
     let golden = (!claims.is_empty()).then(|| survivorship.merge(&claims));
-    After { previous: before.row, golden, dropped_keys }
+    // What was refused before and is what it was has been noted.
+    let noted = |(id, field): &(ClaimId, usize)| {
+        let updated = claims.iter().find(|claim| claim.id == *id).map(|claim| claim.updated);
+        updated.is_some_and(|updated| known.contains(&(*id, *field, updated)))
+    };
+    let refused = survivorship.refused(&claims).into_iter().filter(|refusal| !noted(refusal)).collect();
+    After { previous: before.row, golden, dropped_keys, refused }
 }
 
 impl After {
@@ -203,6 +217,7 @@ impl After {
         for (nth, &i) in arriving.iter().enumerate() {
             let claim = &chunk.incoming[i].claim;
             let wins = golden.sources.contains(&Some(claim.id));
+            out.refused.extend(self.refused.iter().filter(|(id, _)| *id == claim.id).map(|(_, field)| (i, *field)));
             out.effects[i] = match (&self.previous, wins) {
                 (None, _) if nth == 0 => Effect::New,
                 (_, false) => Effect::Superseded,
@@ -230,6 +245,7 @@ mod tests {
             steward: String::new(),
             keys: Vec::new(),
             fields: Vec::new(),
+            bonds: crate::config::Bonds::default(),
         };
         Survivorship::for_width(&register, 2, HashMap::from([(1, ("gs".into(), "a".into()))]))
     }
@@ -242,6 +258,7 @@ mod tests {
             occurrence: 0,
             updated,
             values: vec![Some(Value::Text(key.into())), Some(Value::Text(name.into()))],
+            past: Vec::new(),
             origin: Origin { file: 1, row: id, run: 1 },
         }
     }

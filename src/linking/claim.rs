@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Statement;
 use crate::record::Value;
 
 /// An entity, unique over all registers of an installation; assigned in commit order.
@@ -51,6 +52,8 @@ pub struct Claim {
     pub updated: i64,
     /// Values in register field order.
     pub values: super::Row,
+    /// What it said about status fields before, in order of business time.
+    pub past: Vec<Statement>,
     /// Where it was read.
     pub origin: Origin,
 }
@@ -76,8 +79,29 @@ pub fn encode_values(layout: &Layout, row: &super::Row) -> Vec<u8> {
     out
 }
 
-/// Unpacks what [`encode_values`] packed into a row of `width` fields; `None` when the bytes are not that.
-pub fn decode_values(layout: &Layout, width: usize, bytes: &[u8]) -> Option<super::Row> {
+/// Appends earlier statements to packed values; nothing when there are none.
+pub fn encode_past(layout: &Layout, past: &[Statement], out: &mut Vec<u8>) {
+    let places = past.iter().filter_map(|said| Some((layout.fields.iter().position(|f| *f == said.field)?, said)));
+    let places: Vec<(usize, &Statement)> = places.collect();
+    if places.is_empty() {
+        return;
+    }
+    out.push(PAST);
+    put_length(out, places.len());
+    for (place, said) in places {
+        put_length(out, place);
+        out.extend_from_slice(&said.at.to_le_bytes());
+        put_length(out, said.state.len());
+        out.extend_from_slice(said.state.as_bytes());
+    }
+}
+
+/// Before the earlier statements.
+const PAST: u8 = 7;
+
+/// Unpacks what [`encode_values`] packed into a row of `width` fields, and the earlier statements behind it; `None` when
+/// the bytes are not that.
+pub fn decode_values(layout: &Layout, width: usize, bytes: &[u8]) -> Option<(super::Row, Vec<Statement>)> {
     let mut row: super::Row = vec![None; width];
     let mut rest = bytes;
     for &field in &layout.fields {
@@ -99,7 +123,22 @@ pub fn decode_values(layout: &Layout, width: usize, bytes: &[u8]) -> Option<supe
         };
         *row.get_mut(field)? = value;
     }
-    rest.is_empty().then_some(row)
+    let past = decode_past(layout, &mut rest)?;
+    rest.is_empty().then_some((row, past))
+}
+
+fn decode_past(layout: &Layout, rest: &mut &[u8]) -> Option<Vec<Statement>> {
+    let Some((&PAST, after)) = rest.split_first() else { return Some(Vec::new()) };
+    *rest = after;
+    let mut past = Vec::new();
+    for _ in 0..take_length(rest)? {
+        let field = *layout.fields.get(take_length(rest)?)?;
+        let at = i64::from_le_bytes(take(rest, 8)?.try_into().ok()?);
+        let length = take_length(rest)?;
+        let state = std::str::from_utf8(take(rest, length)?).ok()?.into();
+        past.push(Statement { at, field, state });
+    }
+    Some(past)
 }
 
 fn put(out: &mut Vec<u8>, tag: u8, payload: &[u8]) {
@@ -143,9 +182,13 @@ mod tests {
         let long = "企".repeat(200);
         let row: super::super::Row =
             vec![Some(Value::Decimal(-5)), None, Some(Value::Text(long)), Some(Value::Boolean(true))];
-        let bytes = encode_values(&layout, &row);
-        assert_eq!(decode_values(&layout, 4, &bytes), Some(row));
-        for cut in 0..bytes.len() {
+        let mut bytes = encode_values(&layout, &row);
+        let bare = bytes.len();
+        assert_eq!(decode_values(&layout, 4, &bytes), Some((row.clone(), vec![])));
+        let past = vec![Statement { at: -7, field: 0, state: "注销".into() }];
+        encode_past(&layout, &past, &mut bytes);
+        assert_eq!(decode_values(&layout, 4, &bytes), Some((row, past)));
+        for cut in (0..bytes.len()).filter(|cut| *cut != bare) {
             assert_eq!(decode_values(&layout, 4, &bytes[..cut]), None, "cut at {cut}");
         }
     }

@@ -6,13 +6,15 @@
 
 mod absorb;
 mod claim;
+mod lifecycle;
 mod resolve;
 mod survive;
 
 pub use absorb::{Absorbed, Before, Chunk, Departure, Effect, EntityState, Gone, Incoming, Moved, absorb};
 pub use claim::{
-    Claim, ClaimId, EntityId, Layout, LayoutId, Origin, SourceKey, StreamId, decode_values, encode_values,
+    Claim, ClaimId, EntityId, Layout, LayoutId, Origin, SourceKey, StreamId, decode_values, encode_past, encode_values,
 };
+pub use lifecycle::{Lifecycle, Standing, Statement, certificate_version, remember};
 pub use resolve::{Candidate, Known, Placement, Resolution, resolve};
 pub use survive::{Golden, Survivorship};
 

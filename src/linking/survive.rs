@@ -6,8 +6,9 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
 
-use super::{Claim, ClaimId, Row, StreamId};
+use super::{Claim, ClaimId, Lifecycle, Row, StreamId, certificate_version};
 use crate::config::Register;
+use crate::record::Value;
 
 /// A register row and where each of its cells came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub struct Survivorship {
     ranks: Vec<HashMap<String, usize>>,
     /// Stream → (system, dataset).
     streams: HashMap<StreamId, (String, String)>,
+    /// Status fields, whose value runs through states instead of being picked.
+    lifecycles: Vec<Lifecycle>,
+    /// The field with a certificate's identifier, whose higher version supersedes the lower.
+    versions: Option<usize>,
 }
 
 impl Survivorship {
@@ -35,7 +40,19 @@ impl Survivorship {
             .iter()
             .map(|field| field.from.iter().enumerate().map(|(rank, system)| (system.value.clone(), rank)).collect())
             .collect();
-        Self { ranks, streams }
+        let versions = register.bonds.versions.as_ref();
+        let versions = versions.and_then(|name| register.fields.iter().position(|field| field.name == name.value));
+        Self { ranks, streams, lifecycles: Lifecycle::all(register), versions }
+    }
+
+    /// Whether claims keep what they said before.
+    pub fn remembers(&self) -> bool {
+        !self.lifecycles.is_empty()
+    }
+
+    /// The status fields.
+    pub fn status_fields(&self) -> impl Iterator<Item = usize> {
+        self.lifecycles.iter().map(|lifecycle| lifecycle.field)
     }
 
     /// As [`Self::new`], for tests that need fields without catalogue entries.
@@ -55,18 +72,60 @@ impl Survivorship {
     /// source key and the later occurrence, so that nothing depends on the order of arrival.
     pub fn merge(&self, claims: &[Claim]) -> Golden {
         let width = self.ranks.len();
-        if let [only] = claims {
+        if let [only] = claims
+            && only.past.is_empty()
+        {
             return Self::only(&mut only.clone());
         }
+        let claims = &self.newest_versions(claims);
         let mut golden = Golden { row: vec![None; width], sources: vec![None; width] };
-        for field in 0..width {
+        for lifecycle in &self.lifecycles {
+            if let Some((state, claim)) = self.standing(lifecycle, claims).state {
+                golden.row[lifecycle.field] = Some(Value::Text(state.to_owned()));
+                golden.sources[lifecycle.field] = Some(claim);
+            }
+        }
+        for field in (0..width).filter(|field| self.status_fields().all(|status| status != *field)) {
             let claimed = claims.iter().filter(|claim| claim.values.get(field).is_some_and(Option::is_some));
-            if let Some(winner) = claimed.min_by(|a, b| self.order(field, a, b)) {
+            if let Some(winner) = claimed.copied().min_by(|a, b| self.order(field, a, b)) {
                 golden.row[field] = winner.values[field].clone();
                 golden.sources[field] = Some(winner.id);
             }
         }
         golden
+    }
+
+    /// Claims whose present statement about a status field may not follow what was before it, and the field.
+    pub fn refused(&self, claims: &[Claim]) -> Vec<(ClaimId, usize)> {
+        if self.lifecycles.is_empty() {
+            return Vec::new();
+        }
+        let claims = &self.newest_versions(claims);
+        let of = |lifecycle: &Lifecycle| {
+            let refused = self.standing(lifecycle, claims).refused.into_iter();
+            refused.map(|claim| (claim, lifecycle.field)).collect::<Vec<_>>()
+        };
+        self.lifecycles.iter().flat_map(of).collect()
+    }
+
+    fn standing<'a>(&self, lifecycle: &Lifecycle, claims: &[&'a Claim]) -> super::Standing<'a> {
+        let rank = |claim: &Claim| {
+            let (system, _) = self.stream(claim.stream);
+            self.ranks[lifecycle.field].get(system).copied().unwrap_or(usize::MAX)
+        };
+        lifecycle.standing(claims, rank)
+    }
+
+    /// The claims without those of a lower version of the same certificate.
+    fn newest_versions<'a>(&self, claims: &'a [Claim]) -> Vec<&'a Claim> {
+        let Some(field) = self.versions else { return claims.iter().collect() };
+        let mut newest: HashMap<&str, u32> = HashMap::new();
+        for (root, version) in claims.iter().filter_map(|claim| certificate(claim, field)) {
+            let known = newest.entry(root).or_default();
+            *known = version.max(*known);
+        }
+        let stands = |claim: &&Claim| certificate(claim, field).is_none_or(|(root, version)| newest[root] == version);
+        claims.iter().filter(stands).collect()
     }
 
     /// `Less` when `a` wins this field over `b`.
@@ -89,6 +148,14 @@ impl Survivorship {
     }
 }
 
+/// The certificate that a claim is about, without its version, and the version.
+fn certificate(claim: &Claim, field: usize) -> Option<(&str, u32)> {
+    match claim.values.get(field) {
+        Some(Some(Value::Text(id))) => Some(certificate_version(id)),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -104,7 +171,7 @@ mod tests {
             (2, ("tax".to_owned(), "b".to_owned())),
             (3, ("science".to_owned(), "c".to_owned())),
         ]);
-        Survivorship { ranks, streams }
+        Survivorship { ranks, streams, lifecycles: Vec::new(), versions: None }
     }
 
     fn claim(id: ClaimId, stream: StreamId, updated: i64, values: [Option<&str>; 2]) -> Claim {
@@ -115,8 +182,21 @@ mod tests {
             occurrence: 0,
             updated,
             values: values.iter().map(|v| v.map(|t| Value::Text(t.to_owned()))).collect(),
+            past: Vec::new(),
             origin: Origin { file: 1, row: id, run: 1 },
         }
+    }
+
+    #[test]
+    fn a_higher_version_supersedes_a_lower_one_whenever_it_was_updated() {
+        let id = |version: u8| format!("1.2.156.3005.2.T.I.S.{version:03}.X");
+        let survivorship = Survivorship { versions: Some(0), ..survivorship() };
+        let golden = survivorship.merge(&[
+            claim(1, 1, 30, [Some(&id(1)), Some("old")]),
+            claim(2, 1, 20, [Some(&id(2)), Some("new")]),
+            claim(3, 3, 10, [None, Some("other")]),
+        ]);
+        assert_eq!(golden.sources, vec![Some(2), Some(2)]);
     }
 
     #[test]

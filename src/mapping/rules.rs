@@ -4,7 +4,7 @@
 //! a claim may say nothing about an optional field — and breaks where it is false or null. A mapping that does not
 //! set every field a rule reads is not judged by that rule: its claims are only a part of the entity.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, AsArray};
 use arrow::record_batch::RecordBatch;
@@ -19,6 +19,8 @@ use crate::error::Problem;
 #[derive(Debug)]
 pub struct Rules {
     rules: Vec<Rule>,
+    /// Status fields and the states they know.
+    states: Vec<(String, BTreeSet<String>)>,
 }
 
 #[derive(Debug)]
@@ -55,14 +57,28 @@ impl Rules {
                 Err(found) => problems.extend(found),
             }
         }
-        if problems.is_empty() { Ok(Self { rules }) } else { Err(problems) }
+        let of =
+            |states: &crate::config::States| states.table().into_keys().map(str::to_owned).collect::<BTreeSet<_>>();
+        let states = register.fields.iter().filter_map(|field| Some((field.name.clone(), of(field.states.as_ref()?))));
+        let states = states.filter(|(_, states)| !states.is_empty()).collect();
+        if problems.is_empty() { Ok(Self { rules, states }) } else { Err(problems) }
     }
 
     /// Rules that a batch of claims breaks, with the row of the batch. Columns are found by name and must have the
     /// register's types.
     pub fn broken(&self, claims: &RecordBatch) -> Vec<(usize, Reason)> {
-        self.rules.iter().flat_map(|rule| rule.broken(claims)).collect()
+        let broken = self.rules.iter().flat_map(|rule| rule.broken(claims));
+        broken.chain(self.states.iter().flat_map(|(field, states)| unknown_states(claims, field, states))).collect()
     }
+}
+
+/// Rows whose status is none that the register knows.
+fn unknown_states(claims: &RecordBatch, field: &str, states: &BTreeSet<String>) -> Vec<(usize, Reason)> {
+    let Some(column) = claims.column_by_name(field).and_then(|column| column.as_string_opt::<i32>()) else {
+        return vec![];
+    };
+    let unknown = column.iter().enumerate().filter(|(_, state)| state.is_some_and(|state| !states.contains(state)));
+    unknown.map(|(row, _)| (row, Reason { column: field.to_owned(), code: "state_unknown".into(), line: 0 })).collect()
 }
 
 impl Rule {

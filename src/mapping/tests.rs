@@ -37,6 +37,7 @@ pub(super) fn world(sql: &str) -> World {
         basis: None,
         rule: rule.map(|r| At { value: r.into(), place: Place::new("mappings/registers/enterprise.yaml", 9, 11) }),
         from: vec![],
+        states: None,
     };
     let dataset = Dataset {
         name: "enterprise".into(),
@@ -76,11 +77,13 @@ pub(super) fn world(sql: &str) -> World {
             field("people", FieldType::Integer, false, None),
             field("type_code", FieldType::Text, false, None),
         ],
+        bonds: config::Bonds::default(),
     };
     let table = CodeTable {
         file: "mappings/codes/enterprise_type.csv".into(),
         codes: BTreeMap::from([("1100".into(), "有限责任公司".into())]),
         names: BTreeMap::from([("有限责任公司".into(), "1100".into())]),
+        historic: BTreeMap::new(),
     };
     let file = MappingFile { file: "mappings/m/enterprise.enterprise.sql".into(), sql: sql.into(), cases: None };
     World { dataset, register, codes: BTreeMap::from([("enterprise_type".into(), table)]), file }

@@ -37,6 +37,7 @@ fn register() -> Register {
         basis: None,
         rule: None,
         from: vec![],
+        states: None,
     };
     Register {
         name: "enterprise".into(),
@@ -51,6 +52,7 @@ fn register() -> Register {
             field("people", FieldType::Integer, ShareClass::Conditional),
             field("secret", FieldType::Text, ShareClass::Withheld),
         ],
+        bonds: crate::config::Bonds::default(),
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::beside::{self, Checks};
+use super::digests::Digests;
 use super::input::FileInput;
 use super::place::{self, Look, Place};
 use super::{Before, Item, Listing, Source, SourceError};
@@ -34,6 +35,7 @@ pub struct FilesSource {
     certificates: Vec<crate::crypto::Certificate>,
     /// A person accepted what the control file says.
     accepted: bool,
+    digests: Digests,
 }
 
 /// A matching file at first look.
@@ -75,7 +77,9 @@ impl FilesSource {
                 let files = Files { certificates: own.certificates.clone(), ..Files::at(root) };
                 Self::new(workspace, &files, path, dataset)
             }
-            SourceKind::Database(_) | SourceKind::Http(_) => Err(SourceError::Offer { dataset: dataset.name.clone() }),
+            SourceKind::Database(_) | SourceKind::Http(_) | SourceKind::Amqp(_) => {
+                Err(SourceError::Offer { dataset: dataset.name.clone() })
+            }
         }
     }
 
@@ -96,7 +100,15 @@ impl FilesSource {
             beside: Beside::default(),
             certificates: Vec::new(),
             accepted: false,
+            digests: Digests::default(),
         })
+    }
+
+    /// Remembers digests of files on servers in this file.
+    #[must_use]
+    pub(super) fn remembering(mut self, file: std::path::PathBuf) -> Self {
+        self.digests = Digests::load(file);
+        self
     }
 
     /// Takes files that were written at least this long ago without waiting. Zero never waits.
@@ -165,7 +177,7 @@ impl FilesSource {
     }
 
     /// Later looks: digests of the files that have not changed since the first, and are not waiting for anything.
-    async fn confirm(&self, seen: Vec<Seen>) -> Result<Listing, SourceError> {
+    async fn confirm(&mut self, seen: Vec<Seen>) -> Result<Listing, SourceError> {
         let mut listing = Listing::default();
         for file in seen {
             let young = file.look.age(SystemTime::now()).is_some_and(|age| age < self.settle.quiet);
@@ -174,11 +186,20 @@ impl FilesSource {
                 listing.still_writing.push(file.name);
                 continue;
             }
-            let digest = self.digest(&file).await?;
-            if self.place.look(&file.path).await? != Some(file.look) {
-                listing.still_writing.push(file.name);
-                continue;
-            }
+            let digest = match self.digests.find(&file.path, &file.look) {
+                Some(digest) if self.place.local(&file.path).is_none() => digest,
+                _ => {
+                    let digest = self.digest(&file).await?;
+                    if self.place.look(&file.path).await? != Some(file.look) {
+                        listing.still_writing.push(file.name);
+                        continue;
+                    }
+                    if self.place.local(&file.path).is_none() {
+                        self.digests.keep(&file.path, &file.look, &digest);
+                    }
+                    digest
+                }
+            };
             listing.items.push(Item {
                 name: file.name,
                 path: file.path,
@@ -188,6 +209,7 @@ impl FilesSource {
                 ..Item::default()
             });
         }
+        self.digests.store();
         Ok(listing)
     }
 
@@ -241,12 +263,15 @@ impl FilesSource {
             }
             let name = path.strip_prefix(item.path.rsplit_once('/').map_or("", |(above, _)| above)).unwrap_or(path);
             let mut to = joined(directory.trim_matches('/'), name.trim_start_matches('/'));
-            if self.place.look(&to).await?.is_some() {
-                to = format!("{to}~{}", item.digest.get(..8).unwrap_or("again"));
+            let free = to.clone();
+            for time in 1.. {
+                if self.place.look(&to).await?.is_none() {
+                    break;
+                }
+                let digest = item.digest.get(..8).unwrap_or("again");
+                to = if time == 1 { format!("{free}~{digest}") } else { format!("{free}~{digest}.{time}") };
             }
-            if self.place.look(&to).await?.is_none() {
-                self.place.rename(path, &to).await?;
-            }
+            self.place.rename(path, &to).await?;
         }
         Ok(())
     }

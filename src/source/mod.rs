@@ -8,6 +8,7 @@ mod amqp;
 mod beside;
 mod bodies;
 mod database;
+mod digests;
 mod error;
 mod files;
 mod http;
@@ -92,7 +93,9 @@ pub fn open(workspace: &Workspace, connector: &Connector, dataset: &Dataset) -> 
     let dir = &workspace.dir;
     match (&connector.source, &dataset.offer) {
         (SourceKind::Files(files), Offer::Files { path, .. }) => {
-            Ok(Box::new(FilesSource::new(dir, files, path, dataset)?))
+            let known = workspace.installation.state_dir.join("digests");
+            let known = known.join(format!("{}.{}.json", connector.system, dataset.name));
+            Ok(Box::new(FilesSource::new(dir, files, path, dataset)?.remembering(known)))
         }
         (SourceKind::Database(database), Offer::Table(table)) => {
             Ok(Box::new(database::DatabaseSource::new(dir, database, table, dataset)))

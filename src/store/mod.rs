@@ -14,6 +14,7 @@ mod leases;
 mod operations;
 mod pending;
 mod recollection;
+mod review;
 mod rows;
 mod table;
 
@@ -28,6 +29,7 @@ pub use intents::{
 };
 pub use leases::{Lease, LeaseView};
 pub use operations::Operations;
+pub use review::{Bond, Reviewed};
 pub use rows::{
     ClaimView, DeliveryView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView,
     ReceiptRow, RunView,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag, Lease,
-    LeaseView, NewBackfill, Pulled, QuarantineBacklog, Result, Surveyed, Versions, WorkedWith,
+    BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag,
+    Lease, LeaseView, NewBackfill, Pulled, QuarantineBacklog, Result, Reviewed, Surveyed, Versions, WorkedWith,
 };
 use crate::config::Register;
 use crate::linking::StreamId;
@@ -79,6 +79,9 @@ pub trait Operations: Send {
     /// In place of [`super::Store::prepare`], for questions only: looks at what is stored of these registers and changes
     /// nothing. A field that is not stored yet reads as null.
     async fn survey(&mut self, registers: &[&Register]) -> Result<Vec<Surveyed>>;
+
+    /// Looks whether something holds between the entities of a register, and counts; at most `limit` examples.
+    async fn review(&mut self, register: &str, bond: Bond<'_>, limit: i64) -> Result<Reviewed>;
 
     /// Open quarantine entries by dataset.
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>>;

@@ -15,6 +15,8 @@ use crate::record::FieldType;
 pub(super) struct RegisterTable {
     /// Fields in register file order: name, type.
     pub(super) fields: Vec<(String, FieldType)>,
+    /// Names of the key fields, strongest first.
+    pub(super) keys: Vec<String>,
     /// Stored id of each key field; [`UNKNOWN`] when there is none.
     pub(super) key_ids: Vec<i64>,
     /// Fields that the file has and the store has not; only after a survey.
@@ -44,6 +46,7 @@ impl RegisterTable {
         let asked = || register.fields.iter().map(|field| (field.name.clone(), field.kind)).collect();
         let table = Self {
             fields: if refused.is_some() { stored.clone() } else { asked() },
+            keys: register.keys.iter().map(|key| key.value.clone()).collect(),
             key_ids: register.keys.iter().map(|key| id(&key.value)).collect(),
             absent: register
                 .fields
@@ -54,6 +57,12 @@ impl RegisterTable {
                 .collect(),
         };
         (table, Surveyed { fields: stored, refused })
+    }
+
+    /// The stored id of a key, by the field's name.
+    pub(super) fn key_id(&self, key: &str) -> Option<i64> {
+        let place = self.keys.iter().position(|name| name == key)?;
+        self.key_ids.get(place).copied().filter(|id| *id != UNKNOWN)
     }
 
     /// The column of a field, or null for one that is not stored.

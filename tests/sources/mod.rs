@@ -171,7 +171,7 @@ async fn shrunk(room: Room) {
 async fn cut(room: Room) {
     let Some(server) = room.server() else { return };
     let rows: Vec<String> =
-        (0..30_000).map(|i| format!("{},企业{i},,{i}万元,在营,2026-10-01 00:00:00", CODES[i % 6])).collect();
+        (0..6_000).map(|i| format!("{},企业{i},,{i}万元,在营,2026-10-01 00:00:00", CODES[i % 6])).collect();
     let text = format!("代码,名称,注册号,资本,状态,更新\n{}\n", rows.join("\n"));
     room.put("QY_1.csv", text.as_bytes()).await;
     let direct = room.small.run("qy").await;
@@ -180,7 +180,7 @@ async fn cut(room: Room) {
 
     let proxy = Proxy::before(&server).await;
     let through = Room::beside(&room, &proxy.address()).await;
-    for bytes in [300_000, 900_000] {
+    for bytes in [150_000, 500_000] {
         proxy.cut_after(bytes);
         let report = through.small.run("qy").await;
         assert_eq!(report.status, "failed", "{report:?}");

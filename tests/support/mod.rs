@@ -56,6 +56,11 @@ impl OnPostgres {
     pub fn new() -> Self {
         Self(Small { database: Some(OnceCell::new()), ..Small::new() })
     }
+
+    /// As [`Small::empty`].
+    pub fn empty() -> Self {
+        Self(Small { database: Some(OnceCell::new()), ..Small::empty() })
+    }
 }
 
 impl std::ops::Deref for OnPostgres {

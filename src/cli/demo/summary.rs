@@ -154,6 +154,9 @@ fn withheld(engine: &Engine, context: &Context) -> anyhow::Result<String> {
 fn next_steps(dir: &str, key: &str) -> String {
     [
         format!("huiliu --dir {dir} register explain enterprise {key}      每个值的来历 where every value comes from"),
+        format!(
+            "huiliu --dir {dir} register review                        关联、一证、总分 what dangles or does not add up"
+        ),
         format!("huiliu --dir {dir} quarantine list                        问题数据 what was set aside"),
         format!("huiliu --dir {dir} quarantine export 待更正.xlsx          交部门更正 for the department to correct"),
         format!("huiliu --dir {dir} scope explain                          共享范围 what each grant releases"),

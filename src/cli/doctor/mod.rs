@@ -8,7 +8,7 @@ use super::table::{count, number, table, text};
 use super::workspace::{Access, open};
 use super::{Context, Exit};
 use crate::config::OutletKind;
-use crate::engine::{DoctorReport, Engine, Finding, spool_dir};
+use crate::engine::{DoctorReport, Engine, Finding, ReviewLine, spool_dir};
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +21,8 @@ struct Examined {
     store: DoctorReport,
     /// Batches compared with their files; `None` where there is no spool.
     spooled: Option<u64>,
+    /// What must hold between entities: a matter of the data, and no disagreement.
+    review: Vec<ReviewLine>,
 }
 
 /// Examines the workspace; fails when anything disagrees.
@@ -29,7 +31,8 @@ pub async fn run(_args: Args, context: &Context) -> anyhow::Result<Exit> {
     let mut store = engine.doctor().await?;
     let spooled = compare_spool(&mut engine, &mut store).await?;
     let sound = store.disagreements == 0;
-    let examined = Examined { store, spooled };
+    let review = engine.review(None, 3).await?;
+    let examined = Examined { store, spooled, review };
     if context.json {
         context.print_json(&examined)?;
     } else {
@@ -62,7 +65,7 @@ async fn compare_spool(engine: &mut Engine, report: &mut DoctorReport) -> anyhow
 }
 
 fn text_of(examined: &Examined) -> String {
-    let Examined { store, spooled } = examined;
+    let Examined { store, spooled, review } = examined;
     let columns = [text("检查 examined"), number("数量 count")];
     let mut rows = vec![
         ("实体 entities, re-derived from claims", store.entities),
@@ -75,6 +78,9 @@ fn text_of(examined: &Examined) -> String {
         rows.push(("出口文件 batches compared with the spool", *spooled));
     }
     let mut out = table(&columns, rows.into_iter().map(|(what, n)| [what.to_owned(), count(n)]));
+    if !review.is_empty() {
+        out += &super::register::review_text(review);
+    }
     if store.disagreements == 0 {
         return out + "一致 everything agrees\n";
     }
@@ -97,12 +103,16 @@ mod tests {
 
     #[test]
     fn findings_are_named_and_soundness_is_said() {
-        let sound = Examined { store: DoctorReport { entities: 13_642, ..DoctorReport::default() }, spooled: Some(3) };
+        let sound = Examined {
+            store: DoctorReport { entities: 13_642, ..DoctorReport::default() },
+            spooled: Some(3),
+            review: Vec::new(),
+        };
         assert!(text_of(&sound).ends_with("一致 everything agrees\n"));
         let finding =
             Finding { kind: "spool", subject: "housing.enterprise".into(), number: 3, what: "no body".into() };
         let store = DoctorReport { findings: vec![finding], disagreements: 1, ..DoctorReport::default() };
-        insta::assert_snapshot!(text_of(&Examined { store, spooled: None }), @r#"
+        insta::assert_snapshot!(text_of(&Examined { store, spooled: None, review: Vec::new() }), @r#"
         ────────────────────────────────────────────────────
          检查 examined                           数量 count
         ════════════════════════════════════════════════════

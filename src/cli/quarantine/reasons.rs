@@ -30,6 +30,7 @@ const MEANINGS: &[(&str, &str, &str)] = &[
     ("rule", "不符合基础库的校验规则", "a rule of the register is broken"),
     ("no_key", "没有可用的标识，无法确定是哪个主体", "no key names the entity this row is about"),
     ("code_unknown", "代码或名称不在代码表中", "the code or name is not in the code table"),
+    ("state_unknown", "状态不在基础库的状态机中", "the register's states do not know this one"),
     ("sql_error", "映射中的表达式无法计算", "an expression of the mapping cannot be computed"),
     ("mapping_panic", "映射计算异常中断", "the mapping broke off on this row"),
     // 读取 decoding

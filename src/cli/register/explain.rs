@@ -272,11 +272,14 @@ impl Told<'_> {
 fn why_lost(field: &Field, winner: &ClaimView, loser: &ClaimView) -> String {
     let rank = |system: &str| field.from.iter().position(|listed| listed.value == system);
     let (first, second) = (rank(&winner.system), rank(&loser.system));
-    if first != second {
+    if first != second && field.states.is_none() {
         return match second {
             Some(_) => format!("来源次序 source order: {} stands before {}", winner.system, loser.system),
             None => format!("来源次序 source order: {} is listed, {} is not", winner.system, loser.system),
         };
+    }
+    if field.states.is_some() && loser.updated > winner.updated {
+        return "状态机 states: it may not follow what was before it, or is about an earlier issue".to_owned();
     }
     match loser.updated.cmp(&winner.updated) {
         std::cmp::Ordering::Less => "较旧 older".to_owned(),
@@ -352,6 +355,7 @@ mod tests {
             basis: None,
             rule: None,
             from: from.iter().map(|s| At { value: (*s).to_owned(), place: place.clone() }).collect(),
+            states: None,
         }
     }
 

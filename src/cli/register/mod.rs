@@ -4,6 +4,7 @@
 
 mod explain;
 mod history;
+mod review;
 
 use serde::Serialize;
 
@@ -49,6 +50,14 @@ enum Question {
     },
     /// Show the earlier states of an entity, newest first 历史
     History(Entity),
+    /// Count links that dangle, second certificates and totals that do not add up 核查
+    Review {
+        /// Register 基础库; all when none is named
+        register: Option<String>,
+        /// Show at most so many entities of each
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(i64).range(0..=10_000))]
+        limit: i64,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,6 +77,8 @@ pub(super) async fn explain(
 ) -> anyhow::Result<()> {
     explain::run(engine, asked, field, context).await
 }
+
+pub(super) use review::lines_text as review_text;
 
 /// Answers one question.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
@@ -89,6 +100,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Question::Explain { entity, field } => {
             explain::run(&mut engine, (&entity.register, &entity.key), field.as_deref(), context).await?;
         }
+        Question::Review { register, limit } => review::run(&mut engine, register.as_deref(), limit, context).await?,
         Question::History(entity) => history::run(&mut engine, (&entity.register, &entity.key), context).await?,
     }
     Ok(Exit::Done)
@@ -139,8 +151,14 @@ async fn get(engine: &mut Engine, asked: &Entity, context: &Context) -> anyhow::
     let register = named::register(engine.workspace(), &asked.register)?.clone();
     let entity = named::entity(engine.store(), &register, &asked.key).await?;
     audit::note(engine, "register.get", &format!("{} #{}", register.name, entity.id), context).await?;
+    let of =
+        |name: &str| entity.fields.iter().find(|(field, ..)| field == name).and_then(|(_, value, _)| value.clone());
+    let links = engine.follow(&register.bonds.links, of).await?;
+    let today = context.clock.today(engine.workspace().installation.zone);
+    let expired = review::expired(&register, of, today);
     if context.json {
-        return Ok(context.print_json(&Row::new(&register, &entity))?);
+        let row = Row::new(&register, &entity);
+        return Ok(context.print_json(&review::Related { row, links, expired })?);
     }
     let mut out = heading(engine.workspace(), &register, &entity);
     let columns = [text("字段 field"), text("名称 title"), text("值 value")];
@@ -150,6 +168,7 @@ async fn get(engine: &mut Engine, asked: &Entity, context: &Context) -> anyhow::
         .zip(&register.fields)
         .map(|((name, value, _), field)| [name, field.title.clone(), value.unwrap_or_default()]);
     out.push_str(&table(&columns, rows));
+    out.push_str(&review::related(&links, &expired));
     Ok(context.print(&out)?)
 }
 

@@ -3,6 +3,7 @@
 //! Pure. Must not know: SQL (the mapping module compiles it), files. Guarantees: everything is reported once, at the
 //! place where a person would correct it; what stands in a file that is itself broken is not held against others.
 
+mod bonds;
 mod cases;
 mod connector;
 mod feed;

@@ -2,7 +2,7 @@
 
 use super::super::names::confusable;
 use super::super::{Field, Register, ShareClass};
-use super::{Ground, dangling, repeated};
+use super::{Ground, bonds, dangling, repeated};
 use crate::error::Problem;
 use crate::record::FieldType;
 
@@ -14,6 +14,38 @@ pub(super) fn check(register: &Register, ground: &Ground<'_>) -> Vec<Problem> {
     problems.extend(keys(register));
     problems.extend(register.fields.iter().flat_map(catalogue));
     problems.extend(register.fields.iter().flat_map(|field| sources(field, ground)));
+    problems.extend(register.fields.iter().flat_map(|field| states(field, register)));
+    problems.extend(bonds::check(register, ground));
+    problems
+}
+
+/// States that may be reached are states; a date that ends one is a date.
+fn states(field: &Field, register: &Register) -> Vec<Problem> {
+    let Some(states) = &field.states else { return Vec::new() };
+    let wrong = |message: String, place: &crate::error::Place| Problem::error("HL0160", message).at(place.clone());
+    let mut problems = Vec::new();
+    if field.kind != FieldType::Text || states.next.is_empty() {
+        let message = format!("field \"{}\" has states, and is not a text field with at least one", field.name);
+        problems.push(wrong(message, &field.place));
+    }
+    let known: Vec<&str> = states.next.iter().map(|(state, _)| state.value.as_str()).collect();
+    let expired = states.expired.iter().flat_map(|expired| expired.from.iter().chain([&expired.to]));
+    for state in states.next.iter().flat_map(|(_, next)| next).chain(expired) {
+        if !known.contains(&state.value.as_str()) {
+            let what = format!("\"{}\" is no state of field \"{}\"", state.value, field.name);
+            problems.push(dangling("HL0160", what, state, known.iter().copied()));
+        }
+    }
+    if let Some(issue) = states.issue.as_ref().filter(|issue| register.field(&issue.value).is_none()) {
+        let what = format!("register \"{}\" has no field \"{}\"", register.name, issue.value);
+        problems.push(dangling("HL0160", what, issue, register.fields.iter().map(|field| field.name.as_str())));
+    }
+    if let Some(expired) = &states.expired
+        && register.field(&expired.after.value).is_none_or(|date| date.kind != FieldType::Date)
+    {
+        let message = format!("\"{}\" is not a date field of register \"{}\"", expired.after.value, register.name);
+        problems.push(wrong(message, &expired.after.place));
+    }
     problems
 }
 

@@ -220,7 +220,9 @@ pub(super) fn read(source: &SourceKind, name: At<String>, view: View<'_>) -> Dat
             },
             SourceKind::Database(_) => Offer::Table(table(view)),
             SourceKind::Http(_) => Offer::Endpoint(endpoint(view)),
-            SourceKind::Amqp(_) => Offer::Queue { queue: view.get("queue").text(), format: format(view.get("format")) },
+            SourceKind::Amqp(_) => {
+                Offer::Queue { queue: view.get("queue").text(), format: format::read(view.get("format")) }
+            }
         },
         key: view.get("key").texts(),
         updated: view.get("updated").maybe_at(),

@@ -2,7 +2,7 @@
 
 use super::super::shape::{Key, Kind, Naming, Shape, Word};
 use super::super::view::View;
-use super::super::{At, Field, Register, ShareClass};
+use super::super::{At, Bonds, Deadline, Expired, Field, Link, Register, ShareClass, Single, States, Totals};
 use super::{FIELD_TYPES, VERSION, field_type, flag, number};
 use crate::record::FieldType;
 
@@ -26,6 +26,87 @@ pub(in crate::config) const REGISTER: Shape = Shape {
             Kind::Each(Naming::Identifier, &Kind::Map(&FIELD)),
             "The fields, in the order people want to read them.",
         ),
+        Key::optional(
+            "versions",
+            "版本 versions",
+            Kind::Text,
+            "The field with a certificate identifier (GB/T 36904): a lower version of the same certificate is superseded.",
+        ),
+        Key::optional(
+            "links",
+            "关联 links",
+            Kind::Each(Naming::Identifier, &Kind::Map(&LINK)),
+            "Fields whose value is a key of an entity of another register; one that leads nowhere dangles until it arrives.",
+        ),
+        Key::optional(
+            "single",
+            "唯一 single",
+            Kind::Each(Naming::Identifier, &Kind::Map(&SINGLE)),
+            "Entities of which only one may be there at a time (一主体一证).",
+        ),
+        Key::optional(
+            "totals",
+            "总分相符 totals",
+            Kind::Each(Naming::Identifier, &Kind::Map(&TOTALS)),
+            "Details that must add up to a total.",
+        ),
+        Key::optional(
+            "deadlines",
+            "期限 deadlines",
+            Kind::Each(Naming::Identifier, &Kind::Map(&DEADLINE)),
+            "Things that must be done by a certain time.",
+        ),
+    ],
+};
+
+const DEADLINE: Shape = Shape {
+    title: "期限 deadline",
+    about: "Something that must be done by a certain time.",
+    keys: &[
+        Key::required("title", "名称 title", Kind::Text, "What people call it."),
+        Key::required("due", "期限 due", Kind::Text, "The timestamp field that says until when."),
+        Key::required(
+            "done",
+            "完成 done",
+            Kind::Text,
+            "The timestamp field that says when; blank while it is not done.",
+        ),
+    ],
+};
+
+const LINK: Shape = Shape {
+    title: "关联 link",
+    about: "A reference to an entity of another register; resolved when it is asked for.",
+    keys: &[
+        Key::required("title", "名称 title", Kind::Text, "What people call it."),
+        Key::required("field", "字段 field", Kind::Text, "The field with the key's value; of type text."),
+        Key::required("to", "去向 to", Kind::List(&Kind::Text), "register.key, in the order in which they are tried."),
+    ],
+};
+
+const SINGLE: Shape = Shape {
+    title: "唯一 single",
+    about: "At most one entity at a time.",
+    keys: &[
+        Key::required("title", "名称 title", Kind::Text, "What people call it."),
+        Key::required("by", "按 by", Kind::List(&Kind::Text), "Fields that must not be the same in two entities."),
+        Key::optional(
+            "among",
+            "范围 among",
+            Kind::Each(Naming::Identifier, &Kind::List(&Kind::Text)),
+            "Which entities count: text fields, and the values they may have.",
+        ),
+    ],
+};
+
+const TOTALS: Shape = Shape {
+    title: "总分相符 totals",
+    about: "Details that must add up to the total that each of them carries.",
+    keys: &[
+        Key::required("title", "名称 title", Kind::Text, "What people call it."),
+        Key::required("by", "按 by", Kind::List(&Kind::Text), "Fields that say which details belong together."),
+        Key::required("total", "总额 total", Kind::Text, "The decimal field with the declared total."),
+        Key::required("detail", "明细 detail", Kind::Text, "The decimal field with the amount of the detail."),
     ],
 };
 
@@ -53,6 +134,34 @@ const FIELD: Shape = Shape {
             Kind::List(&Kind::Text),
             "Systems whose claim wins, in order; then the most recent claim of the others.",
         ),
+        Key::optional(
+            "states",
+            "状态机 states",
+            Kind::Each(Naming::Plain, &Kind::List(&Kind::Text)),
+            "For a status field: each state and the states that may follow it; [] is terminal. Business time decides.",
+        ),
+        Key::optional(
+            "issue",
+            "签发 issue",
+            Kind::Text,
+            "For a field with states: the field that tells issues apart (证照标识, 卡号); the latest issue stands.",
+        ),
+        Key::optional(
+            "expired",
+            "过期 expired",
+            Kind::Map(&EXPIRED),
+            "For a field with states: the state that a date brings about; shown, never stored.",
+        ),
+    ],
+};
+
+const EXPIRED: Shape = Shape {
+    title: "过期 expired",
+    about: "A state that is derived from a date.",
+    keys: &[
+        Key::required("from", "由 from", Kind::List(&Kind::Text), "States that expire; others stand."),
+        Key::required("to", "成为 to", Kind::Text, "The state that is shown."),
+        Key::required("after", "日期 after", Kind::Text, "The date field with the last day."),
     ],
 };
 
@@ -70,7 +179,57 @@ pub(in crate::config) fn read(name: &str, view: View<'_>) -> Register {
         steward: view.get("steward").text(),
         keys: view.get("keys").texts(),
         fields: view.get("fields").each().into_iter().map(|(name, view)| field(name, view)).collect(),
+        bonds: bonds(view),
     }
+}
+
+fn bonds(view: View<'_>) -> Bonds {
+    let link = |(name, view): (At<String>, View<'_>)| Link {
+        name,
+        title: view.get("title").text(),
+        field: view.get("field").text_at(),
+        to: view.get("to").texts(),
+    };
+    let single = |(name, view): (At<String>, View<'_>)| Single {
+        name,
+        title: view.get("title").text(),
+        by: view.get("by").texts(),
+        among: view.get("among").each().into_iter().map(|(field, view)| (field, view.texts())).collect(),
+    };
+    let totals = |(name, view): (At<String>, View<'_>)| Totals {
+        name,
+        title: view.get("title").text(),
+        by: view.get("by").texts(),
+        total: view.get("total").text_at(),
+        detail: view.get("detail").text_at(),
+    };
+    let deadline = |(name, view): (At<String>, View<'_>)| Deadline {
+        name,
+        title: view.get("title").text(),
+        due: view.get("due").text_at(),
+        done: view.get("done").text_at(),
+    };
+    Bonds {
+        deadlines: view.get("deadlines").each().into_iter().map(deadline).collect(),
+        versions: view.get("versions").maybe_at(),
+        links: view.get("links").each().into_iter().map(link).collect(),
+        single: view.get("single").each().into_iter().map(single).collect(),
+        totals: view.get("totals").each().into_iter().map(totals).collect(),
+    }
+}
+
+fn states(view: View<'_>) -> Option<States> {
+    let (states, expired) = (view.get("states"), view.get("expired"));
+    let dated = || Expired {
+        from: expired.get("from").texts(),
+        to: expired.get("to").text_at(),
+        after: expired.get("after").text_at(),
+    };
+    (states.is_written() || expired.is_written()).then(|| States {
+        next: states.each().into_iter().map(|(state, view)| (state, view.texts())).collect(),
+        issue: view.get("issue").maybe_at(),
+        expired: expired.is_written().then(dated),
+    })
 }
 
 fn field(name: At<String>, view: View<'_>) -> Field {
@@ -93,5 +252,6 @@ fn field(name: At<String>, view: View<'_>) -> Field {
         basis: view.get("basis").maybe(),
         rule: view.get("rule").maybe_at(),
         from: view.get("from").texts(),
+        states: states(view),
     }
 }

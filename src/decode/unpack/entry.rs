@@ -128,7 +128,6 @@ impl Entry {
 }
 
 /// The archive, or why it is none; reading may fail too.
-#[expect(clippy::type_complexity, reason = "two kinds of failure, told apart by the two callers")]
 fn archive(input: &Arc<dyn Input>) -> Result<Result<ZipArchive<Box<dyn Bytes>>, ZipError>, DecodeError> {
     let opened = ZipArchive::new(bytes(input).map_err(|e| read_error(input.as_ref(), e))?);
     match opened {

@@ -166,6 +166,7 @@ impl Engine {
                     steward: String::new(),
                     keys: Vec::new(),
                     fields: Vec::new(),
+                    bonds: crate::config::Bonds::default(),
                 };
                 let surveyed = self.store.survey(&[&bare]).await?;
                 Ok(surveyed.iter().any(|stored| !stored.fields.is_empty()))

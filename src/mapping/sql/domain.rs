@@ -3,7 +3,7 @@
 //! The conversions themselves live in [`crate::mapping::values`]; here stands only how SQL calls them.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::NaiveDate;
@@ -89,6 +89,7 @@ impl Run {
 #[derive(Debug)]
 pub(crate) struct Lookup {
     codes: HashMap<String, String>,
+    historic: HashSet<String>,
 }
 
 impl Lookup {
@@ -96,15 +97,19 @@ impl Lookup {
     pub(crate) fn of(table: &CodeTable) -> Self {
         let names = table.names.iter().map(|(name, code)| (name.clone(), code.clone()));
         let codes = table.codes.keys().map(|code| (code.clone(), code.clone()));
-        Self { codes: names.chain(codes).collect() }
+        Self { codes: names.chain(codes).collect(), historic: table.historic.keys().cloned().collect() }
     }
 
     /// The code that a cell means; blanks around it do not count. What says "nothing there" (blank, N/A, 无) and is not
-    /// in the table is null.
+    /// in the table is null. A code that is no longer given out is kept and noted (`code_historic`): records of its
+    /// time carry it rightly.
     pub(crate) fn code(&self, text: &str) -> Outcome<Cow<'_, str>> {
         let text = text.trim();
         match self.codes.get(text) {
-            Some(code) => Ok(Converted { value: Some(Cow::Borrowed(code)), notes: vec![] }),
+            Some(code) => {
+                let notes = if self.historic.contains(code) { vec!["code_historic"] } else { vec![] };
+                Ok(Converted { value: Some(Cow::Borrowed(code)), notes })
+            }
             None if values::null_token(text) => Ok(Converted { value: None, notes: vec![] }),
             None => Err(Refusal { code: "code_unknown" }),
         }
@@ -216,6 +221,7 @@ mod tests {
             file: String::new(),
             codes: pairs(&[("0", "其他"), ("1", "在营"), ("2", "注销")]),
             names: pairs(&[("在营", "1"), ("开业", "1"), ("注销", "2"), ("2", "1")]),
+            historic: BTreeMap::from([("2".to_owned(), None)]),
         };
         let lookup = Lookup::of(&table);
         let check = |text: &str, expected: Result<Option<&str>, &str>| {
@@ -228,5 +234,7 @@ mod tests {
         check("N/A", Ok(None));
         check("", Ok(None));
         check("吊销", Err("code_unknown"));
+        let notes = |text: &str| lookup.code(text).map(|c| c.notes).unwrap_or_default();
+        assert_eq!((notes("注销"), notes("开业")), (vec!["code_historic"], vec![]));
     }
 }

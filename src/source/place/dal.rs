@@ -109,7 +109,8 @@ impl Dal {
     fn failed(&self, what: &str, e: &opendal::Error) -> SourceError {
         match (&self.kind, e.kind()) {
             (Kind::Local(_), _) | (_, ErrorKind::NotFound) => SourceError::of_service(what, e),
-            (_, ErrorKind::PermissionDenied) => {
+            // The WebDAV service has no kind for 401.
+            (_, kind) if kind == ErrorKind::PermissionDenied || e.to_string().contains("status: 401") => {
                 SourceError::NotLetIn { root: self.shown.clone(), why: "the server refuses our user or key".to_owned() }
             }
             // Only the kind: the rest of such an error holds whole answers.
@@ -155,6 +156,10 @@ impl Place for Dal {
             "" => "/".to_owned(),
             below => format!("{below}/"),
         };
+        // A WebDAV directory that is not there is listed as empty; in S3 there are none.
+        if let Kind::Remote { copies: false, .. } = &self.kind {
+            operator.stat(&directory).await.map_err(failed)?;
+        }
         let mut entries = operator.lister(&directory).await.map_err(failed)?;
         let mut all = Vec::new();
         while let Some(entry) = entries.try_next().await.map_err(failed)? {

@@ -132,8 +132,12 @@ impl Place for Ftp {
     async fn list(&self, directory: &str) -> Result<Vec<Entry>, SourceError> {
         let path = self.server.path(directory);
         let lines = self.ask(async move |ftp| ftp.mlsd(Some(&path)).await).await?;
-        let lines = lines.map_err(|e| match to_io(&e).kind() {
-            io::ErrorKind::NotFound => SourceError::NoRoot { root: format!("{}/{directory}", self.shown) },
+        // Servers say 550, 501 or 553 of a directory that is not there.
+        let gone = [Status::FileUnavailable, Status::BadArguments, Status::BadFilename];
+        let lines = lines.map_err(|e| match &e {
+            FtpError::UnexpectedResponse(answer) if gone.contains(&answer.status) => {
+                SourceError::NoRoot { root: format!("{}/{directory}", self.shown) }
+            }
             _ => self.failed(&self.shown, &e),
         })?;
         let entry = |line: &String| {

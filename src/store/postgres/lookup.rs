@@ -123,7 +123,7 @@ impl PostgresStore {
             let layout = layouts
                 .get(&row.get::<i64, _>(9))
                 .ok_or_else(|| StoreError::Damaged("a claim names an unknown layout".into()))?;
-            let values = decode_values(layout, width, row.get(10))
+            let (values, past) = decode_values(layout, width, row.get(10))
                 .ok_or_else(|| StoreError::Damaged(format!("claim {} does not unpack", row.get::<i64, _>(0))))?;
             let claim = Claim {
                 id: row.get(0),
@@ -132,6 +132,7 @@ impl PostgresStore {
                 occurrence: row.get(3),
                 updated: row.get(5),
                 values,
+                past,
                 origin: Origin { file: row.get(6), row: row.get(7), run: row.get(8) },
             };
             Ok((row.get(4), claim))

@@ -18,6 +18,7 @@ mod pages;
 mod quarantine;
 mod recall;
 mod receipts;
+mod review;
 mod runs;
 mod schema;
 mod turn;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::{
-    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag, Lease,
-    LeaseView, NewBackfill, Operations, Pulled, QuarantineBacklog, Result, Surveyed, Versions, WorkedWith,
+    BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag,
+    Lease, LeaseView, NewBackfill, Operations, Pulled, QuarantineBacklog, Result, Reviewed, Surveyed, Versions,
+    WorkedWith,
 };
 use super::connect::within;
 use super::{PostgresStore, at_rest};
@@ -112,6 +113,10 @@ impl Operations for PostgresStore {
 
     async fn survey(&mut self, registers: &[&Register]) -> Result<Vec<Surveyed>> {
         at_rest!(self.survey_all(registers))
+    }
+
+    async fn review(&mut self, register: &str, bond: Bond<'_>, limit: i64) -> Result<Reviewed> {
+        at_rest!(self.review_bond(register, bond, limit))
     }
 
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>> {

@@ -240,7 +240,8 @@ async fn prepare_in(conn: &mut PgConnection, register: &Register) -> Result<Regi
     let ids: HashMap<String, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let fields: Vec<(String, FieldType)> = register.fields.iter().map(|f| (f.name.clone(), f.kind)).collect();
     let key_ids = register.keys.iter().filter_map(|key| ids.get(&key.value).copied()).collect();
-    Ok(RegisterTable { fields, key_ids, absent: BTreeSet::new() })
+    let keys = register.keys.iter().map(|key| key.value.clone()).collect();
+    Ok(RegisterTable { fields, keys, key_ids, absent: BTreeSet::new() })
 }
 
 /// The table must still be what was made of it.

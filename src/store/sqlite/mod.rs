@@ -12,6 +12,7 @@ mod operations;
 mod pages;
 mod pending;
 mod receipts;
+mod review;
 mod runs;
 mod schema;
 mod views;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::{
-    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag, Lease,
-    LeaseView, NewBackfill, Operations, Pulled, QuarantineBacklog, Result, Surveyed, Versions, WorkedWith,
+    BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag,
+    Lease, LeaseView, NewBackfill, Operations, Pulled, QuarantineBacklog, Result, Reviewed, Surveyed, Versions,
+    WorkedWith,
 };
 use super::SqliteStore;
 use crate::config::Register;
@@ -133,6 +134,11 @@ impl Operations for SqliteStore {
     async fn survey(&mut self, registers: &[&Register]) -> Result<Vec<Surveyed>> {
         self.settle().await?;
         self.survey_all(registers).await
+    }
+
+    async fn review(&mut self, register: &str, bond: Bond<'_>, limit: i64) -> Result<Reviewed> {
+        self.settle().await?;
+        self.review_bond(register, bond, limit).await
     }
 
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>> {

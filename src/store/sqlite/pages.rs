@@ -201,7 +201,7 @@ mod tests {
             ("on", FieldType::Date),
         ];
         let fields = fields.map(|(name, kind)| (name.to_owned(), kind)).to_vec();
-        RegisterTable { fields, key_ids: Vec::new(), absent: std::collections::BTreeSet::new() }
+        RegisterTable { fields, keys: Vec::new(), key_ids: Vec::new(), absent: std::collections::BTreeSet::new() }
     }
 
     #[test]

@@ -79,7 +79,8 @@ pub(super) async fn prepare(conn: &mut SqliteConnection, register: &Register) ->
     let ids = field_ids(conn, id).await?;
     let fields: Vec<(String, FieldType)> = register.fields.iter().map(|f| (f.name.clone(), f.kind)).collect();
     let key_ids = register.keys.iter().filter_map(|key| ids.get(&key.value).copied()).collect();
-    Ok(RegisterTable { fields, key_ids, absent: BTreeSet::new() })
+    let keys = register.keys.iter().map(|key| key.value.clone()).collect();
+    Ok(RegisterTable { fields, keys, key_ids, absent: BTreeSet::new() })
 }
 
 async fn existing_fields(conn: &mut SqliteConnection, register: i64) -> Result<HashMap<String, String>> {

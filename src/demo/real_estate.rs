@@ -1,0 +1,122 @@
+//! 国土房管: titles of the real-estate register as GBK XML, several owners in one cell.
+
+use std::io;
+
+use super::file::{Charset, Draft};
+use super::flaw::{Fate, Plan};
+use super::{Writing, identifiers};
+
+const TITLES: Plan = Plan {
+    dataset: "real-estate.title",
+    period: 60,
+    flaws: &[
+        ("several_owners", Fate::Outvoted),
+        ("several_owners_comma", Fate::Outvoted),
+        ("short_unit_number", Fate::Quarantined),
+        ("bad_check_digit", Fate::Quarantined),
+        ("unknown_status", Fate::Quarantined),
+        ("no_owner", Fate::Quarantined),
+    ],
+    nightly: None,
+};
+
+const LAND: Plan = Plan {
+    dataset: "real-estate.land",
+    period: 20,
+    flaws: &[
+        ("price_in_words", Fate::Quarantined),
+        ("joint_bidders", Fate::Outvoted),
+        ("bad_check_digit", Fate::Quarantined),
+        ("price_in_hundred_millions", Fate::Outvoted),
+    ],
+    nightly: None,
+};
+
+pub(super) fn write(writing: &mut Writing<'_>) -> io::Result<()> {
+    titles(writing)?;
+    land(writing)
+}
+
+fn land(writing: &mut Writing<'_>) -> io::Result<()> {
+    let city = writing.city;
+    let name = format!("TDGY_{}.csv", city.today().format("%Y%m%d"));
+    let mut file = Draft::create(writing.dir, LAND.dataset, &name, Charset::Utf8)?;
+    file.layout("合同编号,竞得人,竞得人代码,宗地名称,成交价(万元),成交日期,出让人,所属区市,更新时间\r\n")?;
+    for (index, state, changed) in LAND.tonight(city, (40, 1)) {
+        LAND.count(state, &mut writing.defects);
+        let updated = city.updated(LAND.dataset, index, changed);
+        let one = city.on(0).enterprise(city.dice.below("bidder", index, city.on(0).enterprises()));
+        let other = city.on(0).enterprise(city.dice.below("second bidder", index, city.on(0).enterprises()));
+        let (mut name, mut code) = (one.name, one.uscc);
+        let mut price = (1_000 + city.dice.below("land price", index, 90_000)).to_string();
+        match state.kind() {
+            "price_in_words" => price = "底价成交".to_owned(),
+            "joint_bidders" => (name, code) = (format!("{name}、{}", other.name), format!("{code}、{}", other.uscc)),
+            "bad_check_digit" => code = identifiers::spoil_last(&code),
+            "price_in_hundred_millions" => price = "1.28亿元".to_owned(),
+            _ => {}
+        }
+        let day = city.day(0) - chrono::Days::new(5 + city.dice.below("land granted", index, 700));
+        let district = one.district.name;
+        file.row(&format!(
+            "青土出2026-{index:04},{name},{code},{district}{}号地块,{price},{day},青岛市自然资源和规划局,{district},{updated}\r\n",
+            index + 1,
+        ))?;
+    }
+    writing.files.push(file.finish()?);
+    Ok(())
+}
+
+fn titles(writing: &mut Writing<'_>) -> io::Result<()> {
+    let city = writing.city;
+    let name = format!("BDC_{}.xml", city.today().format("%Y%m%d"));
+    let mut file = Draft::create(writing.dir, TITLES.dataset, &name, Charset::Gb18030)?;
+    file.layout("<?xml version=\"1.0\" encoding=\"GBK\"?>\n<ExchangeMessage>\n<Body>\n")?;
+    for (index, state, changed) in TITLES.tonight(city, (200, 3)) {
+        TITLES.count(state, &mut writing.defects);
+        let updated = city.updated(TITLES.dataset, index, changed);
+        file.row(&title(writing, index, (state.kind(), &updated)))?;
+    }
+    file.layout("</Body>\n</ExchangeMessage>\n")?;
+    writing.files.push(file.finish()?);
+    Ok(())
+}
+
+fn title(writing: &Writing<'_>, index: u64, (flaw, updated): (&str, &str)) -> String {
+    let city = writing.city;
+    let dice = city.dice;
+    let enterprise = city.on(0).enterprise(dice.below("owner", index, city.on(0).enterprises()));
+    let (one, other) = (
+        city.person(dice.below("owner", index, city.on(0).persons())),
+        city.person(dice.below("second owner", index, city.on(0).persons())),
+    );
+    let owned_by_person = !flaw.is_empty() || !index.is_multiple_of(4);
+    let (mut owner, mut number) = if owned_by_person { (one.name, one.id) } else { (enterprise.name, enterprise.uscc) };
+    let day = city.day(0) - chrono::Days::new(5 + dice.below("titled", index, 3_000));
+    let mut unit = format!("{}001001GB{:05}F{:08}", enterprise.district.code, index % 90_000, index + 1);
+    let (mut status, mut shared) = ("有效", "单独所有");
+    match flaw {
+        "several_owners" => {
+            (owner, number, shared) =
+                (format!("{owner}、{}", other.name), format!("{number}、{}", other.id), "共同共有");
+        }
+        "several_owners_comma" => {
+            (owner, number, shared) =
+                (format!("{owner}，{}", other.name), format!("{number}，{}", other.id), "按份共有");
+        }
+        "short_unit_number" => unit.truncate(27),
+        "bad_check_digit" => number = identifiers::spoil_last(&number),
+        "unknown_status" => status = "在建",
+        "no_owner" => owner.clear(),
+        _ => {}
+    }
+    format!(
+        "<BDCQ><BDCQZH>鲁（{}）青岛市不动产权第{:07}号</BDCQZH><BDCDYH>{unit}</BDCDYH><QLR>{owner}</QLR><ZJH>{number}</ZJH>\
+         <GYQK>{shared}</GYQK><DJJG>青岛市不动产登记中心</DJJG><SZRQ>{}</SZRQ><SYQX>{}</SYQX><QLZT>{status}</QLZT>\
+         <DJSJ>{updated}</DJSJ></BDCQ>\n",
+        day.format("%Y"),
+        index + 1,
+        day.format("%Y年%-m月%-d日"),
+        day + chrono::Days::new(25_567),
+    )
+}

@@ -1,0 +1,94 @@
+//! What must hold between entities (核查): links that dangle, second certificates, totals that do not add
+//! up, deadlines that passed.
+//!
+//! Reads only. A finding is a matter of the data, not a fault of the store: it goes away when the department that owes
+//! the other side delivers it.
+
+use serde::Serialize;
+
+use super::{Engine, EngineError};
+use crate::config::Link;
+use crate::linking::EntityId;
+use crate::store::Bond;
+
+/// One thing that must hold in one register, and whether it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReviewLine {
+    /// Register.
+    pub register: String,
+    /// `link`, `single`, `totals`, `deadline`.
+    pub kind: &'static str,
+    /// Its name in the register's file.
+    pub name: String,
+    /// 名称.
+    pub title: String,
+    /// Links, entities, totals or deadlines looked at.
+    pub looked: u64,
+    /// How many of them dangle, are one too many, do not add up, or were missed.
+    pub broken: u64,
+    /// Entities to look at.
+    pub examples: Vec<EntityId>,
+}
+
+/// Where one link of one entity leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Linked {
+    /// Its name in the register's file.
+    pub link: String,
+    /// 名称.
+    pub title: String,
+    /// Register and entity; `None` while it dangles.
+    pub to: Option<(String, EntityId)>,
+}
+
+impl Engine {
+    /// Reviews one register, or all; at most `limit` examples of each finding.
+    pub async fn review(&mut self, only: Option<&str>, limit: i64) -> Result<Vec<ReviewLine>, EngineError> {
+        let registers: Vec<_> = self.workspace.registers.values().cloned().collect();
+        let mut lines = Vec::new();
+        for register in registers.iter().filter(|register| only.is_none_or(|name| register.name == name)) {
+            let bonds = &register.bonds;
+            let links = bonds.links.iter().map(|link| ("link", &link.name, &link.title, Bond::Link(link)));
+            let single = bonds.single.iter().map(|one| ("single", &one.name, &one.title, Bond::Single(one)));
+            let totals = bonds.totals.iter().map(|sum| ("totals", &sum.name, &sum.title, Bond::Totals(sum)));
+            let now = self.now();
+            let deadlines = bonds.deadlines.iter();
+            let deadlines = deadlines.map(|due| ("deadline", &due.name, &due.title, Bond::Deadline(due, now)));
+            for (kind, name, title, bond) in links.chain(single).chain(totals).chain(deadlines) {
+                let found = self.store.review(&register.name, bond, limit).await?;
+                lines.push(ReviewLine {
+                    register: register.name.clone(),
+                    kind,
+                    name: name.value.clone(),
+                    title: title.clone(),
+                    looked: found.looked,
+                    broken: found.broken,
+                    examples: found.examples,
+                });
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Where the links of an entity lead; links whose field says nothing are left out.
+    pub async fn follow(
+        &mut self,
+        links: &[Link],
+        value: impl Fn(&str) -> Option<String> + Send,
+    ) -> Result<Vec<Linked>, EngineError> {
+        let mut followed = Vec::new();
+        for link in links {
+            let Some(text) = value(&link.field.value) else { continue };
+            let mut to = None;
+            for (register, key) in link.targets() {
+                let Some(target) = self.workspace.registers.get(register) else { continue };
+                let Some(kind) = target.keys.iter().position(|name| name.value == key) else { continue };
+                let asked = (kind, std::sync::Arc::from(text.as_str()));
+                let known = self.store.known(register, std::slice::from_ref(&asked)).await?;
+                to = to.or_else(|| known.entity_of.get(&asked).map(|entity| (register.to_owned(), *entity)));
+            }
+            followed.push(Linked { link: link.name.value.clone(), title: link.title.clone(), to });
+        }
+        Ok(followed)
+    }
+}
