@@ -221,7 +221,7 @@ def amqp(servers, options):
     ours, theirs = [], []
     for nth in range(options.rounds):
         feed_file(ws, f"bench{nth}")
-        subprocess.run([bench.BIN, "--dir", ws, "feed", "provision", f"bench{nth}.enterprise"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([bench.BIN, "--dir", ws, "feed", "provision", "--password-dir", ws / "passwords", f"bench{nth}.enterprise"], check=True, stdout=subprocess.DEVNULL)
         release = [bench.BIN, "--dir", ws, "--json", "feed", "release", f"bench{nth}.enterprise"]
         report = lambda out: {key: json.loads(out)[0][key] for key in ("released", "batches", "durable")}
         seconds, out = timed("amqp_feed", release, DATABASES["ours"], figures=report)
