@@ -112,7 +112,7 @@ pub(super) async fn take(
     for (change, &i) in part.claims.iter_mut().zip(&at) {
         change.digest = asked[i as usize].1;
     }
-    part.departed = departures.iter().map(|departure| departure.claim).collect();
+    part.departed = departures;
     if passage.heals {
         part.healed = healing.iter().map(|&i| prepared.named.keys[i as usize].clone()).collect();
     }
@@ -167,7 +167,7 @@ pub(super) async fn retract(
 ) -> Result<RegisterPart, EngineError> {
     let mut part = empty_part(flow, lane, store.next_ids().await?);
     link(store, lane, (Vec::new(), Vec::new()), (departures, HashMap::new()), &mut part).await?;
-    part.departed = departures.iter().map(|departure| departure.claim).collect();
+    part.departed = departures.to_vec();
     part.counts.retracted = departures.len() as u64;
     Ok(part)
 }
@@ -303,7 +303,7 @@ async fn link(
         .zip(packed)
         .zip(&resolution.placements)
         .map(|((incoming, packed), placement)| {
-            ClaimChange::new(&incoming.claim, packed.values, placement.entity, incoming.previous.is_some())
+            ClaimChange::new(&incoming.claim, packed.values, placement.entity, incoming.previous)
         })
         .collect();
     let chunk =

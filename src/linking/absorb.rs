@@ -60,6 +60,17 @@ pub struct Gone {
     pub into: Option<EntityId>,
 }
 
+/// A stored claim that belongs to another entity from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// Which claim.
+    pub claim: ClaimId,
+    /// Its entity so far.
+    pub from: EntityId,
+    /// Its entity.
+    pub into: EntityId,
+}
+
 /// What a claim did to the register; the ledger counts these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -85,7 +96,7 @@ pub struct Absorbed {
     /// Entities merged away or no longer claimed.
     pub gone: Vec<Gone>,
     /// Stored claims that now belong to another entity, because theirs was merged.
-    pub moved: Vec<(ClaimId, EntityId)>,
+    pub moved: Vec<Moved>,
     /// Keys that no claim supports any more.
     pub dropped_keys: Vec<(usize, Arc<str>)>,
     /// One per incoming claim.
@@ -140,7 +151,7 @@ pub fn absorb(mut chunk: Chunk<'_>, survivorship: &Survivorship) -> Absorbed {
 fn move_merged(chunk: &mut Chunk<'_>, out: &mut Absorbed) {
     for (&loser, &winner) in &chunk.resolution.merged {
         let Some(before) = chunk.before.remove(&loser) else { continue };
-        out.moved.extend(before.claims.iter().map(|claim| (claim.id, winner)));
+        out.moved.extend(before.claims.iter().map(|claim| Moved { claim: claim.id, from: loser, into: winner }));
         if let Some((_, version)) = before.row {
             out.gone.push(Gone { id: loser, version, into: Some(winner) });
         }

@@ -10,7 +10,7 @@ mod lifecycle;
 mod resolve;
 mod survive;
 
-pub use absorb::{Absorbed, Before, Chunk, Departure, Effect, EntityState, Gone, Incoming, absorb};
+pub use absorb::{Absorbed, Before, Chunk, Departure, Effect, EntityState, Gone, Incoming, Moved, absorb};
 pub use claim::{
     Claim, ClaimId, EntityId, Layout, LayoutId, Origin, SourceKey, StreamId, decode_values, encode_past, encode_values,
 };

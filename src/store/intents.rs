@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 
 use crate::decode::{Position, RowPlace};
-use crate::linking::{Absorbed, Claim, ClaimId, EntityId, Layout, Origin, SourceKey, StreamId};
+use crate::linking::{Absorbed, Claim, ClaimId, Departure, EntityId, Layout, Origin, SourceKey, StreamId};
 use crate::mapping::Reason;
 
 /// A run begins.
@@ -169,13 +169,13 @@ pub struct ClaimChange {
     pub origin: Origin,
     /// Packed values.
     pub values: Vec<u8>,
-    /// Whether an older state exists, which goes to the claims' history.
-    pub replaces: bool,
+    /// The entity of its older state, if there is one, which goes to the claims' history.
+    pub replaces: Option<EntityId>,
 }
 
 impl ClaimChange {
     /// The claim as it will be stored, its `values` packed; the digest is set by who knows it.
-    pub fn new(claim: &Claim, values: Vec<u8>, entity: EntityId, replaces: bool) -> Self {
+    pub fn new(claim: &Claim, values: Vec<u8>, entity: EntityId, replaces: Option<EntityId>) -> Self {
         Self {
             id: claim.id,
             stream: claim.stream,
@@ -294,7 +294,7 @@ pub struct RegisterPart {
     /// Claims to write.
     pub claims: Vec<ClaimChange>,
     /// Claims no longer made.
-    pub departed: Vec<ClaimId>,
+    pub departed: Vec<Departure>,
     /// Source keys that the source says are gone, and since when (microseconds): an older row must not bring them back.
     pub gone: Vec<(SourceKey, i64)>,
     /// Keys that now name an entity.

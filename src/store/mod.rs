@@ -13,6 +13,7 @@ mod intents;
 mod leases;
 mod operations;
 mod pending;
+mod recollection;
 mod review;
 mod rows;
 mod table;

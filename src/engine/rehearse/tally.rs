@@ -52,7 +52,7 @@ impl Lane {
         }
         let mut counts = part.counts.clone();
         // What an earlier file would have stored is not new a second time.
-        for claim in part.claims.iter().filter(|claim| !claim.replaces) {
+        for claim in part.claims.iter().filter(|claim| claim.replaces.is_none()) {
             match self.would_be.insert(SourceKey::clone(&claim.key), claim.digest) {
                 Some(digest) if digest == claim.digest => shift(&mut counts, |counts| &mut counts.unchanged),
                 Some(_) => shift(&mut counts, |counts| &mut counts.changed),

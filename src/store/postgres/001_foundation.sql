@@ -6,7 +6,10 @@ create table register_field (
     kind text not null, unique (register, name));
 create table stream (
     id bigint generated always as identity primary key, system text not null, dataset text not null,
-    register text not null, unique (system, dataset, register));
+    register text not null, version bigint not null default 0, claims bigint not null default 0,
+    unique (system, dataset, register));
+comment on column stream.version is 'counts the commits that touched its claims';
+comment on column stream.claims is 'how many claims it has';
 create table layout (
     id bigint generated always as identity primary key, register text not null, fields text not null,
     unique (register, fields));
@@ -22,11 +25,10 @@ create table file (
 
 -- What one source row says about one entity.
 create table claim (
-    id bigint primary key, stream bigint not null, key text collate "C" not null, occurrence bigint not null,
+    id bigint not null, stream bigint not null, key text collate "C" not null, occurrence bigint not null,
     entity bigint not null, digest bigint not null, updated bigint not null, file bigint not null, row bigint not null,
-    run bigint not null, layout bigint not null, vals bytea not null);
-create unique index claim_key on claim (stream, key, occurrence) include (id, digest, entity);
-create index claim_entity on claim (entity);
+    run bigint not null, layout bigint not null, vals bytea not null, primary key (entity, id));
+create unique index claim_key on claim (stream, key, occurrence);
 -- Earlier states of claims: what was said, until which run.
 create table claim_past (
     id bigint not null, until_run bigint not null, stream bigint not null, key text collate "C" not null,

@@ -240,7 +240,7 @@ async fn keep(conn: &mut PgConnection, new: &NewBackfill) -> Result<i64> {
         rows.bigint(i64::try_from(chunk.rows).unwrap_or(i64::MAX));
         rows.text("pending");
     }
-    rows.copy(conn, "backfill_chunk (backfill, n, label, spec, rows, state)").await?;
+    rows.into_table("backfill_chunk (backfill, n, label, spec, rows, state)".into()).send(conn).await?;
     Ok(id)
 }
 

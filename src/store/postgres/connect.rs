@@ -22,6 +22,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("jit", "off"),
     ("plan_cache_mode", "force_generic_plan"),
     ("random_page_cost", "1.1"),
+    ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     ("statement_timeout", "300s"),

@@ -24,7 +24,12 @@ pub(super) struct Rows {
 impl Rows {
     /// Of this many columns.
     pub(super) fn new(columns: usize) -> Self {
-        let mut bytes = Vec::with_capacity(1 << 16);
+        Self::sized(columns, 0)
+    }
+
+    /// Of this many columns, and about so many bytes.
+    pub(super) fn sized(columns: usize, about: usize) -> Self {
+        let mut bytes = Vec::with_capacity(about);
         bytes.extend_from_slice(SIGNATURE);
         bytes.extend_from_slice(&[0; 8]); // no flags, no header extension
         Self { bytes, columns: i16::try_from(columns).unwrap_or(i16::MAX), count: 0 }
@@ -48,6 +53,13 @@ impl Rows {
 
     pub(super) fn text(&mut self, text: &str) {
         self.raw(text.as_bytes());
+    }
+
+    pub(super) fn text_or_null(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.text(text),
+            None => self.null(),
+        }
     }
 
     pub(super) fn bigint(&mut self, n: i64) {
@@ -98,13 +110,37 @@ impl Rows {
         }
     }
 
-    /// Copies all rows into `table (columns)`.
-    pub(super) async fn copy(mut self, conn: &mut PgConnection, into: &str) -> Result<()> {
-        if self.count == 0 {
+    /// A JSON text as jsonb takes it.
+    pub(super) fn jsonb(&mut self, json: &str) {
+        const VERSION: u8 = 1;
+        let length = i32::try_from(json.len() + 1).unwrap_or(i32::MAX);
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.push(VERSION);
+        self.bytes.extend_from_slice(json.as_bytes());
+    }
+
+    /// All of them, for `table (columns)`.
+    pub(super) fn into_table(mut self, into: String) -> Copied {
+        self.bytes.extend_from_slice(&(-1_i16).to_be_bytes());
+        Copied { bytes: if self.count == 0 { Vec::new() } else { self.bytes }, into }
+    }
+}
+
+/// Rows ready to be copied into their table.
+pub(super) struct Copied {
+    /// Empty when there are no rows.
+    bytes: Vec<u8>,
+    into: String,
+}
+
+impl Copied {
+    /// Sends them.
+    pub(super) async fn send(self, conn: &mut PgConnection) -> Result<()> {
+        if self.bytes.is_empty() {
             return Ok(());
         }
-        self.bytes.extend_from_slice(&(-1_i16).to_be_bytes());
-        let mut copy = conn.copy_in_raw(&format!("copy {into} from stdin (format binary)")).await.map_err(refused)?;
+        let sql = format!("copy {} from stdin (format binary)", self.into);
+        let mut copy = conn.copy_in_raw(&sql).await.map_err(refused)?;
         match copy.send(self.bytes).await {
             Ok(_) => copy.finish().await.map(|_| ()).map_err(refused),
             Err(error) => {

@@ -212,7 +212,7 @@ async fn hold(conn: &mut PgConnection, seal: &SealSet) -> Result<()> {
         rows.raw(&sent.held.digest);
         rows.bigint(seal.state.seq);
     }
-    rows.copy(conn, "holding (feed, entity, version, digest, batch)").await
+    rows.into_table("holding (feed, entity, version, digest, batch)".into()).send(conn).await
 }
 
 async fn insert_batch(conn: &mut PgConnection, feed: i64, batch: &BatchRow, at: i64) -> Result<()> {

@@ -171,25 +171,26 @@ impl PostgresStore {
     ) -> Result<Vec<(ClaimId, EntityId)>> {
         const PAGE: i64 = 65_536;
         let seen = self.seen_claims(stream, file).await?;
-        let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
-        let (mut vanished, mut after) = (Vec::new(), after);
+        let mut vanished: Vec<(ClaimId, EntityId)> = Vec::new();
+        let mut place: (EntityId, ClaimId) = (0, 0);
         loop {
-            let page: Vec<(ClaimId, EntityId)> =
-                sqlx::query_as("select id, entity from claim where stream = $1 and id > $2 order by id limit $3")
-                    .bind(stream)
-                    .bind(after)
-                    .bind(PAGE)
-                    .fetch_all(self.link.get().await?)
-                    .await
-                    .map_err(refused)?;
-            let Some((last, _)) = page.last() else { return Ok(vanished) };
-            after = *last;
-            vanished.extend(page.into_iter().filter(|(id, _)| !seen.contains(id.unsigned_abs())));
-            if vanished.len() >= wanted {
-                vanished.truncate(wanted);
-                return Ok(vanished);
-            }
+            let page: Vec<(ClaimId, EntityId)> = sqlx::query_as(
+                "select id, entity from claim where stream = $1 and (entity, id) > ($2, $3) order by entity, id limit $4",
+            )
+            .bind(stream)
+            .bind(place.0)
+            .bind(place.1)
+            .bind(PAGE)
+            .fetch_all(self.link.get().await?)
+            .await
+            .map_err(refused)?;
+            let Some((id, entity)) = page.last().copied() else { break };
+            place = (entity, id);
+            vanished.extend(page.into_iter().filter(|(id, _)| *id > after && !seen.contains(id.unsigned_abs())));
         }
+        vanished.sort_unstable();
+        vanished.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(vanished)
     }
 
     pub(super) async fn seen_claims(&mut self, stream: StreamId, file: i64) -> Result<RoaringTreemap> {

@@ -13,7 +13,10 @@ mod feeds;
 mod leases;
 mod lookup;
 mod operations;
+mod pack;
 mod pages;
+mod quarantine;
+mod recall;
 mod receipts;
 mod review;
 mod runs;
@@ -31,6 +34,7 @@ use self::connect::{Address, Link, refused, within};
 use self::schema::{Month, in_registers};
 use self::turn::Turn;
 use super::pending::Pending;
+use super::recollection::Recollections;
 use super::table::RegisterTable;
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
@@ -49,6 +53,8 @@ pub struct PostgresStore {
     turn: Turn,
     pending: Option<Pending<PgConnection>>,
     registers: HashMap<String, RegisterTable>,
+    /// Claims of the streams that are being taken; true while the turn is ours.
+    recollections: Recollections,
     /// Months whose partitions are there.
     months: HashSet<Month>,
     /// The lease that writes stand under.
@@ -72,6 +78,7 @@ impl PostgresStore {
             turn: Turn::default(),
             pending: None,
             registers: HashMap::new(),
+            recollections: Recollections::default(),
             months: HashSet::new(),
             fence: None,
         })
@@ -179,7 +186,7 @@ impl PostgresStore {
     }
 
     async fn claims_in(&mut self, stream: StreamId) -> Result<u64> {
-        let count: i64 = sqlx::query_scalar("select count(*) from claim where stream = $1")
+        let count: i64 = sqlx::query_scalar("select coalesce((select claims from stream where id = $1), 0)")
             .bind(stream)
             .fetch_one(self.link.get().await?)
             .await
@@ -230,6 +237,22 @@ impl PostgresStore {
         Ok(count.unsigned_abs())
     }
 
+    async fn recall_in_turn(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
+        if !self.has_turn() {
+            return self.recall_settled(stream, rows).await;
+        }
+        self.recollect(stream, rows.len()).await?;
+        let (mut recalled, ask) = self.recollections.look_up(stream, rows);
+        if ask.is_empty() {
+            return Ok(recalled);
+        }
+        let asked: Vec<(Arc<str>, i64)> = ask.iter().map(|&i| rows[i].clone()).collect();
+        for (i, found) in ask.into_iter().zip(self.recall_settled(stream, &asked).await?) {
+            recalled[i] = found;
+        }
+        Ok(recalled)
+    }
+
     async fn recall_settled(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
         self.settle_sources(stream, rows).await?;
         let recalled = self.recall_claims(stream, rows).await?;
@@ -278,6 +301,7 @@ impl Store for PostgresStore {
     }
 
     async fn end_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
+        self.recollections.forget();
         at_rest!(self.finish_run(run, end))
     }
 
@@ -294,11 +318,12 @@ impl Store for PostgresStore {
     }
 
     async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()> {
+        self.recollections.forget();
         at_rest!(self.finish_file(file, status, why))
     }
 
     async fn recall(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
-        in_turn!(self.recall_settled(stream, rows))
+        in_turn!(self.recall_in_turn(stream, rows))
     }
 
     async fn gone(&mut self, stream: StreamId, keys: &[Arc<str>]) -> Result<HashMap<Arc<str>, i64>> {

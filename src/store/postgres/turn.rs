@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sqlx::PgConnection;
 
 use super::super::pending::{Pending, Touched};
-use super::super::{ChangeSet, Result, StoreError};
+use super::super::{ChangeSet, RegisterPart, Result, StoreError};
 use super::commit::write;
 use super::connect::{refused, within};
+use super::pack::Packed;
 use super::schema::{Month, months};
-use super::{PostgresStore, schema};
+use super::{PostgresStore, recall, schema};
 use crate::linking::{ClaimId, EntityId, StreamId};
 
 /// The lock's number.
@@ -39,19 +40,33 @@ impl PostgresStore {
             return Ok(next);
         }
         let held = self.turn.held && self.writer.is_open();
+        let kept = self.recollections.streams();
         let done = within(async {
             let conn = self.writer.get().await?;
+            let mut versions = None;
             if !held {
                 lock(conn).await?;
+                versions = Some(recall::versions(conn, &kept).await?);
             }
-            counters(conn).await
+            Ok((counters(conn).await?, versions))
         })
         .await;
+        let done = done.map(|(next, versions)| {
+            if let Some(versions) = versions {
+                self.recollections.compare(&versions);
+            }
+            next
+        });
         self.turn.held = done.is_ok();
         if done.is_err() {
             self.writer.lose();
         }
         done
+    }
+
+    /// Whether nobody else may write.
+    pub(super) const fn has_turn(&self) -> bool {
+        self.turn.held
     }
 
     /// Lets others write. The commit under way must have ended.
@@ -72,18 +87,24 @@ impl PostgresStore {
 
     /// Hands a chunk to the writing connection. What goes wrong there is told by the next call.
     pub(super) async fn begin_commit(&mut self, change: ChangeSet) -> Result<()> {
+        let pack = |part: &RegisterPart| {
+            let table = self.table(&part.register)?.clone();
+            let packed = Packed::of(&change, part, &table);
+            Ok((table, packed))
+        };
+        let tables = change.parts.iter().map(pack).collect::<Result<Vec<_>>>()?;
         self.settle().await?;
         if !self.turn.held && !change.parts.is_empty() {
             return Err(StoreError::Unavailable("the turn to write was lost; the chunk is worked out again".into()));
         }
-        let tables = change.parts.iter().map(|part| self.table(&part.register).cloned()).collect::<Result<Vec<_>>>()?;
+        self.recollections.commit(&change);
         let months = self.missing_months(&change);
         let (touched, nameless) = (Touched::by(&change), Touched::nameless(&change));
         let mut writer = self.writer.take().await?;
         let (wanted, fence) = (Arc::clone(&self.turn.wanted), self.fence.clone());
         let task = tokio::spawn(async move {
             let done = within(async {
-                write(&mut writer, &tables, (&months, fence.as_ref()), &change).await?;
+                write(&mut writer, tables, (&months, fence.as_ref()), &change).await?;
                 wanted.store(somebody_waits(&mut writer).await?, Ordering::Relaxed);
                 Ok(())
             })
@@ -106,6 +127,7 @@ impl PostgresStore {
         let Some(pending) = self.pending.take() else { return Ok(()) };
         let ended = pending.task.await.map_err(|error| StoreError::Unavailable(error.to_string()));
         if !matches!(&ended, Ok((_, Ok(())))) {
+            self.recollections.forget();
             self.months.clear(); // partitions that it made went with it
         }
         match ended {
@@ -124,18 +146,18 @@ impl PostgresStore {
 
     /// Waits if the commit under way touches the claims of one of these source keys.
     pub(super) async fn settle_sources(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<()> {
-        self.settle_if(|touched| rows.iter().any(|(key, _)| touched.sources.contains(&(stream, Arc::clone(key))))).await
+        self.settle_if(|touched| rows.iter().any(|(key, _)| touched.source(stream, key))).await
     }
 
     /// Waits if the commit under way touches one of these identity keys.
     pub(super) async fn settle_keys(&mut self, keys: &[(usize, Arc<str>)]) -> Result<()> {
-        self.settle_if(|touched| keys.iter().any(|(_, key)| touched.keys.contains(key))).await
+        self.settle_if(|touched| keys.iter().any(|(_, key)| touched.key(key))).await
     }
 
     /// Waits if the commit under way touches one of these entities; says whether none is under way any more.
     pub(super) async fn settle_entities(&mut self, entities: impl IntoIterator<Item = EntityId>) -> Result<bool> {
         let was_under_way = self.pending.is_some();
-        self.settle_if(|touched| entities.into_iter().any(|entity| touched.entities.contains(&entity))).await?;
+        self.settle_if(|touched| entities.into_iter().any(|entity| touched.entity(entity))).await?;
         Ok(was_under_way && self.pending.is_none())
     }
 

@@ -212,11 +212,13 @@ impl Writing<'_> {
     }
 
     fn claims(&self) -> Result<()> {
-        for (claim, entity) in &self.part.absorbed.moved {
-            self.script.say(Statement::new("update claim set entity = ? where id = ?").bind(*entity)?.bind(*claim)?);
+        for moved in &self.part.absorbed.moved {
+            self.script
+                .say(Statement::new("update claim set entity = ? where id = ?").bind(moved.into)?.bind(moved.claim)?);
         }
-        let changes = self.part.claims.iter().filter(|change| change.replaces).map(|claim| claim.id);
-        let replaced: Vec<ClaimId> = changes.chain(self.part.departed.iter().copied()).collect();
+        let changes = self.part.claims.iter().filter(|change| change.replaces.is_some()).map(|claim| claim.id);
+        let replaced: Vec<ClaimId> =
+            changes.chain(self.part.departed.iter().map(|departure| departure.claim)).collect();
         if !replaced.is_empty() {
             let list = json_integers(&replaced);
             let keep = "insert or ignore into claim_past select id, ?, stream, key, occurrence, entity, digest, updated, \

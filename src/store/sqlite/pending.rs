@@ -52,19 +52,18 @@ impl SqliteStore {
 
     /// Waits if the commit under way touches the claims of one of these source keys.
     pub(super) async fn settle_sources(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<()> {
-        let touches =
-            |touched: &Touched| rows.iter().any(|(key, _)| touched.sources.contains(&(stream, Arc::clone(key))));
+        let touches = |touched: &Touched| rows.iter().any(|(key, _)| touched.source(stream, key));
         self.settle_if(touches).await
     }
 
     /// Waits if the commit under way touches one of these identity keys.
     pub(super) async fn settle_keys(&mut self, keys: &[(usize, Arc<str>)]) -> Result<()> {
-        self.settle_if(|touched| keys.iter().any(|(_, key)| touched.keys.contains(key))).await
+        self.settle_if(|touched| keys.iter().any(|(_, key)| touched.key(key))).await
     }
 
     /// Waits if the commit under way touches one of these entities.
     pub(super) async fn settle_entities(&mut self, entities: impl IntoIterator<Item = EntityId>) -> Result<bool> {
-        let touches = |touched: &Touched| entities.into_iter().any(|entity| touched.entities.contains(&entity));
+        let touches = |touched: &Touched| entities.into_iter().any(|entity| touched.entity(entity));
         let was_under_way = self.pending.is_some();
         self.settle_if(touches).await?;
         Ok(was_under_way && self.pending.is_none())

@@ -1,0 +1,125 @@
+//! The claims of a stream, read into memory.
+
+use futures::TryStreamExt as _;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::super::recollection::{Next, Recollection};
+use super::super::{Result, StoreError};
+use super::PostgresStore;
+use super::connect::refused;
+use crate::linking::StreamId;
+
+/// What comes before the first row: signature, flags, length of the extension, which is empty.
+const HEADER: usize = 19;
+
+impl PostgresStore {
+    /// Reads the stream into memory when so many of its rows are being recalled that it is worth it.
+    pub(super) async fn recollect(&mut self, stream: StreamId, rows: usize) -> Result<()> {
+        if self.recollections.next(stream, rows) != Next::Weigh {
+            return Ok(());
+        }
+        let (_, claims) = of_stream(self.link.get().await?, stream).await?;
+        let Some(most) = self.recollections.worth(stream, claims) else { return Ok(()) };
+        self.settle().await?;
+        let conn = self.link.get().await?;
+        let (version, _) = of_stream(conn, stream).await?;
+        let read = read(conn, stream, (version, most)).await?;
+        self.recollections.learnt(stream, read);
+        Ok(())
+    }
+}
+
+/// Version of a stream, and about how many claims it has.
+async fn of_stream(conn: &mut PgConnection, stream: StreamId) -> Result<(i64, i64)> {
+    let sql = "select version, claims from stream where id = $1";
+    sqlx::query_as(sql).bind(stream).fetch_one(conn).await.map_err(refused)
+}
+
+/// At which version these streams are.
+pub(super) async fn versions(conn: &mut PgConnection, streams: &[StreamId]) -> Result<Vec<(StreamId, i64)>> {
+    if streams.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "select id, version from stream where id = any($1)";
+    sqlx::query_as(sql).bind(streams).fetch_all(conn).await.map_err(refused)
+}
+
+/// Reads all claims of a stream; `None` when there are more than `most`.
+async fn read(
+    conn: &mut PgConnection,
+    stream: StreamId,
+    (version, most): (i64, usize),
+) -> Result<Option<Recollection>> {
+    let sql = format!(
+        "copy (select digest, id, occurrence, key from claim where stream = {stream} limit {}) to stdout (format binary)",
+        most.saturating_add(1)
+    );
+    let mut all = Recollection::new(version);
+    let mut claims = 0;
+    let mut waiting: Vec<u8> = Vec::new();
+    let mut skip = HEADER;
+    plan_scans(conn, "on").await?;
+    let mut copy = conn.copy_out_raw(&sql).await.map_err(refused)?;
+    while let Some(bytes) = copy.try_next().await.map_err(refused)? {
+        waiting.extend_from_slice(&bytes);
+        if skip > waiting.len() {
+            continue;
+        }
+        let mut rest = waiting.get(skip..).unwrap_or_default();
+        while let Some((row, after)) = Row::read(rest)? {
+            let key = std::str::from_utf8(row.key).map_err(|error| StoreError::Damaged(error.to_string()))?;
+            claims = all.put(key, row.digest, row.id, row.occurrence);
+            rest = after;
+        }
+        let left = rest.len();
+        waiting.drain(..waiting.len() - left);
+        skip = 0;
+    }
+    drop(copy);
+    plan_scans(conn, "off").await?;
+    Ok((claims <= most).then(|| all.sorted()))
+}
+
+/// Whether plans may read tables from end to end; usually not.
+async fn plan_scans(conn: &mut PgConnection, may: &str) -> Result<()> {
+    let set = format!("set enable_seqscan = {may}");
+    sqlx::query(AssertSqlSafe(set)).execute(conn).await.map(|_| ()).map_err(refused)
+}
+
+/// A claim as COPY sends it.
+struct Row<'a> {
+    digest: i64,
+    id: i64,
+    occurrence: i64,
+    key: &'a [u8],
+}
+
+impl<'a> Row<'a> {
+    /// The first row and what follows it; `None` when it is not whole, or was the last.
+    fn read(bytes: &'a [u8]) -> Result<Option<(Self, &'a [u8])>> {
+        let Some((columns, rest)) = bytes.split_first_chunk() else { return Ok(None) };
+        match i16::from_be_bytes(*columns) {
+            -1 => return Ok(None),
+            4 => {}
+            other => return Err(StoreError::Damaged(format!("a claim came with {other} columns"))),
+        }
+        let whole = || {
+            let (digest, rest) = bigint(rest)?;
+            let (id, rest) = bigint(rest)?;
+            let (occurrence, rest) = bigint(rest)?;
+            let (key, rest) = cell(rest)?;
+            Some((Self { digest, id, occurrence, key }, rest))
+        };
+        Ok(whole())
+    }
+}
+
+fn cell(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(i32::from_be_bytes(*length)).ok()?)
+}
+
+fn bigint(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    let (cell, rest) = cell(bytes)?;
+    Some((i64::from_be_bytes(cell.try_into().ok()?), rest))
+}
