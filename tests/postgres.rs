@@ -7,10 +7,11 @@ use std::time::Duration;
 use huiliu::engine::Engine;
 use huiliu::error::Disposition;
 use huiliu::store::postgres::PostgresStore;
-use huiliu::store::{QuarantineFilter, Store, StoreError};
+use huiliu::store::{Operations as _, QuarantineFilter, Store, StoreError};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::runs::valid_code;
+use crate::support::daemon::Daemon;
 use crate::support::services::{Database, service, unique};
 use crate::support::{CODES, OnPostgres, line, registers};
 
@@ -18,6 +19,13 @@ use crate::support::{CODES, OnPostgres, line, registers};
 async fn sql(url: &str, text: &str) {
     let mut conn = PgConnection::connect(url).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut conn).await.unwrap();
+}
+
+/// Rows of a table, with a condition or without; `None` when there is no such table.
+async fn count(url: &str, from: &str) -> Option<i64> {
+    let mut conn = PgConnection::connect(url).await.unwrap();
+    let sql = format!("select count(*) from {from}");
+    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut conn).await.ok()
 }
 
 async fn refusal(url: &str, installation: &str) -> String {
@@ -252,6 +260,33 @@ async fn connections_that_are_cut_cost_time_and_nothing_else() {
     let mut engine = cut.engine().await;
     assert_eq!(engine.doctor().await.unwrap().disagreements, 0);
     assert!(registers(&mut engine).await == registers(&mut undisturbed.engine().await).await);
+}
+
+/// The daemon lets go of months that are older than `retention` says, and writes down what went.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_lets_go_of_old_months() {
+    let small = OnPostgres::new();
+    small.extract("QY_1.csv", &[row(CODES[0], "甲")]);
+    small.run("qy").await;
+    small.release().await;
+    let url = small.database().await.unwrap();
+    let months = "create table registers.enterprise_history_2024_01 partition of registers.enterprise_history \
+                  for values from ('2024-01-01') to ('2024-02-01')";
+    sql(&url, months).await;
+    small.write("huiliu.yaml", format!("version: 1\nname: test\nissuer: 市\nstore: {url}\n"));
+    let daemon = Daemon::start(small.path());
+    daemon.ask_until("/readyz", |status, _| status == 200);
+    daemon.stop();
+    assert_eq!(count(&url, "registers.enterprise_history_2024_01").await, Some(0), "without retention all is kept");
+
+    small.write("huiliu.yaml", format!("version: 1\nname: test\nissuer: 市\nstore: {url}\nretention: 365d\n"));
+    let daemon = Daemon::start(small.path());
+    let told = daemon.wait_for("let go of old months of history and change logs");
+    assert_eq!(told["tables"], "enterprise_history_2024_01");
+    daemon.stop();
+    assert_eq!(count(&url, "registers.enterprise_history_2024_01").await, None);
+    assert_eq!(count(&url, "huiliu.audit where action = 'retention'").await, Some(1));
+    assert_eq!(count(&url, "registers.enterprise_change").await, Some(1), "this month stays");
 }
 
 /// A value that the database refuses costs its row, not the file.

@@ -28,6 +28,8 @@ pub struct Installation {
     pub broker: Option<Broker>,
     /// The daemon.
     pub serve: Serve,
+    /// How long history and change logs are kept, where the store keeps them by month; `None` is for ever.
+    pub retention: Option<Duration>,
     /// How the daemon writes its log.
     pub log: LogFormat,
     /// Where traces go, `http://…`; `None` sends none.

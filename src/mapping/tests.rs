@@ -126,6 +126,7 @@ pub(super) fn workspace(mappings: &[&str], rule: &str) -> config::Workspace {
     config::Workspace {
         dir: ".".into(),
         installation: config::Installation {
+            retention: None,
             name: None,
             issuer: "办".into(),
             zone: chrono_tz::Asia::Shanghai,

@@ -62,6 +62,9 @@ pub trait Operations: Send {
     /// Drops the bodies of durable batches sealed before an instant (microseconds); manifests and signatures stay as
     /// evidence. Returns how many.
     async fn drop_bodies(&mut self, before: i64) -> Result<u64>;
+    /// Lets go of whole months of history and change logs that ended before this instant (microseconds), except change
+    /// logs that a feed has not read to their end. Returns what went. A store that does not keep them by month keeps all.
+    async fn retain_since(&mut self, before: i64) -> Result<Vec<String>>;
     /// Makes the feed's next release a whole new snapshot: every record that the grant allows is sent again, and what
     /// the subscriber should no longer hold is withdrawn. Numbers and chain go on.
     async fn reopen_feed(&mut self, feed: &str) -> Result<()>;

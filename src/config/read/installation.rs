@@ -64,6 +64,12 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
             "PEM file with certificate authorities under which subscribers sign receipts.",
         ),
         Key::optional("serve", "守护进程 serve", Kind::Map(&SERVE), "How `huiliu serve` works."),
+        Key::optional(
+            "retention",
+            "保存期限 retention",
+            Kind::Span,
+            "How long history and change logs stay, by whole months, on PostgreSQL: 1825d; for ever when absent.",
+        ),
         Key::optional("log", "日志 log", Kind::Word(LOGS), "How the daemon writes its log.").or("text"),
         Key::optional(
             "otlp",
@@ -71,7 +77,6 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
             Kind::Secret,
             "Where traces go by OTLP: http://HOST:4318; none when absent.",
         ),
-        Key::later("retention", "保存期限 retention"),
         Key::later("smtp", "邮件 smtp"),
         Key::later("console", "控制台 console"),
     ],
@@ -126,6 +131,7 @@ pub(in crate::config) fn read(dir: &Path, view: View<'_>) -> Installation {
             receipt_ca: path(view.get("receipt_ca")),
         }),
         serve: serve(view.get("serve")),
+        retention: view.get("retention").parsed(|text| span::parse(text).ok()),
         log: if view.get("log").raw() == Some("json") { LogFormat::Json } else { LogFormat::Text },
         otlp: view.get("otlp").resolved(),
         state_dir,

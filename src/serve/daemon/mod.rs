@@ -23,6 +23,7 @@ mod backfills;
 mod jobs;
 mod leases;
 mod reload;
+mod retention;
 
 /// The longest time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
@@ -47,6 +48,7 @@ pub struct Daemon {
     own: Lease,
     renewed: DateTime<Utc>,
     housekept: Option<DateTime<Utc>>,
+    let_go: Option<DateTime<Utc>>,
     asked_for_backfills: Option<DateTime<Utc>>,
     alerts: alerts::Alerts,
     http: Option<(oneshot::Sender<()>, JoinHandle<std::io::Result<()>>)>,
@@ -109,6 +111,7 @@ impl Daemon {
             own,
             renewed: now,
             housekept: None,
+            let_go: None,
             asked_for_backfills: None,
             alerts: alerts::Alerts::default(),
             http,
@@ -151,6 +154,7 @@ impl Daemon {
         self.begin_what_is_due(now).await;
         self.alert(now).await;
         self.keep_house(now).await;
+        self.let_go_of_old_months(now).await;
     }
 
     async fn event(&mut self, now: DateTime<Utc>, signals: &mut Signals) -> Event {

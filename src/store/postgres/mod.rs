@@ -84,14 +84,10 @@ impl PostgresStore {
         })
     }
 
-    /// Lets go of whole months of history and change logs that ended before this instant (microseconds), except change
-    /// logs that a feed has not read to their end. Returns the partitions that went.
-    pub async fn retain_since(&mut self, before: i64) -> Result<Vec<String>> {
+    async fn let_go(&mut self, before: i64) -> Result<Vec<String>> {
         let mut registers: Vec<String> = self.registers.keys().cloned().collect();
         registers.sort();
-        self.at_rest().await?;
-        let done = within(async { turn::retain(self.link.get().await?, &registers, before).await }).await;
-        self.told(done)
+        turn::retain(self.link.get().await?, &registers, before).await
     }
 
     fn table(&self, register: &str) -> Result<&RegisterTable> {

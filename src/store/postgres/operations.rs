@@ -87,6 +87,10 @@ impl Operations for PostgresStore {
         at_rest!(self.forget_bodies(before))
     }
 
+    async fn retain_since(&mut self, before: i64) -> Result<Vec<String>> {
+        at_rest!(self.let_go(before))
+    }
+
     async fn reopen_feed(&mut self, feed: &str) -> Result<()> {
         at_rest!(self.start_feed_over(feed))
     }

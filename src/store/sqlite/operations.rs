@@ -101,6 +101,10 @@ impl Operations for SqliteStore {
         self.forget_bodies(before).await
     }
 
+    async fn retain_since(&mut self, _before: i64) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     async fn reopen_feed(&mut self, feed: &str) -> Result<()> {
         self.settle().await?;
         self.start_feed_over(feed).await
