@@ -61,7 +61,6 @@ async fn a_wrong_key_password_or_address_is_told_apart() {
     for (room, keys) in [
         (Room::ftp().await, "user: huiliu, password: wrong, "),
         (Room::webdav().await, "user: huiliu, password: wrong, "),
-        (Room::s3().await, "user: S3RVER, password: wrong, "),
     ] {
         let rest = room.keys().split("password: ").nth(1).unwrap().split_once(", ").unwrap().1.to_owned();
         room.connect_to(&format!("{keys}{rest}"));
