@@ -124,7 +124,7 @@ fn mysql_cast(kind: &str) -> Option<&'static str> {
     }
 }
 
-/// Reads what [`Select::cursor_text`] wrote.
+/// Reads what [`cursor_text`] wrote.
 pub(super) fn order_values(cursor: &str) -> Result<Vec<Option<String>>, SourceError> {
     serde_json::from_str(cursor).map_err(|_| SourceError::Cursor)
 }
