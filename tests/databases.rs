@@ -388,3 +388,31 @@ async fn an_order_that_leads_nowhere_is_not_followed_for_ever() {
     let why = failure(&small).await;
     assert!(why.contains("HL0338"), "{why}");
 }
+
+#[tokio::test]
+async fn a_probe_compares_a_system_with_its_contract_and_takes_nothing() {
+    let small = Small::new();
+    let office = Office::Sqlite(small.path().join("front.db"));
+    office.sql(TABLE).await;
+    office.sql(&insert(CODES[0], "企业0", "2026-10-01 00:00:00")).await;
+    let dataset = "    table: qy\n    extract: full\n    drift: { new_column: ignore, lost_column: accept }";
+    connect(&small, &office.source(""), dataset);
+    let probed = small.engine().await.probe(Some("gs")).await.unwrap();
+    assert_eq!((probed.len(), probed[0].outcome, probed[0].rows), (1, "reached", 1), "{probed:?}");
+    assert_eq!(probed[0].columns[0].shape.as_deref(), Some("99999999999999999A"), "of 91370283706488757F");
+    office.sql("alter table qy drop column 注册号").await;
+    office.sql("alter table qy add column 曾用名 text").await;
+    let probed = small.engine().await.probe(None).await.unwrap();
+    let gs = probed.iter().find(|one| one.dataset == "gs.qy").unwrap();
+    assert_eq!(
+        (gs.outcome, &gs.lost[..], &gs.new[..]),
+        ("differs", &["注册号".to_owned()][..], &["曾用名".to_owned()][..])
+    );
+    assert!(!format!("{probed:?}").contains("企业0"), "no value is shown");
+    assert_eq!(small.run("qy").await.registers[0].counts.new, 1, "nothing was taken by looking");
+    office.sql("drop table qy").await;
+    let probed = small.engine().await.probe(Some("gs")).await.unwrap();
+    assert!(probed[0].outcome == "failed" && probed[0].why.as_deref().unwrap().contains("HL0332"), "{probed:?}");
+    let error = small.engine().await.probe(Some("gsj")).await.unwrap_err();
+    assert!(error.to_string().contains("HL0501"), "{error}");
+}
