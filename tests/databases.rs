@@ -416,3 +416,19 @@ async fn a_probe_compares_a_system_with_its_contract_and_takes_nothing() {
     let error = small.engine().await.probe(Some("gsj")).await.unwrap_err();
     assert!(error.to_string().contains("HL0501"), "{error}");
 }
+
+#[tokio::test]
+async fn a_table_that_lost_its_rows_is_held_and_read_anew_once_they_are_back() {
+    let small = Small::new();
+    let office = Office::Sqlite(small.path().join("front.db"));
+    office.sql(TABLE).await;
+    connect(&small, &office.source(""), "    table: qy\n    extract: full");
+    let fill: String = CODES.iter().map(|code| insert(code, "企业", "2026-10-01 00:00:00")).collect();
+    office.sql(&fill).await;
+    small.run("qy").await;
+    office.sql("delete from qy").await;
+    assert!(failure(&small).await.starts_with("held: "));
+    office.sql(&fill).await;
+    assert_eq!(line(&small.run("qy").await), "succeeded 6/0/0/0/0/6/0/0");
+    assert_eq!(small.engine().await.store().count("enterprise").await.unwrap(), 6);
+}

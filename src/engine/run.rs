@@ -87,7 +87,8 @@ impl Engine {
         Ok(pulled.map(|last| Before {
             name: last.name,
             digest: last.digest,
-            taken: last.status == FileStatus::Taken,
+            // What is held was read and waits for a person; the source may have been put right since.
+            over: matches!(last.status, FileStatus::Taken | FileStatus::Held),
             cursor: last.cursor,
         }))
     }

@@ -61,8 +61,8 @@ pub struct Before {
     pub name: String,
     /// Its digest.
     pub digest: String,
-    /// Whether all of it was taken.
-    pub taken: bool,
+    /// Whether it is over, taken or held; what broke off is gone on with.
+    pub over: bool,
     /// The newest cursor that rows were committed with.
     pub cursor: Option<String>,
 }

@@ -96,7 +96,7 @@ impl DatabaseSource {
     /// Pulls that name themselves by the one before.
     fn pulls(&self, before: Option<&Before>, count: u64, (since, until): (Option<&str>, Option<&str>)) -> Listing {
         let number = |name: &str| name.rsplit_once('#').and_then(|(_, n)| n.parse::<u64>().ok()).unwrap_or(0);
-        let unfinished = before.filter(|before| !before.taken);
+        let unfinished = before.filter(|before| !before.over);
         let mut digest = before.map_or_else(String::new, |before| before.digest.clone());
         let mut last = before.map_or(0, |before| number(&before.name));
         let mut items = Vec::new();
