@@ -13,7 +13,7 @@ use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::runtime::Handle as Runtime;
 
-use super::{ANSWER, CONNECT, Entry, Look, Place, SourceError, authorities, ring};
+use super::{ANSWER, CONNECT, Entry, Look, Place, SourceError, authorities};
 use crate::config::Files;
 
 /// Bytes fetched at a time from a place that is not a local file.
@@ -129,7 +129,7 @@ impl Dal {
 
 /// The operator with a client of our own: certificates as defined, one TLS backend, no proxy of the environment.
 fn with_client(operator: Operator, workspace: &Path, files: &Files) -> Result<Operator, SourceError> {
-    ring();
+    crate::source::trust_ring();
     let wrong = |e: reqwest::Error| SourceError::Away { what: super::shown(&files.root.value), why: e.to_string() };
     let mut client = reqwest::Client::builder().connect_timeout(CONNECT).read_timeout(ANSWER).no_proxy();
     if let Some(ca) = &files.ca {

@@ -146,12 +146,6 @@ fn authorities(workspace: &Path, file: &str) -> Result<Vec<u8>, SourceError> {
     std::fs::read(workspace.join(file)).map_err(|e| SourceError::reading(file, e))
 }
 
-/// One TLS backend for all: told to the libraries that ask for the process's default.
-fn ring() {
-    // Somebody may have told it before; it is the same one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
 /// The error of a thing that took too long.
 fn too_long(what: &str) -> SourceError {
     SourceError::Away { what: what.to_owned(), why: "no answer in time".to_owned() }
