@@ -30,6 +30,7 @@ pub mod share;
 
 pub mod crypto;
 
+pub mod audit;
 pub mod batch;
 
 pub mod outlet;

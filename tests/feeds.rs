@@ -114,3 +114,29 @@ async fn a_pseudonym_is_the_same_every_night_another_in_another_feed_and_never_t
     assert!(first.iter().all(|(id, values)| values[1] == second[id][1] && values[2] != second[id][2]));
     assert!(spooled(&small, "civil.enterprise").values().all(|values| !names.contains(values[1].as_ref().unwrap())));
 }
+
+#[tokio::test]
+async fn a_suspended_grant_sends_nothing_until_it_is_resumed_and_then_everything() {
+    let small = Small::new();
+    let row = |name: &'static str| [CODES[0], name, "", "100万元", "在营", "2026-10-01 00:00:00"];
+    small.extract("QY_1.csv", &[row("甲")]);
+    small.run("qy").await;
+    assert_eq!(small.release().await.counts.released, 1);
+    let mut engine = small.engine().await;
+    engine.suspend_feed("housing.enterprise", "the steward asks", "me").await.unwrap();
+    let twice = engine.suspend_feed("housing.enterprise", "again", "me").await.unwrap_err().to_string();
+    assert!(twice.contains("HL0612"), "{twice}");
+    drop(engine);
+    small.extract("QY_2.csv", &[row("乙")]);
+    small.run("qy").await;
+    let report = small.release().await;
+    assert!(report.status == "waiting" && report.batches == 0, "{report:?}");
+    assert!(report.why.as_ref().unwrap().starts_with("HL0611") && report.why.unwrap().contains("the steward asks"));
+    small.engine().await.resume_feed("housing.enterprise", "settled", "me").await.unwrap();
+    let report = small.release().await;
+    assert_eq!((report.status, report.counts.released), ("released", 1));
+    let filter = huiliu::store::AuditFilter { action: Some("feed".into()), limit: 9, ..Default::default() };
+    let entries = small.engine().await.search_audit(&filter).await.unwrap();
+    let told: Vec<&str> = entries.iter().rev().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(told, ["feed.release", "feed.suspend", "feed.resume", "feed.release"]);
+}

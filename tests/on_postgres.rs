@@ -2,9 +2,11 @@
 
 /// The same words, other stores.
 mod support {
-    pub use crate::support::{CODES, FEED, OnPostgres as Small, line, registers};
+    pub use crate::support::{CODES, FEED, OnPostgres as Small, line, now, registers};
 }
 
+#[path = "audit.rs"]
+mod audit;
 #[path = "drift.rs"]
 mod drift;
 #[path = "feeds.rs"]

@@ -65,6 +65,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 usage · 3 done, b
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Ask, verify and archive the log of who did what 审计
+    Audit(audit::Args),
     /// Read files again, or send batches again, beside the live flow 补数
     Backfill(backfill::Args),
     /// Check every definition file offline and report all problems at once
@@ -113,6 +115,7 @@ pub enum Command {
 pub async fn run(cli: Cli) -> Exit {
     let context = Context { dir: cli.dir, json: cli.json, clock: Clock::System };
     let outcome = match cli.command {
+        Command::Audit(args) => Box::pin(audit::run(args, &context)).await,
         Command::Backfill(args) => Box::pin(backfill::run(args, &context)).await,
         Command::Check(args) => check::run(args, &context),
         Command::Completions(args) => completions::run(args, &context).await,

@@ -13,6 +13,7 @@
 //! ```
 
 mod arrivals;
+mod audit;
 mod backfill;
 mod chunks;
 mod doctor;
@@ -33,8 +34,10 @@ mod review;
 mod rows;
 mod run;
 pub mod schedule;
+mod suspend;
 mod take;
 
+pub use audit::AuditReport;
 pub use backfill::{BackfillStep, Chunking, Comparison, FeedRequest, FilesRequest, Plan, RegisterRows, Rehearsal};
 pub use doctor::{DoctorReport, Finding};
 pub use drift::{Difference, Drifted};
@@ -168,6 +171,8 @@ pub struct Engine {
     progress: Arc<dyn Progress>,
     stop: Arc<AtomicBool>,
     broker: Option<RabbitMq>,
+    /// When it was last looked whether the audit log needs a checkpoint.
+    looked_at_audit: Option<DateTime<Utc>>,
 }
 
 impl Engine {
@@ -177,7 +182,7 @@ impl Engine {
         store.prepare(&registers).await?;
         let broker = premises::broker(&workspace);
         let stop = Arc::new(AtomicBool::new(false));
-        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker })
+        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker, looked_at_audit: None })
     }
 
     /// Over a checked workspace and an open store, to ask what would happen: registers' tables stay as they are.
@@ -189,7 +194,7 @@ impl Engine {
         let registers: Vec<_> = workspace.registers.values().collect();
         store.survey(&registers).await?;
         let stop = Arc::new(AtomicBool::new(false));
-        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker: None })
+        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker: None, looked_at_audit: None })
     }
 
     /// With a broker that other engines of this process use too, so that all share its one connection.

@@ -296,6 +296,7 @@ impl Engine {
         let at = self.now();
         self.store.end_run(run, RunEnd { status, why: report.why.clone(), at }).await?;
         self.store.audit(at, "run", &format!("{} run {run}: {}", report.pipeline, status.name())).await?;
+        self.checkpoint_if_due().await;
         report.status = status.name();
         report.seconds = started.elapsed().as_secs_f64();
         Ok(report)

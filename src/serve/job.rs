@@ -61,7 +61,7 @@ impl Outcome {
             },
             Self::Feed(report, _) => match report.status {
                 "released" | "nothing new" | "refused" => Ended::Done,
-                "waiting" if why.contains("HL0610") => Ended::Held,
+                "waiting" if why.contains("HL0610") || why.contains("HL0611") => Ended::Held,
                 _ => Ended::Failed,
             },
             Self::Chunk(step) => match step {

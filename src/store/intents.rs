@@ -332,6 +332,8 @@ pub struct FeedState {
     pub sweep: Option<(EntityId, i64)>,
     /// Parts sealed of the sweep under way.
     pub part: i64,
+    /// Since when (microseconds) somebody has suspended the grant, and why.
+    pub suspended: Option<(i64, String)>,
 }
 
 /// What the subscriber holds of one entity.

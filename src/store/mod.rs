@@ -6,6 +6,7 @@
 pub mod postgres;
 pub mod sqlite;
 
+mod audit;
 mod backfill;
 mod columns;
 mod definitions;
@@ -19,6 +20,7 @@ mod rows;
 mod shapes;
 mod table;
 
+pub use audit::AuditFilter;
 pub use backfill::{
     BackfillState, BackfillView, ChunkEnd, ChunkState, ChunkView, FeedLag, NewBackfill, NewChunk, QuarantineBacklog,
 };

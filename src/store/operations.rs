@@ -5,10 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag,
+    AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag,
     Lease, LeaseView, NewBackfill, OfferedColumn, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, Surveyed,
     Versions, WorkedWith,
 };
+use crate::audit::{Entry, SignedCheckpoint};
 use crate::config::Register;
 use crate::linking::StreamId;
 
@@ -69,6 +70,8 @@ pub trait Operations: Send {
     /// Makes the feed's next release a whole new snapshot: every record that the grant allows is sent again, and what
     /// the subscriber should no longer hold is withdrawn. Numbers and chain go on.
     async fn reopen_feed(&mut self, feed: &str) -> Result<()>;
+    /// Suspends a feed's grant since an instant (microseconds), with a reason; `None` resumes it.
+    async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>) -> Result<()>;
     /// What waits for this feed. Changes nothing, also when the feed is not known yet.
     async fn feed_lag(&mut self, feed: &str, register: &str) -> Result<FeedLag>;
     /// Notes what a pipeline or feed works with from now on; what it worked with before no longer counts. Nothing is
@@ -89,6 +92,19 @@ pub trait Operations: Send {
 
     /// Open quarantine entries by dataset.
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>>;
+
+    /// Entries of the audit log.
+    async fn audit_entries(&mut self, filter: &AuditFilter) -> Result<Vec<Entry>>;
+    /// How many entries there are behind one (0: in all), and number and digest of the last; `None` when there is none.
+    async fn audit_since(&mut self, id: i64) -> Result<Option<(u64, i64, String)>>;
+    /// Checkpoints of the audit log, oldest first.
+    async fn audit_checkpoints(&mut self) -> Result<Vec<SignedCheckpoint>>;
+    /// Keeps a checkpoint that ends at an entry, if the last one ends at `before`; says whether it did.
+    async fn add_audit_checkpoint(
+        &mut self,
+        before_and_through: (Option<i64>, i64),
+        checkpoint: &SignedCheckpoint,
+    ) -> Result<bool>;
 
     /// Keeps what the source of a dataset offers at an instant (microseconds); all versions, the present one first.
     async fn note_shape(&mut self, dataset: &str, columns: &[OfferedColumn], at: i64) -> Result<Vec<ShapeView>>;

@@ -31,6 +31,10 @@ enum Verb {
         /// Feeds; none means all
         feeds: Vec<String>,
     },
+    /// Send nothing under this grant from the next pass on, whoever of the two sides wants it 中止
+    Suspend(Suspension),
+    /// Send again, beginning with what has waited 恢复
+    Resume(Suspension),
     /// How far every feed is: sealed, durable with the outlet, received; and how full its queue is 进度
     Status,
     /// Make exchange, queues and users on RabbitMQ; safe to call again 建队列
@@ -39,11 +43,22 @@ enum Verb {
     Receipts(receipts::Args),
 }
 
+#[derive(Debug, clap::Args)]
+struct Suspension {
+    /// Feed: housing.enterprise
+    feed: String,
+    /// Who wants it, and why; it goes into the audit log
+    #[arg(long, value_name = "WHY")]
+    why: String,
+}
+
 /// Runs the verb.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args.verb {
         Verb::List => list(context).await,
         Verb::Release { feeds } => release(feeds, context).await,
+        Verb::Suspend(of) => suspend(&of, true, context).await,
+        Verb::Resume(of) => suspend(&of, false, context).await,
         Verb::Status => status::run(context).await,
         Verb::Provision(args) => provision::run(args, context).await,
         Verb::Receipts(args) => receipts::run(&args, context).await,
@@ -79,6 +94,21 @@ async fn list(context: &Context) -> anyhow::Result<Exit> {
         ]
     });
     context.print(&table(&columns, rows))?;
+    Ok(Exit::Done)
+}
+
+async fn suspend(of: &Suspension, suspend: bool, context: &Context) -> anyhow::Result<Exit> {
+    let Suspension { feed, why } = of;
+    // Beside a daemon, and at once: neither the store's lock nor the feed's lease is waited for.
+    let mut engine = open(context, Access::Read).await?.engine;
+    named::feed(engine.workspace(), feed)?;
+    if suspend {
+        engine.suspend_feed(feed, why, &super::audit::who()).await?;
+        context.note(&format!("已中止 {feed}: suspended; nothing goes out from the next pass on"))?;
+    } else {
+        engine.resume_feed(feed, why, &super::audit::who()).await?;
+        context.note(&format!("已恢复 {feed}: resumed; what has waited goes out with the next pass"))?;
+    }
     Ok(Exit::Done)
 }
 

@@ -105,6 +105,8 @@ struct FeedStatus {
     undelivered: i64,
     /// Records that the subscriber holds.
     holding: i64,
+    /// Why nothing goes out, where somebody suspended the grant.
+    suspended: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -151,6 +153,7 @@ async fn gather(engine: &mut Engine, context: &Context) -> anyhow::Result<Status
             last_batch: number(|view| view.seq),
             undelivered: number(|view| view.undelivered),
             holding: number(|view| view.holding),
+            suspended: view.and_then(|view| view.suspended.clone()),
         });
     }
     let quarantine = quarantine(engine).await?;

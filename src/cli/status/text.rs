@@ -108,7 +108,13 @@ fn feeds(feeds: &[FeedStatus]) -> String {
             number(f.holding),
         ]
     });
-    table(&columns, rows)
+    let mut out = table(&columns, rows);
+    for f in feeds {
+        if let Some(why) = &f.suspended {
+            out += &format!("  {}: 已中止 suspended: {}\n", f.feed, super::super::table::shown(why));
+        }
+    }
+    out
 }
 
 fn quarantine(waiting: &[QuarantineStatus]) -> String {
@@ -159,6 +165,7 @@ mod tests {
                 last_batch: 3,
                 undelivered: 0,
                 holding: 9_800,
+                suspended: None,
             }],
             quarantine: vec![QuarantineStatus {
                 dataset: "market-regulation.enterprise".into(),

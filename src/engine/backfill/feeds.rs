@@ -46,6 +46,10 @@ impl Engine {
         let name = &backfill.target;
         let feed = self.workspace.feeds.get(name).cloned();
         let feed = feed.ok_or_else(|| EngineError::Internal(format!("feed {name} is not defined")))?;
+        if let Some(why) = self.suspended(name).await? {
+            let place = format!("the outlet of {name}");
+            return Err(OutletError::Unavailable { batch: name.clone(), place, why }.into());
+        }
         let outlet = premises::outlet(&self.workspace, &feed, self.broker.as_ref());
         let (mut next, mut records) = (first, 0);
         while next <= last {

@@ -75,6 +75,11 @@ impl Engine {
     /// Releases and delivers everything this feed has waiting.
     #[tracing::instrument(name = "release", skip_all, fields(feed = name))]
     pub async fn release(&mut self, name: &str) -> Result<FeedReport, EngineError> {
+        if self.workspace.feeds.contains_key(name)
+            && let Some(why) = self.suspended(name).await?
+        {
+            return Ok(FeedReport::new(name, "waiting", Some(why)));
+        }
         let Some(mut pass) = self.begin(name).await? else {
             return Err(EngineError::Internal(format!("feed {name} is not defined")));
         };
@@ -436,6 +441,7 @@ impl Engine {
         if report.status != "nothing new" {
             let at = self.now();
             self.store.audit(at, "feed.release", &detail).await?;
+            self.checkpoint_if_due().await;
         }
         self.progress.done();
         Ok(report)

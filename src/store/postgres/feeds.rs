@@ -22,8 +22,8 @@ impl PostgresStore {
             .await
             .map_err(refused)?;
         let row = sqlx::query(
-            "select id, grant_digest, cursor, seq, previous, schema_version, fingerprint, sweep_entity, sweep_through, part \
-             from feed where name = $1",
+            "select id, grant_digest, cursor, seq, previous, schema_version, fingerprint, sweep_entity, sweep_through, part, \
+             suspended, suspended_why from feed where name = $1",
         )
         .bind(feed)
         .fetch_one(conn)
@@ -39,6 +39,7 @@ impl PostgresStore {
             schema: (row.get(5), row.get(6)),
             sweep: sweep.0.zip(sweep.1),
             part: row.get(9),
+            suspended: row.get::<Option<i64>, _>(10).zip(row.get(11)),
         })
     }
 
@@ -123,13 +124,24 @@ impl PostgresStore {
         sqlx::query(sql).bind(feed).bind(seq).execute(self.link.get().await?).await.map(|_| ()).map_err(refused)
     }
 
+    pub(super) async fn note_suspended(&mut self, feed: &str, why: Option<(i64, &str)>) -> Result<()> {
+        sqlx::query("update feed set suspended = $1, suspended_why = $2 where name = $3")
+            .bind(why.map(|(at, _)| at))
+            .bind(why.map(|(_, why)| why))
+            .bind(feed)
+            .execute(self.link.get().await?)
+            .await
+            .map(|_| ())
+            .map_err(refused)
+    }
+
     pub(super) async fn feed_views(&mut self) -> Result<Vec<FeedView>> {
         let rows = sqlx::query(
             "select f.name, f.cursor, f.seq, \
              (select count(*) from batch b where b.feed = f.id and not b.durable), \
              (select count(*) from holding h where h.feed = f.id), \
              l.considered, l.released, l.unaffected, l.withheld, \
-             coalesce((select sum(records) from batch b where b.feed = f.id and b.durable), 0)::bigint \
+             coalesce((select sum(records) from batch b where b.feed = f.id and b.durable), 0)::bigint, f.suspended_why \
              from feed f cross join lateral (select coalesce(sum(considered), 0)::bigint as considered, \
              coalesce(sum(released), 0)::bigint as released, coalesce(sum(unaffected), 0)::bigint as unaffected, \
              coalesce(sum(withheld), 0)::bigint as withheld from feed_ledger l where l.feed = f.id) l order by f.name",
@@ -151,6 +163,7 @@ impl PostgresStore {
                 withheld: n(row, 8),
             },
             durable: row.get(9),
+            suspended: row.get(10),
         };
         Ok(rows.iter().map(view).collect())
     }

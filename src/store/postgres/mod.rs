@@ -4,6 +4,7 @@
 //! is written. Lost connections are made again by the next call; what was under way then is told as
 //! [`StoreError::Unavailable`], and positions say how far it got.
 
+mod audit;
 mod backfills;
 mod commit;
 mod connect;

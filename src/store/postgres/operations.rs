@@ -5,12 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::{
-    BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag,
+    AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag,
     Lease, LeaseView, NewBackfill, OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView,
     Surveyed, Versions, WorkedWith,
 };
 use super::connect::within;
 use super::{PostgresStore, at_rest};
+use crate::audit::{Entry, SignedCheckpoint};
 use crate::config::Register;
 use crate::linking::StreamId;
 
@@ -95,6 +96,10 @@ impl Operations for PostgresStore {
         at_rest!(self.start_feed_over(feed))
     }
 
+    async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>) -> Result<()> {
+        at_rest!(self.note_suspended(feed, why))
+    }
+
     async fn feed_lag(&mut self, feed: &str, register: &str) -> Result<FeedLag> {
         at_rest!(self.lag_of(feed, register))
     }
@@ -125,6 +130,26 @@ impl Operations for PostgresStore {
 
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>> {
         at_rest!(self.waiting_quarantine())
+    }
+
+    async fn audit_entries(&mut self, filter: &AuditFilter) -> Result<Vec<Entry>> {
+        at_rest!(self.list_audit(filter))
+    }
+
+    async fn audit_since(&mut self, id: i64) -> Result<Option<(u64, i64, String)>> {
+        at_rest!(self.audit_behind(id))
+    }
+
+    async fn audit_checkpoints(&mut self) -> Result<Vec<SignedCheckpoint>> {
+        at_rest!(self.list_checkpoints())
+    }
+
+    async fn add_audit_checkpoint(
+        &mut self,
+        before_and_through: (Option<i64>, i64),
+        checkpoint: &SignedCheckpoint,
+    ) -> Result<bool> {
+        at_rest!(self.keep_checkpoint(before_and_through, checkpoint))
     }
 
     async fn note_shape(&mut self, dataset: &str, columns: &[OfferedColumn], at: i64) -> Result<Vec<ShapeView>> {

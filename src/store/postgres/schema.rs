@@ -24,6 +24,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("005_gone.sql"),
     include_str!("006_shapes.sql"),
     include_str!("007_bodies.sql"),
+    include_str!("008_audit.sql"),
+    include_str!("009_suspended.sql"),
 ];
 
 /// Made if they may be; whoever runs the server can make them beforehand (`deploy/postgres/roles.sql`).

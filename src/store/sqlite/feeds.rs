@@ -20,8 +20,8 @@ impl SqliteStore {
             .await
             .map_err(unavailable)?;
         let row = sqlx::query(
-            "select id, grant_digest, cursor, seq, previous, schema_version, fingerprint, sweep_entity, sweep_through, part \
-             from feed where name = ?",
+            "select id, grant_digest, cursor, seq, previous, schema_version, fingerprint, sweep_entity, sweep_through, part, \
+             suspended, suspended_why from feed where name = ?",
         )
         .bind(feed)
         .fetch_one(&mut self.conn)
@@ -37,6 +37,7 @@ impl SqliteStore {
             schema: (row.get(5), row.get(6)),
             sweep: sweep.0.zip(sweep.1),
             part: row.get(9),
+            suspended: row.get::<Option<i64>, _>(10).zip(row.get(11)),
         })
     }
 
@@ -165,6 +166,17 @@ impl SqliteStore {
         Ok(())
     }
 
+    pub(super) async fn note_suspended(&mut self, feed: &str, why: Option<(i64, &str)>) -> Result<()> {
+        sqlx::query("update feed set suspended = ?, suspended_why = ? where name = ?")
+            .bind(why.map(|(at, _)| at))
+            .bind(why.map(|(_, why)| why))
+            .bind(feed)
+            .execute(&mut self.conn)
+            .await
+            .map(|_| ())
+            .map_err(unavailable)
+    }
+
     pub(super) async fn feed_views(&mut self) -> Result<Vec<FeedView>> {
         let rows = sqlx::query(
             "select f.name, f.cursor, f.seq, \
@@ -172,7 +184,7 @@ impl SqliteStore {
              (select count(*) from holding h where h.feed = f.id), \
              coalesce(sum(l.considered), 0), coalesce(sum(l.released), 0), coalesce(sum(l.unaffected), 0), \
              coalesce(sum(l.withheld), 0), \
-             coalesce((select sum(records) from batch b where b.feed = f.id and b.durable = 1), 0) \
+             coalesce((select sum(records) from batch b where b.feed = f.id and b.durable = 1), 0), f.suspended_why \
              from feed f left join feed_ledger l on l.feed = f.id group by f.id order by f.name",
         )
         .fetch_all(&mut self.conn)
@@ -194,6 +206,7 @@ impl SqliteStore {
                     withheld: n(row, 8),
                 },
                 durable: row.get(9),
+                suspended: row.get(10),
             })
             .collect())
     }

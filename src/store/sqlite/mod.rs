@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file in WAL mode, every commit synced.
 
+mod audit;
 mod backfills;
 mod bulk;
 mod checkpoint;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::{
-    BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag,
+    AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag,
     Lease, LeaseView, NewBackfill, OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView,
     Surveyed, Versions, WorkedWith,
 };
 use super::SqliteStore;
+use crate::audit::{Entry, SignedCheckpoint};
 use crate::config::Register;
 use crate::linking::StreamId;
 
@@ -110,6 +111,11 @@ impl Operations for SqliteStore {
         self.start_feed_over(feed).await
     }
 
+    async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>) -> Result<()> {
+        self.settle().await?;
+        self.note_suspended(feed, why).await
+    }
+
     async fn feed_lag(&mut self, feed: &str, register: &str) -> Result<FeedLag> {
         self.settle().await?;
         self.lag_of(feed, register).await
@@ -148,6 +154,30 @@ impl Operations for SqliteStore {
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>> {
         self.settle().await?;
         self.waiting_quarantine().await
+    }
+
+    async fn audit_entries(&mut self, filter: &AuditFilter) -> Result<Vec<Entry>> {
+        self.settle().await?;
+        self.list_audit(filter).await
+    }
+
+    async fn audit_since(&mut self, id: i64) -> Result<Option<(u64, i64, String)>> {
+        self.settle().await?;
+        self.audit_behind(id).await
+    }
+
+    async fn audit_checkpoints(&mut self) -> Result<Vec<SignedCheckpoint>> {
+        self.settle().await?;
+        self.list_checkpoints().await
+    }
+
+    async fn add_audit_checkpoint(
+        &mut self,
+        before_and_through: (Option<i64>, i64),
+        checkpoint: &SignedCheckpoint,
+    ) -> Result<bool> {
+        self.settle().await?;
+        self.keep_checkpoint(before_and_through, checkpoint).await
     }
 
     async fn note_shape(&mut self, dataset: &str, columns: &[OfferedColumn], at: i64) -> Result<Vec<ShapeView>> {

@@ -19,6 +19,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("004_definitions.sql"),
     include_str!("005_gone.sql"),
     include_str!("006_shapes.sql"),
+    include_str!("007_audit.sql"),
+    include_str!("008_suspended.sql"),
 ];
 
 /// Brings the fixed tables up to date. Safe to call again.
