@@ -320,6 +320,16 @@ pub enum Extract {
 }
 
 impl Dataset {
+    /// Columns by which rows are told apart, ordered, asked for and taken away: key, business time, cursor, 增删改标志.
+    pub fn named_columns(&self) -> impl Iterator<Item = &At<String>> {
+        let cursor = match &self.extract {
+            Extract::Cursor { column, .. } => Some(column),
+            Extract::Full | Extract::Append | Extract::Log => None,
+        };
+        let flag = self.operation.as_ref().map(|operation| &operation.column);
+        self.key.iter().chain(&self.updated).chain(cursor).chain(flag)
+    }
+
     /// How its bytes become rows; `None` when its system hands over rows.
     pub const fn format(&self) -> Option<&Format> {
         match &self.offer {

@@ -76,12 +76,7 @@ fn of_dataset(system: &str, dataset: &Dataset) -> Vec<Problem> {
     let named = dataset.columns.iter().map(|column| (column.name.as_str(), column.place.clone()));
     problems.extend(confusable("column", named, Problem::warning));
     let name = format!("{system}.{}", dataset.name);
-    let cursor = match &dataset.extract {
-        Extract::Cursor { column, .. } => Some(column),
-        _ => None,
-    };
-    let flag = dataset.operation.as_ref().map(|operation| &operation.column);
-    for column in dataset.key.iter().chain(&dataset.updated).chain(cursor).chain(flag) {
+    for column in dataset.named_columns() {
         if !columns().any(|name| name == column.value) {
             let what = format!("column \"{}\" is not in the contract of \"{name}\"", column.value);
             problems.push(dangling("HL0137", what, column, columns()));
