@@ -48,7 +48,7 @@ async fn city(database: Option<Database>) -> BTreeMap<&'static str, Vec<String>>
     let mut told: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut engine = None;
     for night in [0, 1] {
-        demo::write_outbox(&small.path().join("outbox"), 7, 1, night).unwrap();
+        demo::write_outbox(&small.path().join("outbox"), 7, 1, night).await.unwrap();
         drop(engine.take());
         let workspace = huiliu::config::Workspace::load(small.path()).unwrap();
         std::fs::create_dir_all(small.path().join(".huiliu")).unwrap();

@@ -69,6 +69,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let context = &Context { dir: home.clone(), ..context.clone() };
     let nights = settle_in(&home, &args)?;
     let outbox = write_outbox(&home.join("outbox"), nights.seed, nights.scale, nights.next)
+        .await
         .with_context(|| format!("cannot write the outbox below {}", home.display()))?;
     age(&outbox)?;
     summary::opening(context, &nights, &outbox)?;
