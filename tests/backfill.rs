@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::serve::{same_registers, scheduled, wait_for_chunks, wait_for_sql};
 use crate::support::daemon::{Daemon, huiliu};
-use crate::support::{CODES, Small};
+use crate::support::{CODES, Small, seals_as_files};
 
 /// A taxpayer: code, name, when it was changed.
 fn nsr<'a>(code: &'a str, name: &'a str, updated: &'a str) -> [&'a str; 5] {
@@ -384,6 +384,7 @@ fn an_old_file_tells_a_status_what_came_before() {
     for (path, text) in huiliu::demo::definitions() {
         small.write(path, text);
     }
+    seals_as_files(&small);
     let seal = |path: &str, state: &str, at: &str| {
         let row = format!(r#"{{"data":{{"list":[{{"esID":"1","yzmc":"{state}章","zt":"{state}","gxsj":"{at}"}}]}}}}"#);
         small.write(&format!("outbox/e-seal/{path}"), row);

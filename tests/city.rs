@@ -15,7 +15,7 @@ use huiliu::mapping::{CompiledMapping, Mapped, MappingSource, Stage, run_cases};
 use huiliu::store::ChunkCounts;
 use sqlx::Connection as _;
 
-use super::support::Small;
+use super::support::{Small, settle_city};
 
 fn workspace() -> Workspace {
     let loaded = Workspace::load(Path::new("."));
@@ -98,14 +98,12 @@ fn every_example_of_a_mapping_holds() {
     }
 }
 
-/// Two nights through files and exchange tables: every flaw that was put in meets its fate, nothing else is
+/// Two nights through files, exchange tables and services: every flaw that was put in meets its fate, nothing else is
 /// refused, and what holds between entities is found as planted.
 #[tokio::test]
 async fn two_nights_run_to_the_end_every_flaw_meets_its_fate_and_the_doctor_agrees() {
     let small = Small::empty();
-    for (path, text) in demo::definitions() {
-        small.write(path, text);
-    }
+    let _services = settle_city(&small);
     for night in [0, 1] {
         let outbox = demo::write_outbox(&small.path().join("outbox"), 7, 1, night).await.unwrap();
         let mut engine = small.engine().await;
@@ -196,4 +194,19 @@ async fn unread(small: &Small) -> i64 {
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
     let query = sqlx::query_scalar("select count(*) from up_pro_result where cd_jhkg <> '1'");
     query.fetch_one(&mut connection).await.unwrap()
+}
+
+/// Without its services the city's definitions still check, and a run says what it did not reach.
+#[tokio::test]
+async fn a_city_whose_services_are_gone_says_so_and_loads_the_rest() {
+    let small = Small::empty();
+    drop(settle_city(&small));
+    demo::write_outbox(&small.path().join("outbox"), 7, 1, 0).await.unwrap();
+    let mut engine = small.engine().await;
+    for pipeline in ["certificates", "seals", "real-estate-titles", "land-grants"] {
+        let report = engine.run(pipeline, &RunOptions::default()).await.unwrap();
+        let why = report.why.unwrap_or_default();
+        assert!(report.status == "failed" && why.contains("HL0340"), "{pipeline}: {why}");
+    }
+    assert_eq!(engine.run("permits", &RunOptions::default()).await.unwrap().status, "succeeded");
 }

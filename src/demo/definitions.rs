@@ -1,8 +1,18 @@
 //! The project's own definition files, inside the binary, so that the demo needs no checkout.
 
+use std::net::SocketAddr;
+
+use super::services::SERVICES;
+
 /// Path relative to a workspace, and text, of every file under `connectors/`, `mappings/` and `pipelines/`.
 pub fn definitions() -> &'static [(&'static str, &'static str)] {
     FILES
+}
+
+/// The same, for [`super::Services`] that answer at another address than [`SERVICES`].
+pub fn definitions_at(services: SocketAddr) -> Vec<(&'static str, String)> {
+    let at = format!("http://{services}/");
+    FILES.iter().map(|(path, text)| (*path, text.replace(&format!("http://{SERVICES}/"), &at))).collect()
 }
 
 macro_rules! embed {

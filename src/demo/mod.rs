@@ -1,7 +1,7 @@
 //! A small fictional city: its departments' systems, and the project's own definitions that load from them.
 //!
 //! Decides: who lives in the city, what its systems put out each night and how they hand it over — files, exchange
-//! tables in a database — and what is wrong with it. Must not know: decoders, mappings, registers, sources.
+//! tables in a database, services — and what is wrong with it. Must not know: decoders, mappings, registers, sources.
 //! Guarantees: the same seed, scale and night give the same bytes; codes, names and numbers agree across systems; every
 //! flaw is counted; memory does not grow with scale (the workbook's rows, 60 per unit of scale, excepted). Nobody in it
 //! is real.
@@ -26,6 +26,7 @@ mod nontax;
 mod random;
 mod real_estate;
 mod science;
+mod services;
 mod social_security;
 mod state_assets;
 mod tax;
@@ -35,9 +36,10 @@ mod workbook;
 use std::io;
 use std::path::Path;
 
-pub use definitions::definitions;
+pub use definitions::{definitions, definitions_at};
 pub use file::OutboxFile;
 pub use flaw::{Defect, Defects, Fate};
+pub use services::{SERVICES, Services};
 
 /// What one night put into the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +65,8 @@ struct Writing<'a> {
     defects: Defects,
 }
 
-/// Writes what one night brings into `dir/<system>/…`, beside that of earlier nights: files, and the exchange
-/// tables of the approval system (SQLite in place of its Oracle).
+/// Writes what one night brings into `dir/<system>/…`, beside that of earlier nights: files, the exchange tables of the
+/// approval system (SQLite in place of its Oracle), and what [`Services`] answer with.
 ///
 /// `scale` 1 is about 2,000 enterprises, 3,000 persons and 1,500 certificates; larger scales multiply. Night 0 is
 /// the first full delivery (2026-11-20); each later night changes, adds, loses and mends a few records and brings
