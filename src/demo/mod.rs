@@ -10,6 +10,7 @@ mod approval;
 mod certificates;
 mod citizen_card;
 mod city;
+mod dbf;
 mod definitions;
 mod e_license;
 mod e_seal;
@@ -29,6 +30,7 @@ mod science;
 mod services;
 mod social_security;
 mod state_assets;
+mod statistics;
 mod tax;
 mod words;
 mod workbook;
@@ -93,6 +95,7 @@ pub async fn write_outbox(dir: &Path, seed: u64, scale: u32, night: u32) -> io::
     state_assets::write(&mut writing)?;
     housing_construction::write(&mut writing)?;
     real_estate::write(&mut writing)?;
+    statistics::write(&mut writing)?;
     Ok(Outbox { files: writing.files, defects: writing.defects })
 }
 
