@@ -67,7 +67,12 @@ impl Draft {
 
     /// Writes one row, its line end included.
     pub(super) fn row(&mut self, text: &str) -> io::Result<()> {
-        self.rows += 1;
+        self.several(1, text)
+    }
+
+    /// Writes what holds several rows.
+    pub(super) fn several(&mut self, rows: u64, text: &str) -> io::Result<()> {
+        self.rows += rows;
         self.layout(text)
     }
 

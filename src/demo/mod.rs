@@ -14,6 +14,7 @@ mod dbf;
 mod definitions;
 mod e_license;
 mod e_seal;
+mod environment;
 mod exchange;
 mod file;
 mod finance;
@@ -96,6 +97,7 @@ pub async fn write_outbox(dir: &Path, seed: u64, scale: u32, night: u32) -> io::
     housing_construction::write(&mut writing)?;
     real_estate::write(&mut writing)?;
     statistics::write(&mut writing)?;
+    environment::write(&mut writing)?;
     Ok(Outbox { files: writing.files, defects: writing.defects })
 }
 
