@@ -63,7 +63,7 @@ pub(super) fn write(writing: &mut Writing<'_>) -> io::Result<()> {
     }
     units(writing)?;
     let name = format!("GYZCZ_{}.xlsx", writing.city.today().format("%Y%m"));
-    workbook::write(writing, (OUTPUT.dataset, &name), |writing, workbook| fill(writing, workbook))
+    workbook::write(writing, (OUTPUT.dataset, &name), fill)
 }
 
 fn units(writing: &mut Writing<'_>) -> io::Result<()> {
