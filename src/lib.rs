@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod error;
 pub mod failpoint;
+pub mod postgres;
 pub mod record;
 
 #[cfg(test)]

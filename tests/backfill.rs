@@ -250,11 +250,15 @@ fn killed_in_the_middle_it_goes_on_and_ends_like_an_undisturbed_one() {
 
 /// Ends every lease, as half a minute would.
 fn wait_until_free(db: &Path) {
+    change(db, "update lease set until = 0");
+}
+
+fn change(db: &Path, sql: &'static str) {
     use sqlx::ConnectOptions;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut conn = sqlx::sqlite::SqliteConnectOptions::new().filename(db).connect().await.unwrap();
-        sqlx::query("update lease set until = 0").execute(&mut conn).await.unwrap();
+        sqlx::query(sql).execute(&mut conn).await.unwrap();
     });
 }
 
@@ -325,6 +329,37 @@ fn a_chunk_that_fails_is_told_and_tried_again() {
     assert_eq!((told["state"].as_str(), ledger(&told).as_str()), (Some("done"), "2/0/0/0/0"), "{told}");
 }
 
+#[test]
+fn chunks_of_one_file_go_in_order_and_wait_for_one_that_failed() {
+    let small = Small::new();
+    let rows: Vec<String> = (0..300).map(|n| crate::runs::valid_code(n)).collect();
+    let again = rows.iter().chain(&rows[..50]); // a key's second row is another claim, whichever chunk it is in
+    let rows: Vec<_> = again.map(|code| nsr(code, "甲", "2026-01-01 00:00:00")).collect();
+    small.taxpayers("NSR_20260101.csv", &rows);
+    let closed = hours_that_are_closed();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_huiliu"))
+        .arg("--dir")
+        .arg(small.path())
+        .args(["backfill", "start", "nsr", "--chunk", "100", "--window", &closed])
+        .spawn()
+        .unwrap();
+    let db = small.path().join(".huiliu/huiliu.db");
+    wait_for_sql(&db, "select count(*) from lease where holder <> ''", 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until_free(&db);
+    open_the_window(&db);
+    change(&db, "update backfill_chunk set state = 'failed' where n = 2");
+
+    let told = json(&small, &["backfill", "resume", "1"], 1);
+    assert_eq!((told["done"].as_u64(), told["failed"].as_u64()), (Some(1), Some(3)), "{told}");
+    assert!(told["chunks"][2]["why"].as_str().unwrap().contains("HL0932"), "{told}");
+    let told = json(&small, &["backfill", "retry", "1"], 0);
+    assert_eq!((told["state"].as_str(), told["done"].as_u64()), (Some("done"), Some(4)), "{told}");
+    assert!(ledger(&told).starts_with("300/"), "{}", ledger(&told));
+    wait_for_sql(&db, "select count(*) from claim", 350);
+}
+
 /// An hour that is half a day away.
 fn hours_that_are_closed() -> String {
     let hour = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 3600 + 8 + 12;
@@ -332,12 +367,7 @@ fn hours_that_are_closed() -> String {
 }
 
 fn open_the_window(db: &Path) {
-    use sqlx::ConnectOptions;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut conn = sqlx::sqlite::SqliteConnectOptions::new().filename(db).connect().await.unwrap();
-        sqlx::query("update backfill set spec = json_remove(spec, '$.window')").execute(&mut conn).await.unwrap();
-    });
+    change(db, "update backfill set spec = json_remove(spec, '$.window')");
 }
 
 #[test]

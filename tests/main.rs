@@ -10,6 +10,7 @@ mod city;
 mod codes;
 mod databases;
 mod deploy;
+mod drift;
 mod feeds;
 mod inbox;
 mod interop;

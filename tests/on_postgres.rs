@@ -5,6 +5,8 @@ mod support {
     pub use crate::support::{CODES, FEED, OnPostgres as Small, line, registers, seals_as_files};
 }
 
+#[path = "drift.rs"]
+mod drift;
 #[path = "feeds.rs"]
 mod feeds;
 #[path = "registers.rs"]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use huiliu::engine::Engine;
 use huiliu::error::Disposition;
@@ -88,6 +88,24 @@ async fn the_servers_certificate_is_checked_when_the_address_says_so() {
     assert!(encrypted);
     let strangers = format!("{url}?sslmode=verify-full");
     assert!(refusal(&strangers, "one").await.starts_with("Retry"), "a CA that nobody named is not trusted");
+}
+
+/// With Nagle's algorithm the end of each COPY waits 40 ms for an acknowledgement.
+#[tokio::test]
+async fn small_messages_are_not_held_back() {
+    let database = Database::new().await;
+    let mut conn = huiliu::postgres::connect(&database.url().parse().unwrap()).await.unwrap();
+    sqlx::raw_sql("create temp table t (n integer)").execute(&mut conn).await.unwrap();
+    let began = Instant::now();
+    for _ in 0..50 {
+        let mut copy = conn.copy_in_raw("copy t from stdin").await.unwrap();
+        copy.send("1\n".as_bytes()).await.unwrap();
+        copy.finish().await.unwrap();
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(1500), "{took:?}");
+    let rows: i64 = sqlx::query_scalar("select count(*) from t").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(rows, 50);
 }
 
 #[tokio::test]

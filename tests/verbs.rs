@@ -281,6 +281,31 @@ async fn status_and_scope_say_where_things_stand() {
 }
 
 #[tokio::test]
+async fn drift_is_shown_and_approved_and_status_says_so() {
+    let small = Small::new();
+    let row = format!("{},甲,,100万元,在营,2026-10-01 00:00:00", CODES[0]);
+    small.write("out/gs/QY_1.csv", format!("代码,名称,注册号,资本,状态,更新\n{row}\n"));
+    assert_eq!(huiliu(small.path(), &["run", "qy"]).0, 0);
+    let (code, out, _) = huiliu(small.path(), &["drift"]);
+    assert!(code == 0 && out.contains("every dataset fits"), "{out}");
+    small.write("out/gs/QY_2.csv", format!("代码,名称,注册号,资本,状态,更新,行业\n{row},制造业\n"));
+    assert_eq!(huiliu(small.path(), &["run", "qy"]).0, 3);
+    let (code, out, _) = huiliu(small.path(), &["drift"]);
+    assert!(code == 3 && out.contains("待批准") && out.contains("新增 new: 行业") && out.contains("HL0511"), "{out}");
+    let (_, out, _) = huiliu(small.path(), &["status"]);
+    assert!(out.contains("结构变化 drift") && out.contains("新增 new: 行业"), "{out}");
+    assert_eq!(json(small.path(), &["status"])["drift"][0]["new"][0], "行业");
+    let (_, out, _) = huiliu(small.path(), &["drift", "show", "gs.qy"]);
+    assert!(out.contains("+行业") && out.contains("6 列"), "{out}");
+    let (code, _, said) = huiliu(small.path(), &["drift", "approve", "gs.qy", "--why", "not used"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, _, said) = huiliu(small.path(), &["drift", "approve", "gs.qy", "--why", "again"]);
+    assert!(code == 1 && said.contains("HL0515"), "{said}");
+    assert_eq!(huiliu(small.path(), &["run", "qy"]).0, 0);
+    assert_eq!(json(small.path(), &["drift"])[0]["state"], "approved");
+}
+
+#[tokio::test]
 async fn doctor_sees_a_batch_that_was_altered_in_the_spool() {
     let small = told_twice().await;
     let body = small.path().join(".huiliu/spool/housing.enterprise/000000000001.avro");

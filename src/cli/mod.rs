@@ -12,6 +12,7 @@ mod config;
 mod context;
 mod demo;
 mod doctor;
+mod drift;
 mod explain;
 mod feed;
 mod init;
@@ -76,6 +77,8 @@ pub enum Command {
     Demo(demo::Args),
     /// Re-derive what is stored from what it came from, and compare 自检
     Doctor(doctor::Args),
+    /// Sources that no longer offer what their contracts say, and a person's word on it 结构变化
+    Drift(drift::Args),
     /// Explain an error code: `huiliu explain HL0106`
     Explain(explain::Args),
     /// Feeds: what goes to whom, and sending it now 订阅
@@ -116,6 +119,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Config(args) => config::run(args, &context),
         Command::Demo(args) => Box::pin(demo::run(args, &context)).await,
         Command::Doctor(args) => Box::pin(doctor::run(args, &context)).await,
+        Command::Drift(args) => Box::pin(drift::run(args, &context)).await,
         Command::Explain(args) => explain::run(args, &context),
         Command::Feed(args) => Box::pin(feed::run(args, &context)).await,
         Command::Init(args) => init::run(args, &context),

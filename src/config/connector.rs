@@ -355,8 +355,10 @@ pub struct Missing {
 pub struct Drift {
     /// A column nobody contracted.
     pub new_column: DriftPolicy,
-    /// A contracted column that is not there.
+    /// A contracted column that is not there. A key or cursor column that is not there always holds.
     pub lost_column: DriftPolicy,
+    /// A column whose type in the source is another than when rows were last taken.
+    pub changed_type: DriftPolicy,
 }
 
 /// One answer to drift.
@@ -364,9 +366,9 @@ pub struct Drift {
 pub enum DriftPolicy {
     /// Take it and note it (a new column is not mapped; a lost one is null).
     Accept,
-    /// Hold the file until a person edits the contract.
+    /// Hold the rows until a person approves of what the source offers now (`huiliu drift approve`).
     Approve,
-    /// Hold the file.
+    /// Hold the rows until the contract is changed.
     Freeze,
     /// Take it without a note.
     Ignore,

@@ -95,7 +95,7 @@ impl Csv {
     ) -> Result<Self, DecodeError> {
         let mut csv = Self {
             window,
-            header: Header { columns: None, encoding: decided.evidence.clone() },
+            header: Header { columns: None, kinds: Vec::new(), encoding: decided.evidence.clone() },
             width: job.wanted.len(),
             cell_of: (0..job.wanted.len()).map(Some).collect(),
             limits: job.limits,

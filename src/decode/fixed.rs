@@ -55,7 +55,7 @@ impl Fixed {
         let fixed = Self {
             raw,
             charset: decided.charset,
-            header: Header { columns: None, encoding: decided.evidence },
+            header: Header { columns: None, kinds: Vec::new(), encoding: decided.evidence },
             limits: job.limits,
             width: width.max(1),
             rows: job.rows(),

@@ -213,6 +213,8 @@ impl Default for Limits {
 pub struct Header {
     /// Column names the file itself declares; `None` for formats without a header (XML, JSON).
     pub columns: Option<Vec<String>>,
+    /// The source's own words for their types, one a column; none for formats without types.
+    pub kinds: Vec<String>,
     /// Encoding in use and the evidence for it: `utf-8 (bom)`, `gb18030 (not valid utf-8 at byte 812)`.
     pub encoding: String,
 }

@@ -28,7 +28,7 @@ impl Ndjson {
         let decided = decide(job.input.as_ref(), Encoding::Auto, None)?;
         Ok(Self {
             window: Window::open(job.input.clone(), &decided, job.resume)?,
-            header: Header { columns: None, encoding: decided.evidence },
+            header: Header { columns: None, kinds: Vec::new(), encoding: decided.evidence },
             fields: fields_of(&job.wanted, job.limits.depth),
             rows: job.rows(),
             wanted: job.wanted,

@@ -16,6 +16,7 @@ mod arrivals;
 mod backfill;
 mod chunks;
 mod doctor;
+mod drift;
 mod events;
 mod flow;
 mod intake;
@@ -36,6 +37,7 @@ mod take;
 
 pub use backfill::{BackfillStep, Chunking, Comparison, FeedRequest, FilesRequest, Plan, RegisterRows, Rehearsal};
 pub use doctor::{DoctorReport, Finding};
+pub use drift::{Difference, Drifted};
 pub use plan::{
     Change, ContractChange, Impact, Past, PipelineChange, RegisterChange, Remapped, Remapping, ScopeChange,
 };

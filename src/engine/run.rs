@@ -6,8 +6,7 @@ use super::chunks::Care;
 use super::flow::Flow;
 use super::take::retract;
 use super::{Engine, EngineError, FileReport, RegisterReport, RunReport};
-use crate::config::{DatasetRef, DriftPolicy, Extract, Pipeline};
-use crate::decode::Header;
+use crate::config::{DatasetRef, Extract, Pipeline};
 use crate::failpoint::Boundary;
 use crate::linking::Departure;
 use crate::mapping::Facts;
@@ -192,9 +191,7 @@ impl Engine {
         let state = self.store.begin_file(start.clone()).await?;
         self.progress.file(&flow.pipeline.name, &item.name, item.bytes);
         let decoder = source.open(item, state.position.as_ref()).await?;
-        if options.accept.is_none()
-            && let Some(held) = drifted(flow, decoder.header())
-        {
+        if let Some(held) = self.drift(flow, decoder.header(), options.accept.is_some()).await? {
             return Ok(Some(held));
         }
         let mut taken = self.take_chunks(flow, pass, &state, (decoder, options, Care::Usual)).await;
@@ -331,22 +328,6 @@ fn empty_report(flow: &Flow, run: i64) -> RunReport {
         registers: registers.collect(),
         seconds: 0.0,
     }
-}
-
-/// Whether the file differs from the contract in a way that waits for a person.
-pub(super) fn drifted(flow: &Flow, header: &Header) -> Option<Held> {
-    let columns = header.columns.as_ref()?;
-    let contract: Vec<&str> = flow.dataset.columns.iter().map(|column| column.name.as_str()).collect();
-    let lost: Vec<&str> = contract.iter().filter(|name| !columns.iter().any(|c| c == *name)).copied().collect();
-    let new: Vec<&str> = columns.iter().map(String::as_str).filter(|name| !contract.contains(name)).collect();
-    let waits = |policy: DriftPolicy| matches!(policy, DriftPolicy::Approve | DriftPolicy::Freeze);
-    if !lost.is_empty() && waits(flow.dataset.drift.lost_column) {
-        return Some(Held(format!("HL0510 contracted column(s) are not in the file: {}", lost.join(", "))));
-    }
-    if !new.is_empty() && waits(flow.dataset.drift.new_column) {
-        return Some(Held(format!("HL0511 the file has column(s) that nobody contracted: {}", new.join(", "))));
-    }
-    None
 }
 
 /// The first check of the pipeline that is false.

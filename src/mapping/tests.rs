@@ -62,7 +62,11 @@ pub(super) fn world(sql: &str) -> World {
             column("人数", FieldType::Integer, false),
             column("状态", FieldType::Text, false),
         ],
-        drift: config::Drift { new_column: config::DriftPolicy::Accept, lost_column: config::DriftPolicy::Freeze },
+        drift: config::Drift {
+            new_column: config::DriftPolicy::Accept,
+            lost_column: config::DriftPolicy::Freeze,
+            changed_type: config::DriftPolicy::Accept,
+        },
     };
     let register = Register {
         name: "enterprise".into(),

@@ -83,7 +83,7 @@ impl PostgresSink {
             return Ok(connection);
         }
         let connecting = async {
-            let mut connection = self.options.connect().await?;
+            let mut connection = crate::postgres::connect(&self.options).await?;
             sqlx::raw_sql(BOUNDS).execute(&mut connection).await?;
             Ok(connection)
         };

@@ -112,7 +112,7 @@ impl Source for InboxSource {
         tokio::spawn(consume((link, channel, consumer), self.queue.clone(), sender));
         let reading = Reading { format: self.format.clone(), wanted: super::wanted(&self.dataset) };
         Ok(Box::new(Messages {
-            header: Header { columns: None, encoding: "as the message says".to_owned() },
+            header: Header { columns: None, kinds: Vec::new(), encoding: "as the message says".to_owned() },
             messages,
             reading,
             held: Arc::clone(&self.held),

@@ -16,6 +16,7 @@ mod pending;
 mod recollection;
 mod review;
 mod rows;
+mod shapes;
 mod table;
 
 pub use backfill::{
@@ -34,6 +35,7 @@ pub use rows::{
     ClaimView, DeliveryView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView,
     ReceiptRow, RunView,
 };
+pub use shapes::{OfferedColumn, ShapeView};
 
 use std::collections::HashMap;
 use std::sync::Arc;

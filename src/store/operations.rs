@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use super::{
     BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag,
-    Lease, LeaseView, NewBackfill, Pulled, QuarantineBacklog, Result, Reviewed, Surveyed, Versions, WorkedWith,
+    Lease, LeaseView, NewBackfill, OfferedColumn, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, Surveyed,
+    Versions, WorkedWith,
 };
 use crate::config::Register;
 use crate::linking::StreamId;
@@ -88,4 +89,13 @@ pub trait Operations: Send {
 
     /// Open quarantine entries by dataset.
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>>;
+
+    /// Keeps what the source of a dataset offers at an instant (microseconds); all versions, the present one first.
+    async fn note_shape(&mut self, dataset: &str, columns: &[OfferedColumn], at: i64) -> Result<Vec<ShapeView>>;
+    /// Every version that was seen of a dataset, or of all, by dataset, newest first.
+    async fn shapes(&mut self, dataset: Option<&str>) -> Result<Vec<ShapeView>>;
+    /// Rows of this version are being taken.
+    async fn use_shape(&mut self, dataset: &str, version: i64) -> Result<()>;
+    /// A person approves of a version; false when there is none.
+    async fn approve_shape(&mut self, dataset: &str, version: i64, why: &str, at: i64) -> Result<bool>;
 }

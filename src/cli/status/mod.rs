@@ -10,7 +10,7 @@ use super::table::rfc3339;
 use super::workspace::{Access, open};
 use super::{Context, Exit};
 use crate::config::Pipeline;
-use crate::engine::{Due, Engine};
+use crate::engine::{Difference, Due, Engine};
 use crate::store::{BackfillView, FeedView, LeaseView, RunView};
 
 /// Arguments of `status`.
@@ -25,10 +25,26 @@ struct Status {
     pipelines: Vec<PipelineStatus>,
     feeds: Vec<FeedStatus>,
     quarantine: Vec<QuarantineStatus>,
+    /// Datasets whose source differs from its contract, and is not ignored.
+    drift: Vec<DriftStatus>,
     /// Daemons that hold their lease now.
     daemons: Vec<DaemonStatus>,
     /// Backfills that are not over.
     backfills: Vec<BackfillView>,
+}
+
+#[derive(Debug, Serialize)]
+struct DriftStatus {
+    dataset: String,
+    /// Since when, of which version.
+    since: String,
+    version: i64,
+    /// `accepted`, `approved`, `waits`, `stops`.
+    state: &'static str,
+    #[serde(flatten)]
+    difference: Difference,
+    #[serde(skip)]
+    since_micros: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -142,7 +158,25 @@ async fn gather(engine: &mut Engine, context: &Context) -> anyhow::Result<Status
     backfills.retain(|backfill| !backfill.state.over());
     let now = context.clock.now().timestamp_micros();
     let daemons = daemons(&engine.store().leases().await?, now);
-    Ok(Status { at: rfc3339(now), registers, pipelines, feeds, quarantine, daemons, backfills })
+    let drift = drift(engine).await?;
+    Ok(Status { at: rfc3339(now), registers, pipelines, feeds, quarantine, drift, daemons, backfills })
+}
+
+async fn drift(engine: &mut Engine) -> anyhow::Result<Vec<DriftStatus>> {
+    let mut drifts = engine.drifts().await?;
+    drifts.retain(|drifted| !matches!(drifted.state, "fits" | "ignored"));
+    let status = |drifted: crate::engine::Drifted| {
+        let present = drifted.versions.into_iter().next()?;
+        Some(DriftStatus {
+            dataset: drifted.dataset,
+            since: rfc3339(present.since),
+            version: present.version,
+            state: drifted.state,
+            difference: drifted.difference,
+            since_micros: present.since,
+        })
+    };
+    Ok(drifts.into_iter().filter_map(status).collect())
 }
 
 /// Who says now that they are alive, and what they hold besides.

@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 
 use super::super::table::{count, local, number, table, text as left};
-use super::{FeedStatus, PipelineStatus, QuarantineStatus, RegisterStatus, Status};
+use super::{DriftStatus, FeedStatus, PipelineStatus, QuarantineStatus, RegisterStatus, Status};
 
 /// All tables; subjects that have nothing are left out.
 pub(super) fn text(status: &Status, zone: Tz) -> String {
@@ -16,8 +16,21 @@ pub(super) fn text(status: &Status, zone: Tz) -> String {
     } else {
         parts.push(quarantine(&status.quarantine));
     }
+    if !status.drift.is_empty() {
+        parts.push(drift(&status.drift, zone));
+    }
     parts.push(daemons(status));
     parts.join("\n")
+}
+
+/// Sources that are not what their contracts say.
+fn drift(drift: &[DriftStatus], zone: Tz) -> String {
+    let columns = [left("结构变化 drift"), left("起始 since"), left("状态 state"), left("差异 difference")];
+    let rows = drift.iter().map(|d| {
+        let (state, differs) = (super::super::drift::state(d.state), super::super::drift::differs(&d.difference));
+        [d.dataset.clone(), local(zone, d.since_micros), state.to_owned(), differs]
+    });
+    table(&columns, rows)
 }
 
 /// Who works, and on what.
@@ -153,6 +166,7 @@ mod tests {
                 open: 5,
             }],
             daemons: vec![DaemonStatus { daemon: "host:1:0".into(), works_on: vec!["pipeline/permits".into()] }],
+            drift: Vec::new(),
             backfills: Vec::new(),
         };
         insta::assert_snapshot!(text(&status, Tz::Asia__Shanghai), @r#"

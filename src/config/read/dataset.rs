@@ -195,6 +195,8 @@ const DRIFT: Shape = Shape {
             .or("approve"),
         Key::optional("lost_column", "缺少字段 lost_column", Kind::Word(POLICIES), "A contracted column that is gone.")
             .or("freeze"),
+        Key::optional("changed_type", "类型变化 changed_type", Kind::Word(POLICIES), "A column whose type is another.")
+            .or("accept"),
     ],
 };
 
@@ -233,7 +235,11 @@ pub(super) fn read(source: &SourceKind, name: At<String>, view: View<'_>) -> Dat
             hold_above: missing.get("hold_above").parsed(|text| Percent::parse(text).ok()).unwrap_or(Percent(0.0)),
         },
         columns: view.get("columns").each().into_iter().map(|(name, view)| column(name, view)).collect(),
-        drift: Drift { new_column: policy(drift.get("new_column")), lost_column: policy(drift.get("lost_column")) },
+        drift: Drift {
+            new_column: policy(drift.get("new_column")),
+            lost_column: policy(drift.get("lost_column")),
+            changed_type: policy(drift.get("changed_type")),
+        },
     }
 }
 

@@ -22,6 +22,13 @@ pub(super) struct Field {
     flags: u8,
 }
 
+impl Field {
+    /// Type and width, as dBASE lists them: `C(60)`.
+    pub(super) fn kind(&self) -> String {
+        format!("{}({})", char::from(self.kind), self.len)
+    }
+}
+
 /// What the null flags of a row say about one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Flags {

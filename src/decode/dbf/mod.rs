@@ -77,7 +77,9 @@ impl Dbf {
             field.name = name.ok_or_else(unreadable)?.trim().to_owned();
         }
         let nulls = Nulls::of(&fields);
-        let names: Vec<String> = fields.iter().filter(|f| !f.is_system()).map(|f| f.name.clone()).collect();
+        let own = || fields.iter().filter(|f| !f.is_system());
+        let names: Vec<String> = own().map(|f| f.name.clone()).collect();
+        let kinds = own().map(field::Field::kind).collect();
         refuse_duplicates(input, &names)?;
         let field_of =
             job.wanted.iter().map(|w| fields.iter().position(|f| f.name == w.name && !f.is_system())).collect();
@@ -85,7 +87,7 @@ impl Dbf {
         Ok(Self {
             raw: Raw::open(job.input.clone(), first, job.resume)?,
             charset: decided.charset,
-            header: Header { columns: Some(names), encoding: decided.evidence },
+            header: Header { columns: Some(names), kinds, encoding: decided.evidence },
             rows: job.rows(),
             field_of,
             nulls,

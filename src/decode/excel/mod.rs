@@ -113,7 +113,7 @@ impl Excel {
         let mut excel = Self {
             rows_from,
             block: Block::default(),
-            header: Header { columns: None, encoding: format!("{} (by content)", kind.name()) },
+            header: Header { columns: None, kinds: Vec::new(), encoding: format!("{} (by content)", kind.name()) },
             limits: job.limits,
             repeated_header: layout.repeated_header,
             report: layout.report,

@@ -63,7 +63,7 @@ impl Hj212 {
         Ok(Self {
             raw: Raw::open(job.input.clone(), decided.mark as u64, job.resume)?,
             charset: decided.charset,
-            header: Header { columns: None, encoding: decided.evidence },
+            header: Header { columns: None, kinds: Vec::new(), encoding: decided.evidence },
             asks: job.wanted.iter().map(ask).collect(),
             rows: job.rows(),
             limits: job.limits,

@@ -41,7 +41,7 @@ impl Json {
         let path: Vec<&str> = records.map(|p| p.split('.').collect()).unwrap_or_default();
         let mut json = Self {
             window: Window::open(job.input.clone(), &decided, job.resume)?,
-            header: Header { columns: None, encoding: decided.evidence },
+            header: Header { columns: None, kinds: Vec::new(), encoding: decided.evidence },
             fields: fields_of(&job.wanted, job.limits.depth),
             around: path.len(),
             rows: job.rows(),

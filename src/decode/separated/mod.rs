@@ -103,7 +103,7 @@ impl Separated {
     fn start(job: Job, decided: &Decided, layout: Layout) -> Result<Self, DecodeError> {
         let mut separated = Self {
             window: Window::open(job.input.clone(), decided, None)?,
-            header: Header { columns: None, encoding: decided.evidence.clone() },
+            header: Header { columns: None, kinds: Vec::new(), encoding: decided.evidence.clone() },
             limits: job.limits,
             origins: Vec::new(),
             width: 0,

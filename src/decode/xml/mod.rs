@@ -54,7 +54,7 @@ impl Xml {
         let resumed = job.resume.is_some();
         Ok(Self {
             window: Window::open(job.input.clone(), &decided, job.resume)?,
-            header: Header { columns: None, encoding: decided.evidence },
+            header: Header { columns: None, kinds: Vec::new(), encoding: decided.evidence },
             fields: Fields::new(&job.wanted, job.limits.depth),
             open: if resumed { path.get(..around).unwrap_or_default().to_vec() } else { Vec::new() },
             arrived: resumed || around == 0,

@@ -8,13 +8,14 @@ use roaring::RoaringTreemap;
 
 use super::cut::next_rows;
 use super::plan::Piece;
-use super::{Guard, Spec, read};
+use super::{Guard, Spec, read, refused};
 use crate::config::Rate;
 use crate::decode::{Decode, Decoded, Resume};
 use crate::engine::flow::Flow;
 use crate::engine::intake::Prepared;
 use crate::engine::take::{Passage, business_time, take};
 use crate::engine::{Engine, EngineError};
+use crate::error::Problem;
 use crate::source::{FilesSource, Source as _};
 use crate::store::{BackfillView, ChangeSet, ChunkView, FileStart, FileState, FileStatus, RegisterPart};
 
@@ -71,13 +72,9 @@ impl Engine {
 
     async fn backfill_piece(&mut self, work: &mut Work, piece: &Piece, file: &FileState) -> Result<(), EngineError> {
         let end = piece.to.unwrap_or(u64::MAX);
-        // Its very end counts too: the last rows were committed, and then nobody lived to say that the chunk is done.
-        let reached = file
-            .position
-            .as_ref()
-            .map(|position| position.resume)
-            .filter(|at| at.row >= piece.from.row && at.row <= end);
-        let mut at = reached.unwrap_or(piece.from);
+        let Some(mut at) = begins_at(piece, file.position.as_ref().map(|position| position.resume))? else {
+            return Ok(());
+        };
         let mut decoder = self.reopen(&work.flow, piece, at).await?;
         let mut seen = Vec::new();
         for lane in work.flow.lanes.iter() {
@@ -146,6 +143,25 @@ impl Engine {
         let connector = &self.workspace.connectors[&flow.from.system];
         let source = FilesSource::at(&self.workspace.dir, connector, (&piece.root, &piece.pattern), &flow.dataset)?;
         Ok(source.open(&piece.item(), Some(&at.into())).await?)
+    }
+}
+
+/// Where a piece of a file whose rows up to `reached` are in is to be gone on with; `None` when all of it is.
+///
+/// The pieces of a file share its position, for a row's claim depends on the rows before it: they go in order, as in the
+/// live flow, and a piece whose predecessor failed waits for `retry`.
+fn begins_at(piece: &Piece, reached: Option<Resume>) -> Result<Option<Resume>, EngineError> {
+    match reached {
+        Some(at) if piece.to.is_some_and(|end| at.row > end) => Ok(None),
+        Some(at) if at.row >= piece.from.row => Ok(Some(at)),
+        _ if piece.from == Resume::default() => Ok(Some(piece.from)),
+        _ => Err(refused(
+            Problem::error(
+                "HL0932",
+                format!("rows of {} before row {} are not in yet", piece.name, piece.from.row + 1),
+            )
+            .hint("see why the chunk before this one failed, then: huiliu backfill retry"),
+        )),
     }
 }
 

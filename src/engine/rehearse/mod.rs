@@ -19,7 +19,7 @@ use super::backfill::next_decoded;
 use super::chunks::too_many_quarantined;
 use super::flow::Flow;
 use super::intake::{CHUNK_ROWS, Prepared};
-use super::run::{Held, broken_check, drifted, too_many_vanished};
+use super::run::{Held, broken_check, too_many_vanished};
 use super::take::{Passage, retract, take};
 use super::{Engine, EngineError, FileReport};
 use crate::config::{Extract, Register};
@@ -165,7 +165,7 @@ impl Engine {
         let known = self.store.file(&stage.flow.from.to_string(), &item.digest).await?;
         let (file, position) = known.map_or((0, None), |file| (file.id, file.position));
         let mut decoder = source.open(item, position.as_ref()).await?;
-        if let Some(held) = drifted(&stage.flow, decoder.header()) {
+        if let Some(held) = self.would_drift(&stage.flow, decoder.header()).await? {
             return Ok(Some(held));
         }
         let lanes = stage.flow.lanes.len();

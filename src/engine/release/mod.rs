@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
+use tracing::Instrument as _;
 
 use self::page::{Encoded, Page, Step, encode};
 use super::rows::hex;
@@ -21,7 +22,7 @@ use crate::crypto::Signer;
 use crate::error::Disposition;
 use crate::failpoint::Boundary;
 use crate::linking::EntityId;
-use crate::outlet::{Delivered, Outlet};
+use crate::outlet::{Delivered, Outlet, OutletError};
 use crate::share::{FieldDecision, Release, in_force};
 use crate::store::{BatchRow, FeedCounts, FeedState, HeldDigest, Holding, SealSet, Snapshot};
 
@@ -30,6 +31,19 @@ const PAGE: i64 = 8192;
 
 /// A page that another thread encodes.
 type Encoding = tokio::task::JoinHandle<Result<(Encoded, Page), BatchError>>;
+
+/// A batch that the outlet has been handed and has not answered for, while the next one is made.
+struct Leaving {
+    seq: u64,
+    records: u64,
+    answer: tokio::task::JoinHandle<Result<Delivered, OutletError>>,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.answer.abort(); // of a pass that broke off: the same bytes go out again
+    }
+}
 
 /// A feed's pass under way.
 struct Pass {
@@ -41,7 +55,9 @@ struct Pass {
     schema: Arc<FeedSchema>,
     schema_version: u32,
     signer: Signer,
-    outlet: Option<Box<dyn Outlet>>,
+    /// `None` once it does not take batches now.
+    outlet: Option<Arc<dyn Outlet>>,
+    leaving: Option<Leaving>,
     state: FeedState,
     first: bool,
     window: Changes,
@@ -69,6 +85,7 @@ impl Engine {
         } else {
             self.delta(&mut pass).await?;
         }
+        self.delivered(&mut pass).await?;
         self.finish(pass).await
     }
 
@@ -114,7 +131,8 @@ impl Engine {
         Ok(Some(Pass {
             issuer: self.workspace.installation.issuer.clone(),
             quota_left: self.quota_left(&feed, now).await?,
-            outlet: Some(super::premises::outlet(&self.workspace, &feed, self.broker.as_ref())),
+            outlet: Some(Arc::from(super::premises::outlet(&self.workspace, &feed, self.broker.as_ref()))),
+            leaving: None,
             release: refused.is_none().then(|| Arc::new(release)),
             decision,
             body: BodyBuilder::new(&schema, state.seq.unsigned_abs() + 1),
@@ -164,7 +182,8 @@ impl Engine {
                     manifest: row.manifest,
                     signature: row.signature,
                 };
-                if !self.deliver(pass, &batch, row.records.unsigned_abs()).await? {
+                self.deliver(pass, batch, row.records.unsigned_abs()).await?;
+                if !self.delivered(pass).await? {
                     return Ok(());
                 }
             }
@@ -361,23 +380,36 @@ impl Engine {
             if pass.report.status == "nothing new" {
                 pass.report.status = "released";
             }
-            self.deliver(pass, &batch, records as u64).await?;
+            self.deliver(pass, batch, records as u64).await?;
         }
         Ok(())
     }
 
-    /// Hands one batch to the outlet. False when the outlet does not take batches now; the rest waits in order.
-    #[tracing::instrument(name = "deliver", skip_all, fields(batch = batch.id(), records))]
-    async fn deliver(&mut self, pass: &mut Pass, batch: &SealedBatch, records: u64) -> Result<bool, EngineError> {
-        let Some(outlet) = &pass.outlet else { return Ok(false) };
+    /// Hands one batch to the outlet, after the one before it is durable. If the outlet does not take batches now, it
+    /// waits, and the rest behind it.
+    async fn deliver(&mut self, pass: &mut Pass, batch: SealedBatch, records: u64) -> Result<(), EngineError> {
+        if !self.delivered(pass).await? {
+            return Ok(());
+        }
+        let Some(outlet) = pass.outlet.clone() else { return Ok(()) };
         Boundary::BatchLeaving.reached();
-        match outlet.deliver(batch).await {
+        let (seq, span) = (batch.seq, tracing::info_span!("deliver", batch = batch.id(), records));
+        let answer = tokio::spawn(async move { outlet.deliver(&batch).await }.instrument(span));
+        pass.leaving = Some(Leaving { seq, records, answer });
+        Ok(())
+    }
+
+    /// Waits for the outlet's answer, if a batch is on its way. False when the outlet does not take batches now.
+    async fn delivered(&mut self, pass: &mut Pass) -> Result<bool, EngineError> {
+        let Some(mut leaving) = pass.leaving.take() else { return Ok(pass.outlet.is_some()) };
+        let answer = (&mut leaving.answer).await.map_err(|error| EngineError::Internal(error.to_string()))?;
+        match answer {
             Ok(Delivered::Durable) => {
                 Boundary::BatchConfirmed.reached();
-                self.store.mark_durable(&batch.feed, batch.seq as i64).await?;
+                self.store.mark_durable(&pass.feed.name, leaving.seq as i64).await?;
                 Boundary::BatchDurable.reached();
-                pass.report.durable += records;
-                self.progress.records(&batch.feed, records);
+                pass.report.durable += leaving.records;
+                self.progress.records(&pass.feed.name, leaving.records);
                 Ok(true)
             }
             Ok(Delivered::Accepted) => Ok(true),

@@ -122,7 +122,8 @@ impl TableRows {
         (wanted, row, taken): (Vec<Wanted>, u64, Option<Marks>),
     ) -> Self {
         let (sender, blocks) = mpsc::channel(AHEAD);
-        let header = Header { columns: Some(select.columns()), encoding: "utf-8 (database)".to_owned() };
+        let header =
+            Header { columns: Some(select.columns()), kinds: select.kinds(), encoding: "utf-8 (database)".to_owned() };
         let cursor = plan.after.as_deref().map(cursor_text);
         let (width, table) = (select.width(), plan.table.clone());
         tokio::spawn(pages::read(client, select, plan, sender));

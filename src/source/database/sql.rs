@@ -155,9 +155,17 @@ impl Select {
 
     /// Columns that the relation has, but for the read flag when the contract does not name it.
     pub(super) fn columns(&self) -> Vec<String> {
-        let own = self.described.columns.iter().map(|(name, _)| name);
+        self.own().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The server's names of their types.
+    pub(super) fn kinds(&self) -> Vec<String> {
+        self.own().map(|(_, kind)| kind.clone()).collect()
+    }
+
+    fn own(&self) -> impl Iterator<Item = &(String, String)> {
         let flag = self.flag.as_ref().map(|flag| &flag.column).filter(|name| !self.wanted.contains(name));
-        own.filter(|name| Some(*name) != flag).cloned().collect()
+        self.described.columns.iter().filter(move |(name, _)| Some(name) != flag)
     }
 
     /// How many of the cells of a row are the contract's; the others are those of the order.

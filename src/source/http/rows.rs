@@ -35,7 +35,7 @@ impl PagedRows {
         (column, since): (Option<usize>, Option<String>),
         name: String,
     ) -> Self {
-        let header = Header { columns: None, encoding: "as the service says".to_owned() };
+        let header = Header { columns: None, kinds: Vec::new(), encoding: "as the service says".to_owned() };
         let position = Position { cursor: since.clone(), ..Position::default() };
         Self { header, pages, reading, column, newest: since.clone(), since, position, name, ahead: None, done: false }
     }

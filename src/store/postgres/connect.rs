@@ -49,7 +49,7 @@ impl Address {
     /// A new connection.
     pub(super) async fn connect(&self) -> Result<PgConnection> {
         let place = format!("{}:{}", self.0.get_host(), self.0.get_port());
-        match tokio::time::timeout(CONNECTING, self.0.connect()).await {
+        match tokio::time::timeout(CONNECTING, crate::postgres::connect(&self.0)).await {
             Ok(Ok(conn)) => Ok(conn),
             Ok(Err(error)) => Err(refused(error)),
             Err(_) => Err(StoreError::Unavailable(format!("{place} took the connection and never answered"))),

@@ -21,6 +21,7 @@ mod receipts;
 mod review;
 mod runs;
 mod schema;
+mod shapes;
 mod turn;
 mod views;
 

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::super::{
     BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag,
-    Lease, LeaseView, NewBackfill, Operations, Pulled, QuarantineBacklog, Result, Reviewed, Surveyed, Versions,
-    WorkedWith,
+    Lease, LeaseView, NewBackfill, OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView,
+    Surveyed, Versions, WorkedWith,
 };
 use super::connect::within;
 use super::{PostgresStore, at_rest};
@@ -125,6 +125,22 @@ impl Operations for PostgresStore {
 
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>> {
         at_rest!(self.waiting_quarantine())
+    }
+
+    async fn note_shape(&mut self, dataset: &str, columns: &[OfferedColumn], at: i64) -> Result<Vec<ShapeView>> {
+        at_rest!(self.keep_shape(dataset, columns, at))
+    }
+
+    async fn shapes(&mut self, dataset: Option<&str>) -> Result<Vec<ShapeView>> {
+        at_rest!(self.list_shapes(dataset))
+    }
+
+    async fn use_shape(&mut self, dataset: &str, version: i64) -> Result<()> {
+        at_rest!(self.mark_shape_used(dataset, version))
+    }
+
+    async fn approve_shape(&mut self, dataset: &str, version: i64, why: &str, at: i64) -> Result<bool> {
+        at_rest!(self.mark_shape_approved(dataset, version, why, at))
     }
 }
 

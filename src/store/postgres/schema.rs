@@ -22,6 +22,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("003_leases.sql"),
     include_str!("004_definitions.sql"),
     include_str!("005_gone.sql"),
+    include_str!("006_shapes.sql"),
+    include_str!("007_bodies.sql"),
 ];
 
 /// Made if they may be; whoever runs the server can make them beforehand (`deploy/postgres/roles.sql`).

@@ -15,6 +15,7 @@ mod receipts;
 mod review;
 mod runs;
 mod schema;
+mod shapes;
 mod views;
 
 use std::collections::HashMap;

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::super::{
     BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag,
-    Lease, LeaseView, NewBackfill, Operations, Pulled, QuarantineBacklog, Result, Reviewed, Surveyed, Versions,
-    WorkedWith,
+    Lease, LeaseView, NewBackfill, OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView,
+    Surveyed, Versions, WorkedWith,
 };
 use super::SqliteStore;
 use crate::config::Register;
@@ -148,6 +148,26 @@ impl Operations for SqliteStore {
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>> {
         self.settle().await?;
         self.waiting_quarantine().await
+    }
+
+    async fn note_shape(&mut self, dataset: &str, columns: &[OfferedColumn], at: i64) -> Result<Vec<ShapeView>> {
+        self.settle().await?;
+        self.keep_shape(dataset, columns, at).await
+    }
+
+    async fn shapes(&mut self, dataset: Option<&str>) -> Result<Vec<ShapeView>> {
+        self.settle().await?;
+        self.list_shapes(dataset).await
+    }
+
+    async fn use_shape(&mut self, dataset: &str, version: i64) -> Result<()> {
+        self.settle().await?;
+        self.mark_shape_used(dataset, version).await
+    }
+
+    async fn approve_shape(&mut self, dataset: &str, version: i64, why: &str, at: i64) -> Result<bool> {
+        self.settle().await?;
+        self.mark_shape_approved(dataset, version, why, at).await
     }
 }
 

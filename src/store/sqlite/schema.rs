@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("003_leases.sql"),
     include_str!("004_definitions.sql"),
     include_str!("005_gone.sql"),
+    include_str!("006_shapes.sql"),
 ];
 
 /// Brings the fixed tables up to date. Safe to call again.

@@ -11,7 +11,7 @@ pub(super) async fn note(engine: &mut Engine, action: &str, detail: &str, contex
 }
 
 /// The account that runs this command.
-fn who() -> String {
+pub(super) fn who() -> String {
     let named = ["SUDO_USER", "USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
     named.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".into())
 }
