@@ -29,6 +29,8 @@ pub mod share;
 
 pub mod crypto;
 
+pub mod pki;
+
 pub mod batch;
 
 pub mod outlet;

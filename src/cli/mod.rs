@@ -6,6 +6,7 @@
 
 mod audit;
 mod backfill;
+mod belief;
 mod check;
 mod completions;
 mod config;

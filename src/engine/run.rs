@@ -99,6 +99,7 @@ impl Engine {
         pass: &mut Pass,
         options: &RunOptions,
     ) -> Result<RunStatus, EngineError> {
+        crate::pki::refresh(&self.workspace, self.clock.now()).await;
         let connector = &self.workspace.connectors[&flow.from.system];
         let mut source = crate::source::open(&self.workspace, connector, &flow.dataset)?;
         if options.accept.is_some() {

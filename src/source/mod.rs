@@ -95,7 +95,7 @@ pub fn open(workspace: &Workspace, connector: &Connector, dataset: &Dataset) -> 
         (SourceKind::Files(files), Offer::Files { path, .. }) => {
             let known = workspace.installation.state_dir.join("digests");
             let known = known.join(format!("{}.{}.json", connector.system, dataset.name));
-            Ok(Box::new(FilesSource::new(dir, files, path, dataset)?.remembering(known)))
+            Ok(Box::new(FilesSource::new(workspace, files, path, dataset)?.remembering(known)))
         }
         (SourceKind::Database(database), Offer::Table(table)) => {
             Ok(Box::new(database::DatabaseSource::new(dir, database, table, dataset)))

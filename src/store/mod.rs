@@ -41,6 +41,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::config::Register;
+use crate::crypto::DigestAlgorithm;
 use crate::error::Disposition;
 use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
 
@@ -214,6 +215,8 @@ pub trait Store: Operations {
     async fn receipts(&mut self, feed: &str, limit: i64) -> Result<Vec<ReceiptRow>>;
     /// How far a feed's batches are: sealed, durable, received.
     async fn delivery(&mut self, feed: &str) -> Result<DeliveryView>;
+    /// How audit entries are digested from now on: as everything that the installation's key signs.
+    fn audit_by(&mut self, algorithm: DigestAlgorithm);
     /// Writes an audit entry: who, what, why, result — never values.
     async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()>;
 }

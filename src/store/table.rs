@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sha2::{Digest as _, Sha256};
-
 use super::{Result, StoreError, Surveyed};
 use crate::config::Register;
+use crate::crypto::{DigestAlgorithm, hex};
 use crate::error::Problem;
 use crate::linking::ClaimId;
 use crate::record::FieldType;
@@ -140,8 +139,24 @@ pub(super) fn winners(sources: &str) -> impl Fn(&str) -> Option<ClaimId> {
     move |field| only.or_else(|| by_field.get(field).copied())
 }
 
-/// The digest of an audit entry, which the next one carries.
-pub(super) fn audit_digest(previous: &str, at: i64, action: &str, detail: &str) -> String {
-    let digest = Sha256::digest(format!("{previous}\n{at}\n{action}\n{detail}"));
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+/// The digest of an audit entry, which the next one carries: hexadecimal, after `sm3:` where it is one of that kind.
+pub(super) fn audit_digest(
+    algorithm: DigestAlgorithm,
+    previous: &str,
+    (at, action, detail): (i64, &str, &str),
+) -> String {
+    let digest = hex(&algorithm.digest(&[format!("{previous}\n{at}\n{action}\n{detail}").as_bytes()]));
+    match algorithm {
+        DigestAlgorithm::Sha256 => digest,
+        DigestAlgorithm::Sm3 => format!("{SM3}{digest}"),
+    }
 }
+
+/// Whether this is the digest of an audit entry, by the algorithm that it names itself.
+pub(super) fn is_audit_digest(digest: &str, previous: &str, entry: (i64, &str, &str)) -> bool {
+    let algorithm = if digest.starts_with(SM3) { DigestAlgorithm::Sm3 } else { DigestAlgorithm::Sha256 };
+    digest == audit_digest(algorithm, previous, entry)
+}
+
+/// Stands before digests of that kind.
+const SM3: &str = "sm3:";

@@ -152,7 +152,7 @@ fn age(outbox: &Outbox) -> anyhow::Result<()> {
 async fn receive(engine: &Engine, home: &Path, context: &Context) -> anyhow::Result<Received> {
     let root = DevCaFiles::below(&state_dir(engine.workspace())).root;
     let pem = fs::read(&root).with_context(|| format!("cannot read {}", root.display()))?;
-    let trust = Arc::new(Trust::from_pem(&pem).map_err(|error| Problem::from(&error))?);
+    let trust = Arc::new(Trust::from_pem(&pem).map_err(|error| Problem::from(&error))?.into());
     let spool = Spool::parse(&format!("spool:{}", spool_dir(engine.workspace()).display()));
     let spool = spool.map_err(|error| Problem::from(&error))?;
     let target = Target::parse(&format!("sqlite:{}", home.join("housing.db").display()));

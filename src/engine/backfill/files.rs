@@ -144,7 +144,7 @@ impl Engine {
         at: Resume,
     ) -> Result<Box<dyn Decode>, EngineError> {
         let connector = &self.workspace.connectors[&flow.from.system];
-        let source = FilesSource::at(&self.workspace.dir, connector, (&piece.root, &piece.pattern), &flow.dataset)?;
+        let source = FilesSource::at(&self.workspace, connector, (&piece.root, &piece.pattern), &flow.dataset)?;
         Ok(source.open(&piece.item(), Some(&at.into())).await?)
     }
 }

@@ -188,7 +188,7 @@ impl Engine {
         let mut all: BTreeMap<PathBuf, Found> = BTreeMap::new();
         for pattern in patterns {
             let (root, pattern) = place(&connector, pattern)?;
-            let mut source = FilesSource::at(&self.workspace.dir, &connector, (&root, &pattern), &dataset)?;
+            let mut source = FilesSource::at(&self.workspace, &connector, (&root, &pattern), &dataset)?;
             for item in source.list(None).await?.items {
                 let day = dates::day(&item, zone);
                 let live = self.store.file(&from.to_string(), &item.digest).await?;

@@ -13,11 +13,11 @@ use self::page::{Encoded, Page, Step, encode};
 use super::rows::hex;
 use super::{Engine, EngineError, FeedReport};
 use crate::batch::{
-    BatchError, BodyBuilder, Changes, Decision, FeedField, FeedSchema, Heading, HexDigest, Kind, Part, RowCounts,
-    SealedBatch, seal,
+    BatchError, BodyBuilder, Changes, Decision, FeedField, FeedSchema, Heading, HexDigest, Kind, Manifest, Part,
+    RowCounts, SealedBatch, seal,
 };
 use crate::config::{Feed, MaskRule};
-use crate::crypto::Signer;
+use crate::crypto::{Recipient, Signer};
 use crate::error::Disposition;
 use crate::failpoint::Boundary;
 use crate::linking::EntityId;
@@ -41,6 +41,8 @@ struct Pass {
     schema: Arc<FeedSchema>,
     schema_version: u32,
     signer: Signer,
+    /// To whom bodies are encrypted, if they are.
+    recipient: Option<Recipient>,
     outlet: Option<Box<dyn Outlet>>,
     state: FeedState,
     first: bool,
@@ -83,7 +85,7 @@ impl Engine {
             release = release.with_pseudonym_key(&super::premises::pseudonym_key(&self.workspace, name)?);
         }
         let now = self.clock.now();
-        let signer = super::premises::signer(&self.workspace, now)?;
+        let (signer, recipient) = super::premises::seals(&self.workspace, &feed, now).await?;
         let fields = release.fields().map(|(field, kind)| FeedField {
             name: field.to_owned(),
             title: register.field(field).map_or_else(String::new, |f| f.title.clone()),
@@ -121,6 +123,7 @@ impl Engine {
             schema_version: u32::try_from(state.schema.0).unwrap_or(u32::MAX),
             schema,
             signer,
+            recipient,
             first,
             window: Changes { after: state.cursor, through },
             counts: FeedCounts::default(),
@@ -159,7 +162,7 @@ impl Engine {
                 let batch = SealedBatch {
                     feed: pass.feed.name.clone(),
                     seq: row.seq.unsigned_abs(),
-                    manifest_digest: Sha256::digest(&row.manifest).into(),
+                    manifest_digest: Manifest::digest_of(&row.manifest)?,
                     body: row.body,
                     manifest: row.manifest,
                     signature: row.signature,
@@ -311,6 +314,10 @@ impl Engine {
         if records > 0 {
             let next = BodyBuilder::new(&pass.schema, state.seq.unsigned_abs() + 2);
             let body = std::mem::replace(&mut pass.body, next).finish();
+            let body = match &pass.recipient {
+                Some(recipient) => body.encrypted_to(recipient)?,
+                None => body,
+            };
             state.seq += 1;
             state.part += 1;
             let heading = pass.heading(

@@ -42,6 +42,7 @@ use super::{
     ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
+use crate::crypto::DigestAlgorithm;
 use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
 
 /// Registers in one PostgreSQL database.
@@ -59,6 +60,8 @@ pub struct PostgresStore {
     months: HashSet<Month>,
     /// The lease that writes stand under.
     fence: Option<Lease>,
+    /// How audit entries are digested.
+    audited_by: DigestAlgorithm,
 }
 
 impl PostgresStore {
@@ -81,6 +84,7 @@ impl PostgresStore {
             recollections: Recollections::default(),
             months: HashSet::new(),
             fence: None,
+            audited_by: DigestAlgorithm::Sha256,
         })
     }
 
@@ -486,6 +490,10 @@ impl Store for PostgresStore {
 
     async fn delivery(&mut self, feed: &str) -> Result<DeliveryView> {
         at_rest!(self.delivery_of(feed))
+    }
+
+    fn audit_by(&mut self, algorithm: DigestAlgorithm) {
+        self.audited_by = algorithm;
     }
 
     async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()> {
