@@ -16,6 +16,7 @@ mod doctor;
 mod explain;
 mod feed;
 mod init;
+mod key;
 mod lease;
 mod named;
 mod plan;
@@ -83,6 +84,8 @@ pub enum Command {
     Feed(feed::Args),
     /// Write a new, commented workspace that passes `huiliu check`
     Init(init::Args),
+    /// Keys and certificates: make, request, import, change 密钥
+    Key(key::Args),
     /// Say what the definitions would do that has not happened yet, before they are merged 变更预览
     Plan(plan::Args),
     /// Reach the real systems and compare them with their contracts 探测
@@ -120,6 +123,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Explain(args) => explain::run(args, &context),
         Command::Feed(args) => Box::pin(feed::run(args, &context)).await,
         Command::Init(args) => init::run(args, &context),
+        Command::Key(args) => Box::pin(key::run(args, &context)).await,
         Command::Plan(args) => Box::pin(plan::run(args, &context)).await,
         Command::Probe(args) => Box::pin(probe::run(args, &context)).await,
         Command::Quarantine(args) => Box::pin(quarantine::run(args, &context)).await,
