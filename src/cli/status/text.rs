@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 
 use super::super::table::{count, local, number, table, text as left};
-use super::{FeedStatus, PipelineStatus, QuarantineStatus, RegisterStatus, Status};
+use super::{CertificateStatus, FeedStatus, PipelineStatus, QuarantineStatus, RegisterStatus, Status};
 
 /// All tables; subjects that have nothing are left out.
 pub(super) fn text(status: &Status, zone: Tz) -> String {
@@ -17,7 +17,23 @@ pub(super) fn text(status: &Status, zone: Tz) -> String {
         parts.push(quarantine(&status.quarantine));
     }
     parts.push(daemons(status));
+    parts.extend(certificates(status));
     parts.join("\n")
+}
+
+/// Certificates that somebody must do something about.
+fn certificates(status: &Status) -> Option<String> {
+    let urgent: Vec<String> = status
+        .certificates
+        .iter()
+        .filter(|certificate| certificate.urgency > 0)
+        .map(|certificate| {
+            let CertificateStatus { purpose, subject, until, days_left, problem, .. } = certificate;
+            let said = problem.clone().unwrap_or_else(|| format!("{subject}: {days_left} days, until {until}"));
+            format!("证书到期 certificate for {purpose}: {}\n", super::super::table::shown(&said))
+        })
+        .collect();
+    (!urgent.is_empty()).then(|| urgent.concat())
 }
 
 /// Who works, and on what.
@@ -153,6 +169,7 @@ mod tests {
                 open: 5,
             }],
             daemons: vec![DaemonStatus { daemon: "host:1:0".into(), works_on: vec!["pipeline/permits".into()] }],
+            certificates: Vec::new(),
             backfills: Vec::new(),
         };
         insta::assert_snapshot!(text(&status, Tz::Asia__Shanghai), @r#"
