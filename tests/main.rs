@@ -22,6 +22,7 @@ mod real;
 mod receivers;
 mod registers;
 mod runs;
+mod seals;
 mod serve;
 mod services_http;
 mod sources;
