@@ -42,7 +42,6 @@ use super::{
     ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
-use crate::crypto::DigestAlgorithm;
 use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
 
 /// Registers in one PostgreSQL database.
@@ -60,8 +59,7 @@ pub struct PostgresStore {
     months: HashSet<Month>,
     /// The lease that writes stand under.
     fence: Option<Lease>,
-    /// How audit entries are digested.
-    audited_by: DigestAlgorithm,
+    audited_by: crate::crypto::DigestAlgorithm,
 }
 
 impl PostgresStore {
@@ -84,7 +82,7 @@ impl PostgresStore {
             recollections: Recollections::default(),
             months: HashSet::new(),
             fence: None,
-            audited_by: DigestAlgorithm::Sha256,
+            audited_by: crate::crypto::DigestAlgorithm::Sha256,
         })
     }
 
@@ -492,7 +490,7 @@ impl Store for PostgresStore {
         at_rest!(self.delivery_of(feed))
     }
 
-    fn audit_by(&mut self, algorithm: DigestAlgorithm) {
+    fn audit_by(&mut self, algorithm: crate::crypto::DigestAlgorithm) {
         self.audited_by = algorithm;
     }
 
