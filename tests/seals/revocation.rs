@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use huiliu::clock::Clock;
 use huiliu::crypto::Suite;
 
 use super::{FEED, Sealed, huiliu, output, text};
@@ -71,7 +72,7 @@ impl<'a> Authority<'a> {
     fn revoke(&self, reason: &str) {
         let index = fs::read_to_string(self.path("index.txt")).unwrap();
         let fields: Vec<&str> = index.trim_end().split('\t').collect();
-        let at = (Utc::now() + TimeDelta::minutes(1)).format("%y%m%d%H%M%SZ").to_string();
+        let at = (Clock::System.now() + TimeDelta::minutes(1)).format("%y%m%d%H%M%SZ").to_string();
         let revoked = format!("{at},{reason}");
         let line = ["R", fields[1], &revoked, fields[3], fields[4], fields[5]].join("\t");
         fs::write(self.path("index.txt"), line + "\n").unwrap();
@@ -111,14 +112,14 @@ async fn a_list_of_openssl_revokes_from_its_date_on() {
     assert_eq!(verify(&[]), good, "nobody asks about revocation");
     let clean = authority.list("clean.crl", "30");
     assert_eq!(verify(&["--crl", &clean]), good);
-    let later = (Utc::now() + TimeDelta::days(31)).to_rfc3339();
+    let later = (Clock::System.now() + TimeDelta::days(31)).to_rfc3339();
     assert_eq!(verify(&["--crl", &clean, "--at", &later]).0, 1);
 
     // Revoked after it signed: what it signed before counts, unless its key was stolen.
     authority.revoke("superseded");
     let revoked = authority.list("revoked.crl", "30");
     assert_eq!(verify(&["--crl", &revoked]), good);
-    let afterwards = (Utc::now() + TimeDelta::minutes(5)).to_rfc3339();
+    let afterwards = (Clock::System.now() + TimeDelta::minutes(5)).to_rfc3339();
     assert_eq!(verify(&["--crl", &revoked, "--at", &afterwards]), refused("HL0712"));
     authority.revoke("keyCompromise");
     let stolen = authority.list("stolen.crl", "30");
@@ -149,7 +150,7 @@ fn serve(bytes: Vec<u8>) -> String {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
             let mut request = [0; 4096];
-            stream.read(&mut request).ok();
+            let Ok(1..) = stream.read(&mut request) else { continue };
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", bytes.len());
             stream.write_all(&[head.as_bytes(), &bytes].concat()).ok();
         }
@@ -201,7 +202,7 @@ async fn an_installation_that_demands_the_national_suite_signs_with_nothing_else
 async fn status_warns_of_certificates_that_end() {
     let sealed = Sealed::new(Suite::Sm2Sm3).await;
     let told = |days: i64| {
-        let made: DateTime<Utc> = Utc::now() - TimeDelta::days(2 * 365 - days) - TimeDelta::hours(1);
+        let made: DateTime<Utc> = Clock::System.now() - TimeDelta::days(2 * 365 - days) - TimeDelta::hours(1);
         let dir = sealed.path(&format!("ends{days}"));
         huiliu::crypto::dev_set::make(&dir, Suite::Sm2Sm3, made).unwrap();
         let yaml = format!("version: 1\nsigning: {{ key: ends{days}/signing.key, chain: ends{days}/signing.pem }}\n");
