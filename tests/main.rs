@@ -5,6 +5,7 @@
 
 mod backfill;
 mod bad_input;
+mod cdc;
 mod chaos;
 mod city;
 mod codes;

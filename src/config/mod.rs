@@ -32,8 +32,8 @@ mod workspace;
 mod yaml;
 
 pub use connector::{
-    Auth, Column, Connector, Database, Dataset, Drift, DriftPolicy, Endpoint, Extract, Hidden, HmacDigest, Http, Inbox,
-    Missing, Offer, Operation, PageBy, Pages, ReadFlag, Relation, SourceKind, Table,
+    Auth, Cdc, Column, Connector, Database, Dataset, Drift, DriftPolicy, Endpoint, Extract, Hidden, HmacDigest, Http,
+    Inbox, Missing, Offer, Operation, PageBy, Pages, ReadFlag, Relation, SourceKind, Table,
 };
 pub use feed::{Approval, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Validity};
 pub use files::{Beside, Control, Files, Settle};

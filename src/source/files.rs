@@ -77,7 +77,7 @@ impl FilesSource {
                 let files = Files { certificates: own.certificates.clone(), ..Files::at(root) };
                 Self::new(workspace, &files, path, dataset)
             }
-            SourceKind::Database(_) | SourceKind::Http(_) | SourceKind::Amqp(_) => {
+            SourceKind::Database(_) | SourceKind::Http(_) | SourceKind::Amqp(_) | SourceKind::Cdc(_) => {
                 Err(SourceError::Offer { dataset: dataset.name.clone() })
             }
         }

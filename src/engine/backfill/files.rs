@@ -125,6 +125,7 @@ impl Engine {
                 keeps_undecodable: i == 0,
                 heals: false,
                 guard: Some(work.guard(piece)),
+                whole: false,
             };
             let (part, _) = take(&mut *self.store, &work.flow, (i, passage, next_ids), (prepared, None), seen).await?;
             if !part.counts.balanced() {

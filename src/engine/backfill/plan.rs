@@ -179,7 +179,7 @@ impl Engine {
         let dataset = dataset.ok_or_else(|| EngineError::Internal(format!("{from} is not defined")))?;
         let own: Vec<String> = match &dataset.offer {
             Offer::Files { path, .. } => vec![path.clone()],
-            Offer::Table(_) | Offer::Endpoint(_) | Offer::Queue { .. } => Vec::new(),
+            Offer::Table(_) | Offer::Changes(_) | Offer::Endpoint(_) | Offer::Queue { .. } => Vec::new(),
         };
         let patterns = if request.files.is_empty() { &own[..] } else { &request.files[..] };
         let newest = self.store.newest_file(&from.to_string()).await?;
