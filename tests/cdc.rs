@@ -619,3 +619,20 @@ async fn a_partitioned_table_is_one_table() {
     office.sql(&format!("update qy set 名称 = '企业零' where 代码 = '{}'", CODES[0])).await;
     assert_eq!(office.run().await, "succeeded 2/0/0/1/1/0/0/0");
 }
+
+#[tokio::test]
+async fn a_copy_that_is_held_is_made_once_more() {
+    let office = Office::new().await;
+    for digit in ['A', 'B', 'C'] {
+        let bad = CODES[0].replace('F', &digit.to_string());
+        office.sql(&insert(0, "坏码").replace(CODES[0], &bad)).await;
+    }
+    assert!(office.failure().await.contains("HL0512"));
+    office.sql("delete from qy").await;
+    office.sql(&format!("{} {}", insert(0, "企业0"), insert(1, "企业1"))).await;
+    // Two rows are copied; then the log tells of three that went and of the two that came.
+    assert_eq!(office.run().await, "succeeded 7/3/0/2/0/2/0/0");
+    assert_eq!(office.names().await, ["企业0", "企业1"]);
+    office.insert(2, "企业2").await;
+    assert_eq!(office.run().await, "succeeded 1/0/0/1/0/0/0/0");
+}

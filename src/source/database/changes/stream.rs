@@ -19,9 +19,6 @@ use super::server::lost;
 use crate::config::Database;
 use crate::source::SourceError;
 
-/// Changes handed over together.
-const BATCH: usize = 1024;
-
 /// The cells of a row; `None` is null.
 pub(super) type Cells = Vec<Option<Bytes>>;
 
@@ -63,12 +60,12 @@ pub(super) async fn follow(
         while let Some(block) = blocks.recv().await {
             for row in 0..block.rows() {
                 translation.take(block.cell(row, 0).unwrap_or_default()).await?;
-                if translation.out.len() >= BATCH && to.send(Ok(std::mem::take(&mut translation.out))).await.is_err() {
-                    return Ok(());
-                }
+            }
+            // A block is bounded in rows and bytes, and so is what it becomes.
+            if to.send(Ok(std::mem::take(&mut translation.out))).await.is_err() {
+                break;
             }
         }
-        to.send(Ok(std::mem::take(&mut translation.out))).await.ok();
         Ok(())
     };
     let (sent, read): (_, Result<(), SourceError>) = tokio::join!(client.stream(&peek, 1, sender), reading);
