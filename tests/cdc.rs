@@ -429,10 +429,10 @@ async fn a_gap_in_the_log_is_answered_by_a_person() {
 
     // The table is another one under the same name.
     office
-        .sql(&format!(
+        .sql(
             "create table new (like qy including all); insert into new select * from qy; drop table qy; \
-                         alter table new rename to qy"
-        ))
+             alter table new rename to qy",
+        )
         .await;
     assert!(office.failure().await.contains("HL0382"));
     assert_eq!(office.accept().await, "succeeded 4/0/0/0/0/4/0/0");
