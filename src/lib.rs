@@ -30,6 +30,8 @@ pub mod share;
 
 pub mod crypto;
 
+pub mod pki;
+
 pub mod audit;
 pub mod batch;
 

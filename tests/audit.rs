@@ -7,7 +7,7 @@ use huiliu::audit::{Fault, verify_archive};
 use huiliu::crypto::Trust;
 use huiliu::engine::{AuditReport, own_trust};
 use huiliu::store::AuditFilter;
-use sqlx::{AssertSqlSafe, Connection as _, ConnectOptions as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 use super::support::{CODES, Small, now};
 
@@ -15,7 +15,10 @@ use super::support::{CODES, Small, now};
 async fn busy() -> Small {
     let small = Small::new();
     for n in 1..=4 {
-        small.extract(&format!("QY_{n}.csv"), &[[CODES[0], &format!("甲{n}"), "", "100万元", "在营", "2026-10-01 00:00:00"]]);
+        small.extract(
+            &format!("QY_{n}.csv"),
+            &[[CODES[0], &format!("甲{n}"), "", "100万元", "在营", "2026-10-01 00:00:00"]],
+        );
         small.run("qy").await;
         small.release().await;
     }
@@ -88,11 +91,14 @@ async fn entries_can_be_neither_altered_nor_deleted() {
     assert_eq!(verified(&small).await.faults, []);
 }
 
+/// What was done, how, and what must be told first.
+type Tampered = (&'static str, &'static str, fn(&Fault) -> bool);
+
 #[tokio::test]
 async fn whoever_can_write_into_the_database_is_found_out_all_the_same() {
     let small = busy().await;
     let last = verified(&small).await.last;
-    let cases: [(&str, &str, fn(&Fault) -> bool); 5] = [
+    let cases: [Tampered; 5] = [
         ("altered", "update audit set detail = 'nothing' where id = 3", |fault| *fault == Fault::Altered { id: 3 }),
         ("deleted", "delete from audit where id = 3", |fault| *fault == Fault::Missing { before: 4 }),
         (
@@ -138,7 +144,7 @@ async fn an_archive_is_verified_with_nothing_but_itself_and_a_root() {
     let before = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, before.replacen("qy run 2", "qy run 9", 1)).unwrap();
     let altered = reports();
-    assert!(altered[0].why.as_deref().unwrap().starts_with("HL0821"), "{altered:?}");
+    assert!(altered[0].why.as_deref().unwrap().starts_with("HL0826"), "{altered:?}");
     std::fs::write(&path, before).unwrap();
     std::fs::remove_dir_all(&first).unwrap();
     assert!(reports()[0].why.as_deref().unwrap().contains("does not follow"), "the first segment is missing");

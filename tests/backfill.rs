@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::serve::{same_registers, scheduled, wait_for_chunks, wait_for_sql};
 use crate::support::daemon::{Daemon, huiliu};
-use crate::support::{CODES, Small};
+use crate::support::{CODES, Small, seals_as_files};
 
 /// A taxpayer: code, name, when it was changed.
 fn nsr<'a>(code: &'a str, name: &'a str, updated: &'a str) -> [&'a str; 5] {
@@ -332,7 +332,7 @@ fn a_chunk_that_fails_is_told_and_tried_again() {
 #[test]
 fn chunks_of_one_file_go_in_order_and_wait_for_one_that_failed() {
     let small = Small::new();
-    let rows: Vec<String> = (0..300).map(|n| crate::runs::valid_code(n)).collect();
+    let rows: Vec<String> = (0..300).map(crate::runs::valid_code).collect();
     let again = rows.iter().chain(&rows[..50]); // a key's second row is another claim, whichever chunk it is in
     let rows: Vec<_> = again.map(|code| nsr(code, "甲", "2026-01-01 00:00:00")).collect();
     small.taxpayers("NSR_20260101.csv", &rows);
@@ -414,6 +414,7 @@ fn an_old_file_tells_a_status_what_came_before() {
     for (path, text) in huiliu::demo::definitions() {
         small.write(path, text);
     }
+    seals_as_files(&small);
     let seal = |path: &str, state: &str, at: &str| {
         let row = format!(r#"{{"data":{{"list":[{{"esID":"1","yzmc":"{state}章","zt":"{state}","gxsj":"{at}"}}]}}}}"#);
         small.write(&format!("outbox/e-seal/{path}"), row);

@@ -277,7 +277,7 @@ async fn what_openssl_signs_under_its_own_chain_we_verify() {
     // The same key and chain, signing through us, for OpenSSL.
     let chain = [fs::read(&leaf).unwrap(), fs::read(&between).unwrap(), fs::read(&root).unwrap()].concat();
     fs::write(path("chain.pem"), chain).unwrap();
-    let signer = Signer::load(Path::new(&path("leaf.key")), Path::new(&path("chain.pem"))).unwrap();
+    let signer = Signer::load(Path::new(&path("leaf.key")), Path::new(&path("chain.pem")), None).unwrap();
     let ours = signer.sign_detached("清单".as_bytes(), Clock::System.now()).unwrap();
     assert!(verify(&ours, Moment::Signing { now: Clock::System.now() }).is_ok());
     fs::write(&signature, ours).unwrap();

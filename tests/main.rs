@@ -6,6 +6,7 @@
 mod audit;
 mod backfill;
 mod bad_input;
+mod cdc;
 mod chaos;
 mod city;
 mod codes;
@@ -24,6 +25,7 @@ mod real;
 mod receivers;
 mod registers;
 mod runs;
+mod seals;
 mod serve;
 mod services_http;
 mod sources;

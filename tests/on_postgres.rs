@@ -2,7 +2,7 @@
 
 /// The same words, other stores.
 mod support {
-    pub use crate::support::{CODES, FEED, OnPostgres as Small, line, now, registers};
+    pub use crate::support::{CODES, FEED, OnPostgres as Small, line, now, registers, seals_as_files};
 }
 
 #[path = "audit.rs"]
@@ -27,7 +27,7 @@ use huiliu::store::postgres::PostgresStore;
 use huiliu::store::sqlite::SqliteStore;
 
 use crate::support::services::Database;
-use crate::support::{Small, now, registers};
+use crate::support::{Small, now, registers, settle_city};
 
 /// Two nights of the demo's city on both stores: registers, history, ledger, quarantine and batches are the same bytes.
 #[tokio::test]
@@ -45,14 +45,12 @@ async fn two_nights_of_the_city_are_the_same_on_both_stores() {
 /// What two nights left behind, by kind.
 async fn city(database: Option<Database>) -> BTreeMap<&'static str, Vec<String>> {
     let small = Small::empty();
-    for (path, text) in demo::definitions() {
-        small.write(path, text);
-    }
+    let _services = settle_city(&small);
     small.write(".huiliu/pseudonym.key", [7; 32]);
     let mut told: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut engine = None;
     for night in [0, 1] {
-        demo::write_outbox(&small.path().join("outbox"), 7, 1, night).unwrap();
+        demo::write_outbox(&small.path().join("outbox"), 7, 1, night).await.unwrap();
         drop(engine.take());
         let workspace = huiliu::config::Workspace::load(small.path()).unwrap();
         std::fs::create_dir_all(small.path().join(".huiliu")).unwrap();

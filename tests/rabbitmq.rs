@@ -539,11 +539,11 @@ async fn who_listens_gets_what_comes_also_after_the_connection_was_closed() {
     city.release(0).await;
     let feeds = [city.feed(0), city.feed(1)];
     let pem = fs::read(city.path(".huiliu/dev-ca.pem")).unwrap();
-    let trust = Arc::new(Trust::from_pem(&pem).unwrap());
+    let trust = Arc::new(Trust::from_pem(&pem).unwrap().into());
     let address = Address::parse(&city.vhost.url(), None).unwrap();
     let answering = Answering { user: address.user().to_owned(), signer: None, clock: Clock::System };
     let following =
-        Following { address: &address, patience: PATIENCE, feeds: &feeds, trust: &trust, answering: &answering };
+        Following { address: &address, patience: PATIENCE, feeds: &feeds, reader: &trust, answering: &answering };
     // Each register has one table, so the second feed has a database of its own kind: files.
     let mut sink = Target::parse(&format!("csv:{}", city.path("csv"))).unwrap().open(None).await.unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -654,7 +654,7 @@ async fn a_second_receiver_takes_over_in_order_when_the_first_is_gone() {
     let mut first = QueuedFeed::open(link.clone(), &feed, answering.clone()).await.unwrap();
     first.ready().await.unwrap();
     let mut second = QueuedFeed::open(link, &feed, answering).await.unwrap();
-    let trust = Arc::new(Trust::from_pem(&fs::read(city.path(".huiliu/dev-ca.pem")).unwrap()).unwrap());
+    let trust = Arc::new(Trust::from_pem(&fs::read(city.path(".huiliu/dev-ca.pem")).unwrap()).unwrap().into());
     let mut sink = Target::parse(&city.sqlite()).unwrap().open(None).await.unwrap();
     let idle = receive_feed(&mut second, &feed, &trust, sink.as_mut(), Clock::System).await;
     assert_eq!((idle.batches, idle.stopped), (0, None), "the first has them all");

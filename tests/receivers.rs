@@ -13,7 +13,7 @@ use crate::interop::{FEED, Fixture};
 use crate::support::services::Database;
 
 async fn load(fixture: &Fixture, target: &str) -> (u64, Option<String>) {
-    let trust = Arc::new(Trust::from_pem(&fs::read(fixture.path("dev-ca.pem")).unwrap()).unwrap());
+    let trust = Arc::new(Trust::from_pem(&fs::read(fixture.path("dev-ca.pem")).unwrap()).unwrap().into());
     let spool = Spool::parse(&format!("spool:{}", fixture.path("spool").display())).unwrap();
     let mut sink = Target::parse(target).unwrap().open(None).await.unwrap();
     let received = receive_feed(&mut spool.feed(FEED), FEED, &trust, sink.as_mut(), Clock::System).await;

@@ -3,14 +3,15 @@
 use huiliu::demo;
 use huiliu::engine::{ReviewLine, RunReport};
 
-use super::support::Small;
+use super::support::{Small, seals_as_files};
 
-/// The city's definitions, and no files.
+/// The city's definitions, and no files; the seal registry delivers files.
 fn city() -> Small {
     let small = Small::empty();
     for (path, text) in demo::definitions() {
         small.write(path, text);
     }
+    seals_as_files(&small);
     small
 }
 

@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["config"],
     &["decode", "mapping", "linking", "share", "crypto"],
     &["audit", "batch"],
-    &["source", "store", "outlet"],
+    &["source", "store", "outlet", "pki"],
     &["engine", "receive", "demo"],
     &["serve"],
     &["cli"],

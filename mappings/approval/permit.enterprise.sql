@@ -6,4 +6,4 @@ select
     clean_text(address)                       as address,
     or_null(phone(contact_mobile))            as phone
 from source
-where applyer_type = '2' and coalesce(cd_operation, 'I') <> 'D'
+where applyer_type = '2'

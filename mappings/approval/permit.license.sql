@@ -13,9 +13,9 @@ select
     clean_text(org_name)                      as issuer,
     uscc(org_code)                            as issuer_code,
     cn_date(result_date)                      as issued_on,
+    cn_timestamp(finish_time)                 as decided_at,
     cn_date(valid_from)                       as valid_from,
     or_null(cn_date(valid_to))                as valid_until,                -- 长期为空
     code('license_status', status)            as status_code,
     clean_text(project_no)                    as project_no
 from source
-where coalesce(cd_operation, 'I') <> 'D'                                     -- 撤回的办件

@@ -84,14 +84,26 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Altered { id } => write!(f, "第 {id} 条被改动 entry {id} was altered"),
-            Self::Missing { before } => write!(f, "第 {before} 条之前有缺失 something before entry {before} is missing"),
-            Self::Forked { id, after } => write!(f, "第 {id} 条与另一条同接第 {after} 条 entry {id} is the second after {after}"),
-            Self::Swapped { id, with } => write!(f, "第 {id} 条与第 {with} 条换位 entries {id} and {with} changed places"),
+            Self::Missing { before } => {
+                write!(f, "第 {before} 条之前有缺失 something before entry {before} is missing")
+            }
+            Self::Forked { id, after } => {
+                write!(f, "第 {id} 条与另一条同接第 {after} 条 entry {id} is the second after {after}")
+            }
+            Self::Swapped { id, with } => {
+                write!(f, "第 {id} 条与第 {with} 条换位 entries {id} and {with} changed places")
+            }
             Self::Truncated { last, promised } => {
-                write!(f, "止于第 {last} 条，检查点见过第 {promised} 条 the log ends at {last}, a checkpoint saw {promised}")
+                write!(
+                    f,
+                    "止于第 {last} 条，检查点见过第 {promised} 条 the log ends at {last}, a checkpoint saw {promised}"
+                )
             }
             Self::Rewritten { through, entries: (seen, are) } => {
-                write!(f, "第 {through} 条以前被重写 rewritten up to {through}: a checkpoint saw {seen} entries, there are {are}")
+                write!(
+                    f,
+                    "第 {through} 条以前被重写 rewritten up to {through}: a checkpoint saw {seen} entries, there are {are}"
+                )
             }
             Self::Checkpoint { through, why } => write!(f, "检查点 checkpoint at {through}: {why}"),
         }
@@ -323,7 +335,8 @@ mod tests {
         let last = entries[2].digest.clone();
         let digest = digest_of(DigestAlgorithm::Sm3, &last, (40, "key.rotate", "to SM2"));
         assert!(digest.starts_with("sm3:"));
-        let next = Entry { id: 4, at: 40, action: "key.rotate".into(), detail: "to SM2".into(), previous: last, digest };
+        let next =
+            Entry { id: 4, at: 40, action: "key.rotate".into(), detail: "to SM2".into(), previous: last, digest };
         entries.push(next);
         assert_eq!(faults(&entries, &[]), []);
         entries[3].digest.pop();

@@ -62,7 +62,7 @@ impl AuditError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::File { .. } => "HL0823",
-            Self::Segment { .. } => "HL0821",
+            Self::Segment { .. } => "HL0826",
             Self::Crypto(error) => error.code(),
         }
     }

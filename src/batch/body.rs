@@ -4,9 +4,9 @@
 //! records in the same order under the same schema and sequence number give the same bytes.
 
 use super::encode::{write_bytes, write_long};
-use super::{BatchError, EncodedRows, FeedSchema, Op, merkle};
+use super::{BatchError, EncodedRows, Encryption, FeedSchema, Op, merkle};
 use crate::config::BatchLimit;
-use crate::crypto::{Digest, DigestAlgorithm};
+use crate::crypto::{Digest, DigestAlgorithm, Recipient};
 
 /// A block is closed at this size: readers hold one block at a time.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -30,8 +30,10 @@ pub struct BodyBuilder {
 /// A finished body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
-    /// The Avro object container file.
+    /// The Avro object container file; or its encryption.
     pub bytes: Vec<u8>,
+    /// To whom it is encrypted, and how.
+    pub encryption: Option<Encryption>,
     /// Digest of `bytes`.
     pub digest: Digest,
     /// Which digest.
@@ -44,6 +46,24 @@ pub struct Body {
     pub withdrawals: u64,
     /// Merkle root over the record digests, in body order.
     pub records_root: Digest,
+}
+
+impl Body {
+    /// The same, so that only the owner of a certificate can read it. Not the same bytes twice.
+    ///
+    /// # Errors
+    /// [`BatchError::Crypto`].
+    pub fn encrypted_to(self, recipient: &Recipient) -> Result<Self, BatchError> {
+        let bytes = recipient.encrypt(&self.bytes)?;
+        let certificate = recipient.certificate();
+        let encryption = Encryption {
+            to: certificate.subject(),
+            issuer: certificate.issuer(),
+            serial: certificate.serial(),
+            algorithm: recipient.algorithm().to_owned(),
+        };
+        Ok(Self { digest: self.algorithm.digest(&[&bytes]), bytes, encryption: Some(encryption), ..self })
+    }
 }
 
 impl BodyBuilder {
@@ -134,6 +154,7 @@ impl BodyBuilder {
             withdrawals: self.withdrawals,
             records_root: merkle::root(self.algorithm, &self.digests),
             bytes: self.bytes,
+            encryption: None,
         }
     }
 }
@@ -148,7 +169,7 @@ pub(crate) mod tests {
     };
 
     use super::*;
-    use crate::batch::schema::tests::every_type;
+    use crate::batch::schema::tests::every_type_by;
     use crate::config::ByteSize;
     use crate::record::FieldType;
 
@@ -179,7 +200,12 @@ pub(crate) mod tests {
 
     /// A body with `upserts` rows and one withdrawal.
     pub(crate) fn body(upserts: i64, seq: u64) -> Body {
-        let schema = every_type();
+        body_of(DigestAlgorithm::Sha256, upserts, seq)
+    }
+
+    /// The same, with records digested by `algorithm`.
+    pub(crate) fn body_of(algorithm: DigestAlgorithm, upserts: i64, seq: u64) -> Body {
+        let schema = every_type_by(algorithm);
         let ids: Vec<i64> = (1..=upserts).collect();
         let encoded = schema.encode_upserts(&ids, &vec![1; ids.len()], &rows(upserts)).unwrap();
         let mut builder = BodyBuilder::new(&schema, seq);
@@ -198,7 +224,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_batch_closes_at_its_limits_but_takes_one_record_always() {
-        let schema = every_type();
+        let schema = every_type_by(DigestAlgorithm::Sha256);
         let encoded = schema.encode_upserts(&[1, 2, 3], &[1, 1, 1], &rows(3)).unwrap();
         let taken = |records, bytes| {
             let limit = BatchLimit { records, bytes: ByteSize(bytes) };
@@ -222,7 +248,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_announced_size_is_near_the_real_one() {
-        let schema = every_type();
+        let schema = every_type_by(DigestAlgorithm::Sha256);
         let encoded = schema.encode_upserts(&[1], &[1], &rows(1)).unwrap();
         let mut builder = BodyBuilder::new(&schema, 1);
         for _ in 0..5_000 {

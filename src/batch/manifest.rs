@@ -98,7 +98,7 @@ pub struct Manifest {
     pub body: BodyFacts,
     /// Merkle root over the record digests, in body order.
     pub records_root: HexDigest,
-    /// Digest of the manifest before; `null` for the first.
+    /// Digest of the manifest before, by the algorithm of that one; `null` for the first.
     pub previous: Option<HexDigest>,
     /// Which part of the register's change log it carries.
     pub changes: Changes,
@@ -117,25 +117,95 @@ pub struct SchemaFacts {
 
 /// The body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "WrittenBody", into = "WrittenBody")]
 pub struct BodyFacts {
-    /// `application/avro`.
+    /// [`AVRO`], or [`CMS`] when it is encrypted.
     pub media_type: String,
     /// Length.
     pub bytes: u64,
-    /// SHA-256 of the bytes. The key names the algorithm; others join beside it.
-    pub sha256: HexDigest,
+    /// How the body, its records and this manifest are digested: that of the signer's suite.
+    pub algorithm: DigestAlgorithm,
+    /// Digest of the bytes.
+    pub digest: HexDigest,
     /// Records in it.
     pub records: u64,
     /// Of which upserts.
     pub upserts: u64,
     /// Of which withdrawals.
     pub withdrawals: u64,
+    /// To whom it is encrypted, and how; `None` when everybody can read it.
+    pub encryption: Option<Encryption>,
 }
 
-impl BodyFacts {
-    /// The digest of the body, and by which algorithm; records are digested with the same.
-    pub const fn digest(&self) -> (DigestAlgorithm, Digest) {
-        (DigestAlgorithm::Sha256, self.sha256.0)
+/// Media type of a body that everybody can read.
+pub const AVRO: &str = "application/avro";
+/// Media type of an encrypted body (RFC 7193).
+pub const CMS: &str = "application/cms";
+
+/// To whom a body is encrypted: the certificate whose private key opens it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encryption {
+    /// The certificate's owner.
+    pub to: String,
+    /// Who issued the certificate.
+    pub issuer: String,
+    /// Its serial number, hexadecimal.
+    pub serial: String,
+    /// How the content is encrypted: `aes-256-gcm`, `sm4-cbc`.
+    pub algorithm: String,
+}
+
+/// The body as JSON says it: the key of the digest names the algorithm, and exactly one is there.
+#[derive(Serialize, Deserialize)]
+struct WrittenBody {
+    media_type: String,
+    bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sha256: Option<HexDigest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sm3: Option<HexDigest>,
+    records: u64,
+    upserts: u64,
+    withdrawals: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encryption: Option<Encryption>,
+}
+
+impl TryFrom<WrittenBody> for BodyFacts {
+    type Error = &'static str;
+
+    fn try_from(written: WrittenBody) -> Result<Self, Self::Error> {
+        let WrittenBody { media_type, bytes, sha256, sm3, records, upserts, withdrawals, encryption } = written;
+        let (algorithm, digest) = one_digest(sha256, sm3)?;
+        Ok(Self { media_type, bytes, algorithm, digest, records, upserts, withdrawals, encryption })
+    }
+}
+
+impl From<BodyFacts> for WrittenBody {
+    fn from(facts: BodyFacts) -> Self {
+        let BodyFacts { media_type, bytes, algorithm, digest, records, upserts, withdrawals, encryption } = facts;
+        let [sha256, sm3] = named_digest(algorithm, digest);
+        Self { media_type, bytes, sha256, sm3, records, upserts, withdrawals, encryption }
+    }
+}
+
+/// Of digests under the names of their algorithms, the one that is there.
+pub(super) fn one_digest(
+    sha256: Option<HexDigest>,
+    sm3: Option<HexDigest>,
+) -> Result<(DigestAlgorithm, HexDigest), &'static str> {
+    match (sha256, sm3) {
+        (Some(digest), None) => Ok((DigestAlgorithm::Sha256, digest)),
+        (None, Some(digest)) => Ok((DigestAlgorithm::Sm3, digest)),
+        (None, None) | (Some(_), Some(_)) => Err("one digest is needed, as sha256 or as sm3"),
+    }
+}
+
+/// A digest under the name of its algorithm: `[sha256, sm3]`.
+pub(super) const fn named_digest(algorithm: DigestAlgorithm, digest: HexDigest) -> [Option<HexDigest>; 2] {
+    match algorithm {
+        DigestAlgorithm::Sha256 => [Some(digest), None],
+        DigestAlgorithm::Sm3 => [None, Some(digest)],
     }
 }
 
@@ -205,6 +275,14 @@ impl Manifest {
             return Err(BatchError::Manifest { what: format!("its format is not {FORMAT}") });
         }
         serde_json::from_slice(bytes).map_err(place)
+    }
+
+    /// The digest of a manifest's bytes, by the algorithm that the manifest itself names: what the next one's `previous` is.
+    ///
+    /// # Errors
+    /// [`BatchError::Manifest`].
+    pub fn digest_of(bytes: &[u8]) -> Result<Digest, BatchError> {
+        Ok(Self::from_json(bytes)?.body.algorithm.digest(&[bytes]))
     }
 
     /// The bytes to be signed and sent.

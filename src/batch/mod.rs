@@ -5,7 +5,7 @@
 //! what was sealed gives the same records; any altered byte is refused, each kind of damage with its own code; no
 //! outside bytes make it panic.
 //!
-//! A body is an Avro object container file. Each record is `_op`, `_id`, `_version`, the released fields, and last
+//! A body is an Avro object container file, which may be encrypted to the subscriber (CMS). Each record is `_op`, `_id`, `_version`, the released fields, and last
 //! `_digest`: the digest of the Avro encoding of everything before it. Anyone can recompute it with an Avro library by
 //! encoding the record under the schema without its last field.
 
@@ -25,10 +25,11 @@ pub use decode::{Record, read_body};
 pub use encode::{EncodedRows, Op};
 pub use error::BatchError;
 pub use manifest::{
-    BodyFacts, Changes, Decision, FORMAT, HexDigest, Kind, Manifest, Part, RowCounts, SchemaFacts, batch_id,
+    AVRO, BodyFacts, CMS, Changes, Decision, Encryption, FORMAT, HexDigest, Kind, Manifest, Part, RowCounts,
+    SchemaFacts, batch_id,
 };
 pub use merkle::{prove, root, verify_proof};
-pub use open::{Opened, OpenedManifest, open, open_manifest};
+pub use open::{Opened, OpenedManifest, Reader, open, open_manifest};
 pub use receipt::{Applied, Effect, RECEIPT_FORMAT, Receipt};
 pub use schema::{FeedField, FeedSchema};
 pub use seal::{Heading, SealedBatch, seal};

@@ -6,7 +6,9 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::manifest::{named_digest, one_digest};
 use super::{BatchError, HexDigest, Manifest, batch_id};
+use crate::crypto::DigestAlgorithm;
 
 /// The format this build writes and reads.
 pub const RECEIPT_FORMAT: &str = "huiliu.receipt/1";
@@ -34,6 +36,7 @@ pub struct Applied {
 
 /// A subscriber's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "WrittenReceipt", into = "WrittenReceipt")]
 pub struct Receipt {
     /// [`RECEIPT_FORMAT`].
     pub format: String,
@@ -41,10 +44,12 @@ pub struct Receipt {
     pub feed: String,
     /// Number.
     pub seq: u64,
+    /// How the two digests were made: as the manifest says.
+    pub algorithm: DigestAlgorithm,
     /// Digest of the manifest as received.
-    pub manifest_sha256: HexDigest,
+    pub manifest_digest: HexDigest,
     /// Digest of the body as received.
-    pub body_sha256: HexDigest,
+    pub body_digest: HexDigest,
     /// What happened.
     pub effect: Effect,
     /// Records of the batch, as loaded.
@@ -57,6 +62,63 @@ pub struct Receipt {
     pub signed: bool,
 }
 
+/// A receipt as JSON says it: keys of digests name the algorithm.
+#[derive(Serialize, Deserialize)]
+struct WrittenReceipt {
+    format: String,
+    feed: String,
+    seq: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifest_sha256: Option<HexDigest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body_sha256: Option<HexDigest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifest_sm3: Option<HexDigest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body_sm3: Option<HexDigest>,
+    effect: Effect,
+    applied: Applied,
+    held: Option<u64>,
+    at: DateTime<Utc>,
+    signed: bool,
+}
+
+impl TryFrom<WrittenReceipt> for Receipt {
+    type Error = &'static str;
+
+    fn try_from(written: WrittenReceipt) -> Result<Self, Self::Error> {
+        let (algorithm, manifest_digest) = one_digest(written.manifest_sha256, written.manifest_sm3)?;
+        let (of_body, body_digest) = one_digest(written.body_sha256, written.body_sm3)?;
+        if of_body != algorithm {
+            return Err("manifest and body have digests of two kinds");
+        }
+        let WrittenReceipt { format, feed, seq, effect, applied, held, at, signed, .. } = written;
+        Ok(Self { format, feed, seq, algorithm, manifest_digest, body_digest, effect, applied, held, at, signed })
+    }
+}
+
+impl From<Receipt> for WrittenReceipt {
+    fn from(receipt: Receipt) -> Self {
+        let [manifest_sha256, manifest_sm3] = named_digest(receipt.algorithm, receipt.manifest_digest);
+        let [body_sha256, body_sm3] = named_digest(receipt.algorithm, receipt.body_digest);
+        let Receipt { format, feed, seq, effect, applied, held, at, signed, .. } = receipt;
+        Self {
+            format,
+            feed,
+            seq,
+            manifest_sha256,
+            body_sha256,
+            manifest_sm3,
+            body_sm3,
+            effect,
+            applied,
+            held,
+            at,
+            signed,
+        }
+    }
+}
+
 impl Receipt {
     /// Of a batch with this manifest.
     pub fn new(manifest: &Manifest, digest: HexDigest, effect: Effect, at: DateTime<Utc>) -> Self {
@@ -65,8 +127,9 @@ impl Receipt {
             format: RECEIPT_FORMAT.to_owned(),
             feed: manifest.feed.clone(),
             seq: manifest.seq,
-            manifest_sha256: digest,
-            body_sha256: body.sha256,
+            algorithm: body.algorithm,
+            manifest_digest: digest,
+            body_digest: body.digest,
             effect,
             applied: Applied { records: body.records, upserts: body.upserts, withdrawals: body.withdrawals },
             held: None,
@@ -106,9 +169,9 @@ impl Receipt {
     pub fn contradicts(&self, sent: &Manifest, digest: HexDigest) -> Option<&'static str> {
         let body = &sent.body;
         let told = Applied { records: body.records, upserts: body.upserts, withdrawals: body.withdrawals };
-        if self.manifest_sha256 != digest {
+        if (self.algorithm, self.manifest_digest) != (body.algorithm, digest) {
             Some("its manifest is not the one that was sent")
-        } else if self.body_sha256 != body.sha256 {
+        } else if self.body_digest != body.digest {
             Some("its body is not the one that was sent")
         } else if self.applied != told {
             Some("it counts other records than were sent")
@@ -130,11 +193,16 @@ mod tests {
         let manifest = Manifest::from_json(&batch.manifest).unwrap();
         let digest = HexDigest(batch.manifest_digest);
         let honest = Receipt::new(&manifest, digest, Effect::Applied, noon());
+        for algorithm in DigestAlgorithm::ALL {
+            let written = Receipt { algorithm, ..honest.clone() }.to_json().unwrap();
+            assert_eq!(Receipt::from_json(&written).unwrap().algorithm, algorithm);
+            assert!(String::from_utf8(written).unwrap().contains(&format!("\"body_{}\"", algorithm.name())));
+        }
         assert_eq!(Receipt::from_json(&honest.to_json().unwrap()).unwrap(), honest);
         assert_eq!(honest.contradicts(&manifest, digest), None);
         let lies: [fn(&mut Receipt); 3] = [
-            |r| r.manifest_sha256 = HexDigest([0; 32]),
-            |r| r.body_sha256 = HexDigest([0; 32]),
+            |r| r.manifest_digest = HexDigest([0; 32]),
+            |r| r.body_digest = HexDigest([0; 32]),
             |r| r.applied.withdrawals += 1,
         ];
         let told: Vec<_> = lies

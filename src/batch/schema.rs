@@ -217,12 +217,16 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn every_type() -> FeedSchema {
+        every_type_by(DigestAlgorithm::Sha256)
+    }
+
+    pub(crate) fn every_type_by(algorithm: DigestAlgorithm) -> FeedSchema {
         let fields = FieldType::ALL.iter().map(|kind| FeedField {
             name: format!("a_{kind}"),
             title: format!("字段 {kind}"),
             kind: *kind,
         });
-        FeedSchema::new("housing.enterprise", fields.collect(), DigestAlgorithm::Sha256).unwrap()
+        FeedSchema::new("housing.enterprise", fields.collect(), algorithm).unwrap()
     }
 
     #[test]

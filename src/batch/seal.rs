@@ -5,9 +5,9 @@
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 
-use super::manifest::{BodyFacts, Changes, Decision, FORMAT, HexDigest, Kind, Manifest, Part, SchemaFacts};
+use super::manifest::{AVRO, BodyFacts, CMS, Changes, Decision, FORMAT, HexDigest, Kind, Manifest, Part, SchemaFacts};
 use super::{BatchError, Body, batch_id};
-use crate::crypto::{Digest, DigestAlgorithm, Signer};
+use crate::crypto::{Digest, Signer};
 
 /// What the caller knows about a batch besides its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct SealedBatch {
     pub feed: String,
     /// Number.
     pub seq: u64,
-    /// Avro object container file.
+    /// Avro object container file, or its encryption.
     pub body: Vec<u8>,
     /// JSON, as signed.
     pub manifest: Vec<u8>,
@@ -74,15 +74,15 @@ pub fn seal(heading: Heading, body: Body, signer: &Signer) -> Result<SealedBatch
     if body.algorithm != signer.suite().digest() {
         return Err(BatchError::Manifest { what: "records and signature use different digests".into() });
     }
-    let facts = match body.algorithm {
-        DigestAlgorithm::Sha256 => BodyFacts {
-            media_type: "application/avro".into(),
-            bytes: u64::try_from(body.bytes.len()).unwrap_or(u64::MAX),
-            sha256: HexDigest(body.digest),
-            records: body.upserts + body.withdrawals,
-            upserts: body.upserts,
-            withdrawals: body.withdrawals,
-        },
+    let facts = BodyFacts {
+        media_type: if body.encryption.is_some() { CMS } else { AVRO }.into(),
+        bytes: u64::try_from(body.bytes.len()).unwrap_or(u64::MAX),
+        algorithm: body.algorithm,
+        digest: HexDigest(body.digest),
+        records: body.upserts + body.withdrawals,
+        upserts: body.upserts,
+        withdrawals: body.withdrawals,
+        encryption: body.encryption,
     };
     let manifest = Manifest {
         format: FORMAT.into(),
@@ -116,10 +116,10 @@ pub fn seal(heading: Heading, body: Body, signer: &Signer) -> Result<SealedBatch
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::batch::body::tests::body;
+    use crate::batch::body::tests::{body, body_of};
     use crate::batch::manifest::RowCounts;
-    use crate::crypto::hex;
     use crate::crypto::tests::{CaAndSigner, noon};
+    use crate::crypto::{Suite, hex};
 
     pub(crate) fn heading(seq: u64, previous: Option<Digest>) -> Heading {
         Heading {
@@ -158,7 +158,7 @@ pub(crate) mod tests {
         let mut all: Vec<SealedBatch> = Vec::new();
         for seq in 1..=count {
             let previous = all.last().map(|batch| batch.manifest_digest);
-            all.push(seal(heading(seq, previous), body(4, seq), &ca.signer).unwrap());
+            all.push(seal(heading(seq, previous), body_of(ca.signer.suite().digest(), 4, seq), &ca.signer).unwrap());
         }
         all
     }
@@ -231,9 +231,17 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn sealing_again_gives_the_same_bytes() {
-        let ca = CaAndSigner::new();
-        assert_eq!(chain(&ca, 3), chain(&ca, 3));
+    fn sealing_again_gives_the_same_bytes_in_every_suite() {
+        for suite in Suite::ALL {
+            let ca = CaAndSigner::of(suite);
+            assert_eq!(chain(&ca, 3), chain(&ca, 3), "{suite:?}");
+        }
+    }
+
+    #[test]
+    fn records_and_signature_are_of_one_suite() {
+        let ca = CaAndSigner::of(Suite::Sm2Sm3);
+        assert_eq!(seal(heading(1, None), body(1, 1), &ca.signer).unwrap_err().code(), "HL0722");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod audit;
 mod backfill;
+mod belief;
 mod check;
 mod completions;
 mod config;
@@ -16,6 +17,7 @@ mod drift;
 mod explain;
 mod feed;
 mod init;
+mod key;
 mod lease;
 mod named;
 mod plan;
@@ -87,6 +89,8 @@ pub enum Command {
     Feed(feed::Args),
     /// Write a new, commented workspace that passes `huiliu check`
     Init(init::Args),
+    /// Keys and certificates: make, request, import, change 密钥
+    Key(key::Args),
     /// Say what the definitions would do that has not happened yet, before they are merged 变更预览
     Plan(plan::Args),
     /// Reach the real systems and compare them with their contracts 探测
@@ -126,6 +130,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Explain(args) => explain::run(args, &context),
         Command::Feed(args) => Box::pin(feed::run(args, &context)).await,
         Command::Init(args) => init::run(args, &context),
+        Command::Key(args) => Box::pin(key::run(args, &context)).await,
         Command::Plan(args) => Box::pin(plan::run(args, &context)).await,
         Command::Probe(args) => Box::pin(probe::run(args, &context)).await,
         Command::Quarantine(args) => Box::pin(quarantine::run(args, &context)).await,

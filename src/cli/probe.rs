@@ -69,6 +69,9 @@ fn text_of(probed: &[Probed], columns: bool) -> String {
 
 fn what(one: &Probed) -> String {
     let mut parts: Vec<String> = one.why.iter().cloned().collect();
+    if let Some(lag) = one.lag {
+        parts.push(format!("滞后 behind: {} bytes, {} s", count(lag.bytes), count(lag.seconds)));
+    }
     let list = |names: &[String]| names.join(", ");
     if !one.lost.is_empty() {
         parts.push(format!("缺少 lost: {}", list(&one.lost)));

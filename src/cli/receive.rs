@@ -1,13 +1,13 @@
 //! `huiliu receive`: batches from a spool or a queue, verified and loaded.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-
+use super::belief::{Belief, two_files};
 use super::{Context, Exit};
-use crate::crypto::{Signer, Trust};
+use crate::batch::Reader;
+use crate::crypto::Signer;
 use crate::error::Problem;
 use crate::outlet::rabbitmq::{Address, Link, Patience};
 use crate::receive::{Answering, Following, QueuedFeed, ReceiveError, Received, Sink, Spool, Target, receive_feed};
@@ -21,9 +21,8 @@ pub struct Args {
     /// Only this feed; may be given again. A queue needs at least one
     #[arg(long, value_name = "NAME")]
     pub feed: Vec<String>,
-    /// CA certificate(s) of the issuing office, PEM
-    #[arg(long, value_name = "FILE")]
-    pub trust: PathBuf,
+    #[command(flatten)]
+    belief: Belief,
     /// Where records go: sqlite:FILE, postgres://user:password@host/database, csv:DIR or ndjson:-
     #[arg(long, value_name = "TARGET", env = "HUILIU_RECEIVE_TO", hide_env_values = true)]
     pub to: String,
@@ -43,16 +42,16 @@ pub struct Args {
 
 /// Loads what is there. Feeds that stop at a bad batch are reported, the others go on; any stop makes it fail.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let trust = Arc::new(read_trust(&args.trust)?);
+    let reader = Arc::new(args.belief.reader().await?);
     let target = Target::parse(&args.to).map_err(problem)?;
     let queue = ["amqp://", "amqps://"].iter().any(|scheme| args.from.starts_with(scheme));
     if !queue && (args.follow || args.ca.is_some() || args.sign.is_some()) {
         return Err(usage("--follow, --ca and --sign are for queues", "give --from amqps://user:password@host/vhost"));
     }
     let all = if queue {
-        from_queue(&args, &trust, &target, context).await?
+        from_queue(&args, &reader, &target, context).await?
     } else {
-        from_spool(&args, &trust, &target, context).await?
+        from_spool(&args, &reader, &target, context).await?
     };
     // Records on stdout leave no room for a report there.
     report(&all, context, target == Target::Ndjson)?;
@@ -61,7 +60,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 
 async fn from_spool(
     args: &Args,
-    trust: &Arc<Trust>,
+    reader: &Arc<Reader>,
     target: &Target,
     context: &Context,
 ) -> anyhow::Result<Vec<Received>> {
@@ -70,14 +69,14 @@ async fn from_spool(
     let mut sink = target.open(args.state.as_deref()).await.map_err(problem)?;
     let mut all = Vec::with_capacity(feeds.len());
     for feed in feeds {
-        all.push(receive_feed(&mut spool.feed(&feed), &feed, trust, sink.as_mut(), context.clock).await);
+        all.push(receive_feed(&mut spool.feed(&feed), &feed, reader, sink.as_mut(), context.clock).await);
     }
     Ok(all)
 }
 
 async fn from_queue(
     args: &Args,
-    trust: &Arc<Trust>,
+    reader: &Arc<Reader>,
     target: &Target,
     context: &Context,
 ) -> anyhow::Result<Vec<Received>> {
@@ -88,7 +87,8 @@ async fn from_queue(
         ));
     }
     let address = Address::parse(&args.from, args.ca.as_deref()).map_err(|error| problem(error.into()))?;
-    let signer = args.sign.as_deref().map(read_signer).transpose()?;
+    let password = args.belief.key_password.as_deref();
+    let signer = args.sign.as_deref().map(|files| read_signer(files, password)).transpose()?;
     let answering = Answering { user: address.user().to_owned(), signer, clock: context.clock };
     let mut sink = target.open(args.state.as_deref()).await.map_err(problem)?;
     if args.follow {
@@ -96,7 +96,7 @@ async fn from_queue(
             address: &address,
             patience: Patience::default(),
             feeds: &args.feed,
-            trust,
+            reader,
             answering: &answering,
         };
         let told = |received: &Received| tracing::info!(feed = received.feed, through = received.through, "loaded");
@@ -105,14 +105,14 @@ async fn from_queue(
     let link = Link::open(&address, Patience::default()).await.map_err(|error| problem(error.into()))?;
     let mut all = Vec::with_capacity(args.feed.len());
     for feed in &args.feed {
-        all.push(drain(&link, feed, trust, &answering, sink.as_mut()).await);
+        all.push(drain(&link, feed, reader, &answering, sink.as_mut()).await);
     }
     Ok(all)
 }
 
-async fn drain(link: &Link, feed: &str, trust: &Arc<Trust>, answering: &Answering, sink: &mut dyn Sink) -> Received {
+async fn drain(link: &Link, feed: &str, reader: &Arc<Reader>, answering: &Answering, sink: &mut dyn Sink) -> Received {
     match QueuedFeed::open(link.clone(), feed, answering.clone()).await {
-        Ok(mut queue) => receive_feed(&mut queue, feed, trust, sink, answering.clock).await,
+        Ok(mut queue) => receive_feed(&mut queue, feed, reader, sink, answering.clock).await,
         Err(error) => {
             let stopped = Some(Problem::from(&ReceiveError::from(error)));
             Received { stopped, ..Received::nothing(feed) }
@@ -137,22 +137,14 @@ async fn interrupted() {
 }
 
 /// `KEY,CHAIN` → a signer.
-fn read_signer(files: &str) -> anyhow::Result<Arc<Signer>> {
-    let Some((key, chain)) = files.split_once(',') else {
-        return Err(usage("--sign names two files", "give --sign key.pem,chain.pem"));
-    };
-    let signer = Signer::load(Path::new(key), Path::new(chain)).map_err(|error| Problem::from(&error))?;
-    Ok(Arc::new(signer))
+fn read_signer(files: &str, password: Option<&str>) -> anyhow::Result<Arc<Signer>> {
+    let (key, chain) = two_files(files, "--sign")?;
+    let signer = Signer::load(key, chain, password);
+    Ok(Arc::new(signer.map_err(|error| Problem::from(&error))?))
 }
 
 fn usage(what: &str, hint: &str) -> anyhow::Error {
     problem(ReceiveError::Usage { what: what.to_owned(), hint: hint.to_owned() }).into()
-}
-
-/// The roots to believe, from a PEM file.
-pub(super) fn read_trust(path: &Path) -> anyhow::Result<Trust> {
-    let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Trust::from_pem(&pem).map_err(|error| Problem::from(&error).detail(path.display().to_string()).into())
 }
 
 fn problem(error: ReceiveError) -> Problem {

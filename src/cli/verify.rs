@@ -5,18 +5,17 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use super::receive::read_trust;
+use super::belief::Belief;
 use super::{Context, Exit};
-use crate::batch::batch_id;
+use crate::batch::{Encryption, batch_id};
 use crate::error::Problem;
 use crate::receive::{Link, Proof, Proven, moment, prove_all};
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// CA certificate(s) of the issuing office, PEM
-    #[arg(long, value_name = "FILE")]
-    pub trust: PathBuf,
+    #[command(flatten)]
+    belief: Belief,
     /// Certificates must be valid at this time (RFC 3339) instead of when each batch was signed
     #[arg(long, value_name = "TIME")]
     pub at: Option<DateTime<Utc>>,
@@ -27,10 +26,10 @@ pub struct Args {
 
 /// Checks each file; fails when anything about any of them does not hold.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let trust = read_trust(&args.trust)?;
+    let reader = args.belief.reader().await?;
     let moment = moment(args.at, context.clock.now());
     let files = args.files;
-    let proofs = tokio::task::spawn_blocking(move || prove_all(&files, &trust, moment)).await?;
+    let proofs = tokio::task::spawn_blocking(move || prove_all(&files, &reader, moment)).await?;
     let problems: Vec<Problem> = proofs.iter().filter_map(|proof| proof.problem.clone()).collect();
     if context.json {
         context.print_json(&proofs)?;
@@ -66,16 +65,20 @@ fn proven_text(proven: &Proven) -> String {
     line("issued by", format!("{}, serial {}", signed.issuer, signed.serial));
     line("trusted", signed.root.clone());
     line("from, to", format!("{} → {}, register {}", manifest.issuer, manifest.subscriber, manifest.register));
-    line("body", format!("{} bytes, sha256 {}", manifest.body.bytes, manifest.body.sha256));
     let facts = &manifest.body;
-    line(
-        "records",
-        format!(
-            "{}: {} upserts, {} withdrawals, each with its digest",
-            facts.records, facts.upserts, facts.withdrawals
-        ),
-    );
-    line("root", format!("{} (Merkle)", manifest.records_root));
+    line("body", format!("{} bytes, {} {}", facts.bytes, facts.algorithm.name(), facts.digest));
+    let counts = format!("{}: {} upserts, {} withdrawals", facts.records, facts.upserts, facts.withdrawals);
+    if let Some(encryption) = &facts.encryption {
+        let Encryption { to, serial, algorithm, .. } = encryption;
+        line("encrypted", format!("to {to}, certificate {serial}, {algorithm}"));
+    }
+    if proven.read {
+        line("records", format!("{counts}, each with its digest"));
+        line("root", format!("{} (Merkle)", manifest.records_root));
+    } else {
+        line("records", format!("{counts} by the manifest; encrypted, not looked at: give --decrypt 已加密，未核对"));
+    }
+    signed.warnings.iter().for_each(|warning| line("WARNING", warning.clone()));
     line(
         "chain",
         match proven.link {

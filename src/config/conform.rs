@@ -59,7 +59,7 @@ impl Conform<'_> {
     fn map(&mut self, at: Mark, entries: &[Entry], shape: &Shape, tag: Option<&str>) {
         for entry in entries.iter().filter(|entry| Some(entry.key.as_str()) != tag) {
             match shape.key(&entry.key) {
-                Some(Key { need: Need::Later, .. }) => self.later(&entry.key, entry.key_at, None),
+                Some(Key { need: Need::Later, .. }) => self.later(&entry.key, entry.key_at),
                 Some(key) => self.within(&entry.key, |this| this.node(&entry.node, &key.kind)),
                 None => self.unknown_key(entry, shape, tag),
             }
@@ -90,8 +90,8 @@ impl Conform<'_> {
             return self.within(tag, |this| this.wrong_form(&entry.node, &Kind::Text));
         };
         match variants.iter().find(|variant| variant.word.name == text) {
-            Some(variant) if variant.word.later.is_none() => self.map(node.at, entries, variant.shape, Some(tag)),
-            _ => self.within(tag, |this| this.word(text, entry.node.at, &words)),
+            Some(variant) => self.map(node.at, entries, variant.shape, Some(tag)),
+            None => self.within(tag, |this| this.word(text, entry.node.at, &words)),
         }
     }
 
@@ -120,7 +120,6 @@ impl Conform<'_> {
 
     fn word(&mut self, text: &str, at: Mark, words: &[Word]) {
         match words.iter().find(|word| word.name == text) {
-            Some(Word { later: Some(instead), .. }) => self.later(text, at, Some(instead)),
             Some(_) => {}
             None => {
                 let problem =
@@ -166,10 +165,10 @@ impl Conform<'_> {
         self.problems.push(problem.at(self.place(node.at)).detail(format!("expected {}", kind.expected())));
     }
 
-    fn later(&mut self, name: &str, at: Mark, instead: Option<&str>) {
+    fn later(&mut self, name: &str, at: Mark) {
         let message = format!("\"{name}\"{} is not supported by this version yet", self.of_path());
         let problem = Problem::error("HL0110", message).at(self.place(at));
-        self.problems.push(problem.hint(instead.unwrap_or("leave it out, or use a version that supports it")));
+        self.problems.push(problem.hint("leave it out, or use a version that supports it"));
     }
 
     fn within(&mut self, key: &str, then: impl FnOnce(&mut Self)) {
@@ -256,16 +255,6 @@ mod tests {
             "within: 4\nrate: 5\nschedul: x\ncheck: yes\nlimits:\n",
             &["HL0111 5:9", "HL0106 6:1", "HL0106 7:1", "HL0108 8:8", "HL0106 9:1"],
         );
-    }
-
-    #[test]
-    fn what_later_versions_bring_is_said_not_to_be_there_yet() {
-        for (file, from, to, expect) in [
-            (CONNECTOR, "  kind: files\n  root: out", "  kind: cdc", &["HL0110 6:9"][..]),
-            (FEED, "outlet: spool", "outlet: spool\n  encrypt_to: certs/housing.pem", &["HL0110 16:3"]),
-        ] {
-            check(file, from, to, expect);
-        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Connector {
     pub datasets: BTreeMap<String, Dataset>,
 }
 
-/// How a system is reached. More kinds join here (http, amqp, cdc).
+/// How a system is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceKind {
     /// A directory of files, here or on a server.
@@ -33,6 +33,8 @@ pub enum SourceKind {
     Http(Http),
     /// Queues into which the department publishes.
     Amqp(Inbox),
+    /// The log of somebody else's database.
+    Cdc(Cdc),
 }
 
 /// How to reach a department's database (前置库), and how gently.
@@ -50,6 +52,17 @@ pub struct Database {
     pub timeout: Duration,
     /// Rows a second at most, whatever the pipeline allows.
     pub rate: Option<Rate>,
+}
+
+/// How to follow the log of a department's database (变更订阅).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cdc {
+    /// The database, PostgreSQL.
+    pub database: Database,
+    /// What the names of our slots begin with: a slot belongs to one installation.
+    pub slot: String,
+    /// A publication that the department made; `None` is one of our own for each table.
+    pub publication: Option<String>,
 }
 
 /// The broker of a department's queues (收件队列).
@@ -154,6 +167,8 @@ pub enum Offer {
     },
     /// Rows of a database.
     Table(Table),
+    /// Changes of a table, from the database's log.
+    Changes(Table),
     /// Answers of a service.
     Endpoint(Endpoint),
     /// Messages.
@@ -320,13 +335,23 @@ pub enum Extract {
 }
 
 impl Dataset {
+    /// Columns by which rows are told apart, ordered, asked for and taken away: key, business time, cursor, 增删改标志.
+    pub fn named_columns(&self) -> impl Iterator<Item = &At<String>> {
+        let cursor = match &self.extract {
+            Extract::Cursor { column, .. } => Some(column),
+            Extract::Full | Extract::Append | Extract::Log => None,
+        };
+        let flag = self.operation.as_ref().map(|operation| &operation.column);
+        self.key.iter().chain(&self.updated).chain(cursor).chain(flag)
+    }
+
     /// How its bytes become rows; `None` when its system hands over rows.
     pub const fn format(&self) -> Option<&Format> {
         match &self.offer {
             Offer::Files { format, .. } | Offer::Endpoint(Endpoint { format, .. }) | Offer::Queue { format, .. } => {
                 Some(format)
             }
-            Offer::Table(_) => None,
+            Offer::Table(_) | Offer::Changes(_) => None,
         }
     }
 }

@@ -84,12 +84,25 @@ pub enum MaskRule {
 pub struct Delivery {
     /// Where to.
     pub outlet: At<OutletKind>,
+    /// Whether bodies are encrypted, and to whom.
+    pub encryption: DeliveryEncryption,
     /// How often the daemon looks.
     pub every: Duration,
     /// Size of one batch.
     pub batch: BatchLimit,
     /// Records a day.
     pub quota: Option<Quota>,
+}
+
+/// Whether a feed's bodies are encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeliveryEncryption {
+    /// To the certificate in this file, relative to the workspace.
+    To(At<String>),
+    /// No: it says so.
+    Off,
+    /// No: nothing is said, and no field demands it.
+    Unsaid,
 }
 
 /// Where batches go.

@@ -22,8 +22,13 @@ pub struct Installation {
     pub store: String,
     /// Spool directory, absolute; default `spool` in the state directory.
     pub spool: PathBuf,
-    /// PEM of the signing key and chain; `None` is the development CA, made on first use.
+    /// PEM of the signing key and chain; `None` is the key chosen with `huiliu key rotate`, or else the development CA,
+    /// made on first use.
     pub signing: Option<SigningFiles>,
+    /// Of encrypted private keys.
+    pub key_password: Option<Password>,
+    /// Whose certificates are believed for what, and under which rules.
+    pub trust: TrustFiles,
     /// RabbitMQ (消息队列), for feeds that go there.
     pub broker: Option<Broker>,
     /// The daemon.
@@ -85,4 +90,69 @@ pub struct SigningFiles {
     pub key: PathBuf,
     /// Certificate chain PEM, leaf first.
     pub chain: PathBuf,
+}
+
+/// Roots by purpose, revocation lists and rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrustFiles {
+    /// PEM of the authorities under which we sign; `None` signs with whatever the key has.
+    pub own: Option<PathBuf>,
+    /// PEM of the authorities under which departments sign their files, besides being named by their connector.
+    pub departments: Option<PathBuf>,
+    /// PEM of the authorities under which subscribers are encrypted to.
+    pub subscribers: Option<PathBuf>,
+    /// Revocation lists: absolute paths and `http(s)://…`.
+    pub crls: Vec<String>,
+    /// Demands on all certificates.
+    pub rules: Rules,
+}
+
+/// What an installation demands of certificates beyond a valid path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Only SM2 with SM3 (国密).
+    pub national_only: bool,
+    /// Bits that an RSA key must have; never below 2048.
+    pub rsa_bits: u64,
+    /// About a stale or missing revocation list, where lists are demanded.
+    pub stale: Stale,
+    /// How old a revocation list may be, whatever it says itself.
+    pub crl_max_age: Option<Duration>,
+}
+
+/// What is done about a certificate whose revocation cannot be told: its issuer's list is stale or missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stale {
+    /// It is refused.
+    Refuse,
+    /// It is accepted, and somebody is told.
+    Alarm,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { national_only: false, rsa_bits: 2048, stale: Stale::Refuse, crl_max_age: None }
+    }
+}
+
+/// A password. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl Password {
+    /// This one.
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// For whoever opens something with it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
 }

@@ -32,13 +32,13 @@ mod workspace;
 mod yaml;
 
 pub use connector::{
-    Auth, Column, Connector, Database, Dataset, Drift, DriftPolicy, Endpoint, Extract, Hidden, HmacDigest, Http, Inbox,
-    Missing, Offer, Operation, PageBy, Pages, ReadFlag, Relation, SourceKind, Table,
+    Auth, Cdc, Column, Connector, Database, Dataset, Drift, DriftPolicy, Endpoint, Extract, Hidden, HmacDigest, Http,
+    Inbox, Missing, Offer, Operation, PageBy, Pages, ReadFlag, Relation, SourceKind, Table,
 };
-pub use feed::{Approval, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Validity};
+pub use feed::{Approval, BatchLimit, Delivery, DeliveryEncryption, Feed, MaskRule, OutletKind, Validity};
 pub use files::{Beside, Control, Files, Settle};
 pub use format::{Encoding, Format, Layer, Report};
-pub use installation::{Broker, Installation, LogFormat, Serve, SigningFiles};
+pub use installation::{Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, Stale, TrustFiles};
 pub use pattern::{Pattern, matches};
 pub use pipeline::{Check, Limits, MissedRun, Pipeline};
 pub use read::cases::{Case, Cell, Given, Refused};

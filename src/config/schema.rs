@@ -62,8 +62,7 @@ fn of_kind(kind: &Kind) -> Value {
         }
         Kind::Map(shape) => of_shape(shape, None),
         Kind::Tagged(tag, variants) => {
-            let now = variants.iter().filter(|variant| variant.word.later.is_none());
-            json!({ "oneOf": now.map(|v| of_shape(v.shape, Some((tag, &v.word)))).collect::<Vec<_>>() })
+            json!({ "oneOf": variants.iter().map(|v| of_shape(v.shape, Some((tag, &v.word)))).collect::<Vec<_>>() })
         }
         Kind::Either(kinds) => {
             let now: Vec<&Kind> = kinds.iter().filter(|kind| !is_all_later(kind)).collect();
@@ -127,8 +126,7 @@ fn default(kind: &Kind, text: &str) -> Value {
 }
 
 fn of_words(words: &[Word]) -> Value {
-    let now: Vec<&Word> = words.iter().filter(|word| word.later.is_none()).collect();
-    let described = now.iter().map(|word| json!({ "const": word.name, "description": word.about }));
+    let described = words.iter().map(|word| json!({ "const": word.name, "description": word.about }));
     json!({ "oneOf": described.collect::<Vec<_>>() })
 }
 

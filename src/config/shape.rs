@@ -114,8 +114,6 @@ pub(super) enum Need {
 pub(super) struct Word {
     pub name: &'static str,
     pub about: &'static str,
-    /// Known, and not supported by this version; the text says what to write instead.
-    pub later: Option<&'static str>,
 }
 
 /// One alternative of a tagged mapping.
@@ -154,11 +152,7 @@ impl Key {
 
 impl Word {
     pub const fn now(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, later: None }
-    }
-
-    pub const fn later(name: &'static str, instead: &'static str) -> Self {
-        Self { name, about: "Not supported by this version yet.", later: Some(instead) }
+        Self { name, about }
     }
 }
 
@@ -211,9 +205,9 @@ impl Kind {
     }
 }
 
-/// The words that this version supports, with commas.
+/// The words, with commas.
 pub(super) fn names(words: &[Word]) -> String {
-    words.iter().filter(|word| word.later.is_none()).map(|word| word.name).collect::<Vec<_>>().join(", ")
+    words.iter().map(|word| word.name).collect::<Vec<_>>().join(", ")
 }
 
 /// The keys that this version supports, with commas.

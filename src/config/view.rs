@@ -119,7 +119,7 @@ impl<'a> View<'a> {
         let Kind::Tagged(tag, variants) = self.kind else { return None };
         let entry = self.entries().iter().find(|entry| entry.key == *tag)?;
         let Value::Scalar { text, .. } = &entry.node.value else { return None };
-        variants.iter().map(|variant| variant.word).find(|w| w.later.is_none() && w.name == text).map(|word| word.name)
+        variants.iter().map(|variant| variant.word).find(|w| w.name == text).map(|word| word.name)
     }
 
     /// Whether this is written as a group of keys.

@@ -131,12 +131,17 @@ pub(super) mod octet {
     pub const INTEGER: u8 = 0x02;
     pub const BIT_STRING: u8 = 0x03;
     pub const OCTET_STRING: u8 = 0x04;
+    pub const NULL: u8 = 0x05;
+    pub const ENUMERATED: u8 = 0x0A;
     pub const UTF8_STRING: u8 = 0x0C;
+    pub const PRINTABLE_STRING: u8 = 0x13;
     pub const UTC_TIME: u8 = 0x17;
     pub const GENERALIZED_TIME: u8 = 0x18;
     pub const SEQUENCE: u8 = 0x30;
     pub const SET: u8 = 0x31;
     pub const CONTEXT_0: u8 = 0xA0;
+    pub const CONTEXT_1: u8 = 0xA1;
+    pub const CONTEXT_2: u8 = 0xA2;
     pub const CONTEXT_3: u8 = 0xA3;
     pub const CONTEXT_0_PRIMITIVE: u8 = 0x80;
 }
@@ -210,14 +215,6 @@ pub(super) fn retagged(identifier: u8, raw: &[u8]) -> Vec<u8> {
         *first = identifier;
     }
     out
-}
-
-/// ECDSA signatures as DER `SEQUENCE { r, s }`: raw r‖s of 64 bytes is turned into it, anything else is left alone.
-pub(super) fn ecdsa_der(signature: &[u8]) -> Vec<u8> {
-    match p256::ecdsa::Signature::from_slice(signature) {
-        Ok(raw) if signature.len() == 64 => raw.to_der().as_bytes().to_vec(),
-        _ => signature.to_vec(),
-    }
 }
 
 #[cfg(test)]

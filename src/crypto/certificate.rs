@@ -3,27 +3,23 @@
 //! Decides: what a certificate says. Must not know: whether to believe it (`trust` does). Guarantees: everything is
 //! read from the bytes as received, which stay available unchanged; works for SM2 certificates too.
 
+use std::path::Path;
+
 use chrono::{DateTime, Utc};
 use der::Tag;
 use der::asn1::ObjectIdentifier;
+use der::pem::LineEnding;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::CryptoError;
 use super::asn1::{self, Element, Elements, NotDer};
-use super::suite;
+use super::files::failed;
+use super::{CryptoError, Purpose, Suite, suite};
 
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 const SUBJECT_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
-
-/// Purposes (extended key usage) under which data may be signed: any, e-mail protection, document signing (RFC 9336).
-const SIGNING_PURPOSES: [ObjectIdentifier; 3] = [
-    ObjectIdentifier::new_unwrap("2.5.29.37.0"),
-    ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.4"),
-    ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.36"),
-];
 
 /// A certificate and the bytes it was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +32,7 @@ pub struct Certificate {
     not_after: DateTime<Utc>,
     key_algorithm: ObjectIdentifier,
     key_parameters: Option<ObjectIdentifier>,
+    key_algorithm_id: Vec<u8>,
     key: Vec<u8>,
     extensions: Extensions,
 }
@@ -44,6 +41,7 @@ pub struct Certificate {
 struct Extensions {
     key_usage: Option<u8>,
     purposes: Option<Vec<ObjectIdentifier>>,
+    purposes_are_critical: bool,
     authority: bool,
     subject_key_id: Option<Vec<u8>>,
 }
@@ -71,6 +69,23 @@ impl Certificate {
             return Err(CryptoError::BadCertificate { what: "the file holds no certificate in PEM".into() });
         }
         Ok(all)
+    }
+
+    /// Reads all certificates of a PEM file, in order; there is at least one.
+    ///
+    /// # Errors
+    /// As [`Certificate::all_from_pem`], and [`CryptoError::File`].
+    pub fn load_all(path: &Path) -> Result<Vec<Self>, CryptoError> {
+        Self::all_from_pem(&std::fs::read(path).map_err(failed("read", path))?)
+    }
+
+    /// As PEM.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadCertificate`], which does not happen to certificates that were read.
+    pub fn to_pem(&self) -> Result<String, CryptoError> {
+        der::pem::encode_string("CERTIFICATE", LineEnding::LF, &self.der)
+            .map_err(|_| CryptoError::BadCertificate { what: "it cannot be written as PEM".into() })
     }
 
     /// The bytes as received.
@@ -125,13 +140,48 @@ impl Certificate {
         &self.serial
     }
 
+    /// IssuerAndSerialNumber (RFC 5652 §10.2.4), DER.
+    pub(super) fn issuer_and_serial(&self) -> Vec<u8> {
+        asn1::sequence(&[&self.issuer, &asn1::element(asn1::octet::INTEGER, &[&self.serial])])
+    }
+
     pub(super) fn subject_key_id(&self) -> Option<&[u8]> {
         self.extensions.subject_key_id.as_deref()
     }
 
-    /// The public key's bits: for elliptic curves the point (SEC 1).
+    /// The public key's bits: for elliptic curves the point (SEC 1), for RSA RSAPublicKey (RFC 8017 A.1.1).
     pub(super) fn key_bits(&self) -> &[u8] {
         &self.key
+    }
+
+    /// What stands inside the AlgorithmIdentifier of the key.
+    pub(super) fn key_algorithm_id(&self) -> &[u8] {
+        &self.key_algorithm_id
+    }
+
+    /// The suite of its key.
+    ///
+    /// # Errors
+    /// [`CryptoError::UnsupportedSuite`].
+    pub fn suite(&self) -> Result<Suite, CryptoError> {
+        Suite::of_key(self.key_algorithm, self.key_parameters)
+    }
+
+    /// Bits of an RSA key's modulus; `None` for other keys.
+    pub fn rsa_bits(&self) -> Option<u64> {
+        if self.key_algorithm != suite::RSA {
+            return None;
+        }
+        let mut fields = asn1::single(&self.key, Tag::Sequence).ok()?.inside().ok()?;
+        let modulus = fields.expect(Tag::Integer).ok()?.value;
+        let leading = modulus.iter().take_while(|byte| **byte == 0).count();
+        let first = modulus.get(leading)?;
+        Some(u64::try_from(modulus.len() - leading).ok()? * 8 - u64::from(first.leading_zeros()))
+    }
+
+    /// Whether `signature` over `message` is by this certificate's key, which must be of this suite.
+    pub fn verify(&self, suite: Suite, message: &[u8], signature: &[u8]) -> bool {
+        self.suite() == Ok(suite) && suite.verifies(&self.key, message, signature)
     }
 
     /// Whether `at` lies within the validity.
@@ -148,27 +198,26 @@ impl Certificate {
         Ok(())
     }
 
-    /// Whether this certificate is for signing data: an end entity whose key usage has digitalSignature or
-    /// contentCommitment (RFC 5280 §4.2.1.3) and whose purposes, if it names any, include one for data.
+    /// Whether this certificate is for `purpose`: an end entity whose key usage (RFC 5280 §4.2.1.3) and extended key
+    /// usage, if it has any, fit.
     ///
     /// # Errors
     /// [`CryptoError::WrongUse`].
-    pub fn check_signs_data(&self) -> Result<(), CryptoError> {
-        let wrong = |what| Err(CryptoError::WrongUse { subject: self.subject(), what });
+    pub fn check_use(&self, purpose: Purpose) -> Result<(), CryptoError> {
+        let wrong = |what| Err(CryptoError::WrongUse { subject: self.subject(), purpose, what });
         if self.extensions.authority {
             return wrong("it is a certificate authority's");
         }
         match self.extensions.key_usage {
             None => return wrong("it has no key usage"),
-            Some(usage) if usage & 0b1100_0000 == 0 => return wrong("its key usage lacks digitalSignature"),
+            Some(usage) if usage & purpose.key_usage(self.suite().ok()) == 0 => return wrong(purpose.lacking()),
             Some(_) => {}
         }
-        match &self.extensions.purposes {
-            Some(purposes) if !purposes.iter().any(|p| SIGNING_PURPOSES.contains(p)) => {
-                wrong("its purposes are for something else")
-            }
-            _ => Ok(()),
+        let named = self.extensions.purposes.as_deref();
+        if purpose == Purpose::StampTime && !(named.is_some() && self.extensions.purposes_are_critical) {
+            return wrong("time stamping is not its one, critical purpose");
         }
+        if purpose.is_among(named) { Ok(()) } else { wrong("its purposes are for something else") }
     }
 
     /// Whether this certificate may issue others: keyCertSign, if it says anything about usage.
@@ -178,7 +227,8 @@ impl Certificate {
     pub fn check_issues(&self) -> Result<(), CryptoError> {
         match self.extensions.key_usage {
             Some(usage) if usage & 0b0000_0100 == 0 => {
-                Err(CryptoError::WrongUse { subject: self.subject(), what: "its key usage lacks keyCertSign" })
+                let purpose = Purpose::Issue;
+                Err(CryptoError::WrongUse { subject: self.subject(), purpose, what: "its key usage lacks keyCertSign" })
             }
             _ => Ok(()),
         }
@@ -200,7 +250,8 @@ fn read(der: &[u8]) -> Result<Certificate, NotDer> {
     let (not_before, not_after) = (validity.any()?.time()?, validity.any()?.time()?);
     let subject = tbs.expect(Tag::Sequence)?;
     let mut key_info = tbs.expect(Tag::Sequence)?.inside()?;
-    let mut algorithm = key_info.expect(Tag::Sequence)?.inside()?;
+    let key_algorithm_id = key_info.expect(Tag::Sequence)?;
+    let mut algorithm = key_algorithm_id.inside()?;
     let key_algorithm = algorithm.expect(Tag::ObjectIdentifier)?.oid()?;
     let key_parameters = algorithm.optional(Tag::ObjectIdentifier)?.map(|e| e.oid()).transpose()?;
     let key = key_info.expect(Tag::BitString)?.value.split_first().ok_or(NotDer)?.1;
@@ -214,6 +265,7 @@ fn read(der: &[u8]) -> Result<Certificate, NotDer> {
         not_after,
         key_algorithm,
         key_parameters,
+        key_algorithm_id: key_algorithm_id.value.to_vec(),
         key: key.to_vec(),
         extensions: read_extensions(tbs)?,
     })
@@ -230,16 +282,16 @@ fn read_extensions(mut tbs: Elements<'_>) -> Result<Extensions, NotDer> {
         while !list.is_empty() {
             let mut extension = list.expect(Tag::Sequence)?.inside()?;
             let oid = extension.expect(Tag::ObjectIdentifier)?.oid()?;
-            extension.optional(Tag::Boolean)?;
+            let critical = extension.optional(Tag::Boolean)?.is_some_and(|critical| critical.value == [0xFF]);
             let value = extension.expect(Tag::OctetString)?.value;
-            found.remember(oid, value)?;
+            found.remember(oid, critical, value)?;
         }
     }
     Ok(found)
 }
 
 impl Extensions {
-    fn remember(&mut self, oid: ObjectIdentifier, value: &[u8]) -> Result<(), NotDer> {
+    fn remember(&mut self, oid: ObjectIdentifier, critical: bool, value: &[u8]) -> Result<(), NotDer> {
         match oid {
             KEY_USAGE => {
                 let bits = asn1::single(value, Tag::BitString)?.value;
@@ -252,6 +304,7 @@ impl Extensions {
                     purposes.push(list.expect(Tag::ObjectIdentifier)?.oid()?);
                 }
                 self.purposes = Some(purposes);
+                self.purposes_are_critical = critical;
             }
             BASIC_CONSTRAINTS => {
                 let mut fields = asn1::single(value, Tag::Sequence)?.inside()?;
@@ -265,6 +318,17 @@ impl Extensions {
         Ok(())
     }
 }
+
+/// Parts of names that have a short key.
+pub(super) const NAME_PARTS: [(&str, ObjectIdentifier); 7] = [
+    ("CN", ObjectIdentifier::new_unwrap("2.5.4.3")),
+    ("serialNumber", ObjectIdentifier::new_unwrap("2.5.4.5")),
+    ("C", ObjectIdentifier::new_unwrap("2.5.4.6")),
+    ("L", ObjectIdentifier::new_unwrap("2.5.4.7")),
+    ("ST", ObjectIdentifier::new_unwrap("2.5.4.8")),
+    ("O", ObjectIdentifier::new_unwrap("2.5.4.10")),
+    ("OU", ObjectIdentifier::new_unwrap("2.5.4.11")),
+];
 
 /// A distinguished name for people. Unreadable parts are left out: this text decides nothing.
 pub(super) fn name_text(name: &[u8]) -> String {
@@ -282,7 +346,7 @@ pub(super) fn name_text(name: &[u8]) -> String {
 
 fn attribute_text(attribute: &Element<'_>) -> Option<String> {
     let mut fields = attribute.inside().ok()?;
-    let oid = fields.expect(Tag::ObjectIdentifier).ok()?.oid().ok()?.to_string();
+    let oid = fields.expect(Tag::ObjectIdentifier).ok()?.oid().ok()?;
     let value = fields.any().ok()?;
     let text = if value.tag == Tag::BmpString {
         let units = value.value.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair));
@@ -290,16 +354,8 @@ fn attribute_text(attribute: &Element<'_>) -> Option<String> {
     } else {
         String::from_utf8_lossy(value.value).into_owned()
     };
-    let key = match oid.as_str() {
-        "2.5.4.3" => "CN",
-        "2.5.4.5" => "serialNumber",
-        "2.5.4.6" => "C",
-        "2.5.4.7" => "L",
-        "2.5.4.8" => "ST",
-        "2.5.4.10" => "O",
-        "2.5.4.11" => "OU",
-        other => other,
-    };
+    let key = NAME_PARTS.iter().find(|(_, part)| *part == oid).map(|(key, _)| (*key).to_owned());
+    let key = key.unwrap_or_else(|| oid.to_string());
     // A name is shown on terminals: no control characters.
     let shown: String = text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
     Some(format!("{key}={shown}"))
@@ -316,8 +372,8 @@ mod tests {
         let signing = leaf(&key, &root, |_| {});
         assert_eq!(signing.certificate.issuer(), "CN=测试根");
         assert_eq!(signing.certificate.subject(), "CN=signer");
-        assert!(signing.certificate.check_signs_data().is_ok());
-        assert_eq!(root.check_signs_data().unwrap_err().code(), "HL0707");
+        assert!(signing.certificate.check_use(Purpose::SignData).is_ok());
+        assert_eq!(root.check_use(Purpose::SignData).unwrap_err().code(), "HL0707");
         assert!(root.check_issues().is_ok());
     }
 

@@ -12,7 +12,7 @@ use super::asn1::{self, Element, Elements, NotDer, octet};
 use super::certificate::Certificate;
 use super::{CryptoError, Digest, Suite};
 
-const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
+pub(super) const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
 const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
 const GM_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.156.10197.6.1.4.2.1");
 const GM_SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.156.10197.6.1.4.2.2");
@@ -255,13 +255,12 @@ pub(super) fn attributes_to_sign(digest: &Digest, at: DateTime<Utc>) -> Vec<u8> 
 pub(super) fn write(suite: Suite, chain: &[Certificate], attributes: &[u8], signature: &[u8]) -> Option<Vec<u8>> {
     let leaf = chain.first()?;
     let digest = asn1::sequence(&[&asn1::oid(suite.digest().oid())]);
-    let serial = asn1::element(octet::INTEGER, &[leaf.serial_bytes()]);
     let signer = asn1::sequence(&[
         &asn1::unsigned(&[1]),
-        &asn1::sequence(&[leaf.issuer_der(), &serial]),
+        &leaf.issuer_and_serial(),
         &digest,
         &asn1::retagged(octet::CONTEXT_0, attributes),
-        &asn1::sequence(&[&asn1::oid(suite.signature_oid())]),
+        &suite.signature_algorithm(),
         &asn1::element(octet::OCTET_STRING, &[signature]),
     ]);
     let certificates = chain.iter().map(|c| c.der().to_vec()).collect();

@@ -8,14 +8,11 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use der::pem::LineEnding;
-use p256::ecdsa::SigningKey;
-use p256::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 
 use super::certificate::Certificate;
 use super::files::{failed, write_whole};
-use super::issue::{self, Request};
-use super::{CryptoError, Signer};
+use super::issue::{self, Issuer, Request};
+use super::{CryptoError, PrivateKey, Signer, Suite};
 
 const ROOT_NAME: &str = "huiliu DEVELOPMENT CA — not for production 开发测试";
 const LEAF_NAME: &str = "huiliu DEVELOPMENT signing — not for production 开发测试";
@@ -44,6 +41,11 @@ impl DevCaFiles {
     }
 }
 
+/// Where the certificate lies under which [`signer`] signs, once it is made.
+pub fn signing_certificate(state_dir: &Path) -> PathBuf {
+    DevCaFiles::below(state_dir).signing
+}
+
 /// The signer under the development CA of `state_dir`; makes what is missing. The root lasts ten years, the signing
 /// certificate two; one that ends within a week is replaced.
 ///
@@ -60,49 +62,54 @@ pub fn signer(state_dir: &Path, now: DateTime<Utc>) -> Result<Signer, CryptoErro
     if let Some(signer) = present_signer(&files, &root, now)? {
         return Ok(signer);
     }
-    let key = issue::new_key()?;
+    let key = PrivateKey::generate(Suite::EcdsaP256Sha256)?;
     let request = Request {
-        common_name: LEAF_NAME.into(),
+        subject: issue::common_name(LEAF_NAME),
         not_before: now - TimeDelta::hours(1),
         not_after: root.not_after().min(now + TimeDelta::days(2 * 365)),
         authority: false,
         key_usage: issue::SIGNS_DATA,
         purposes: Vec::new(),
     };
-    let certificate = issue::issue(&request, &key, Some(&root), &root_key)?;
+    let certificate = issue::issue(&request, &key, Issuer { certificate: Some(&root), key: &root_key })?;
     // Certificate last: whoever finds one finds its key too.
-    write_whole(&files.signing_key, key_pem(&key)?.as_bytes(), 0o600)?;
-    write_whole(&files.signing, certificate_pem(&certificate)?.as_bytes(), 0o644)?;
+    write_whole(&files.signing_key, key.to_pem(None)?.as_bytes(), 0o600)?;
+    write_whole(&files.signing, certificate.to_pem()?.as_bytes(), 0o644)?;
     tracing::info!(path = %files.signing.display(), "made a development signing certificate");
     Signer::new(key, vec![certificate])
 }
 
 /// The root, made if there is none.
-fn root(files: &DevCaFiles, now: DateTime<Utc>) -> Result<(Certificate, SigningKey), CryptoError> {
+fn root(files: &DevCaFiles, now: DateTime<Utc>) -> Result<(Certificate, PrivateKey), CryptoError> {
     if files.root.exists() {
-        let root = one_certificate(&files.root)?;
+        let root = Certificate::load_all(&files.root)?.swap_remove(0);
         root.check_validity(now)?;
         if !files.root_key.exists() {
             return Err(CryptoError::BadKey {
                 what: format!("{} is there but {} is not", files.root.display(), files.root_key.display()),
             });
         }
-        return Ok((root, read_key(&files.root_key)?));
+        return Ok((root, PrivateKey::load(&files.root_key, None)?));
     }
-    let key = issue::new_key()?;
+    let key = PrivateKey::generate(Suite::EcdsaP256Sha256)?;
+    let root = issue_root(ROOT_NAME, &key, now)?;
+    write_whole(&files.root_key, key.to_pem(None)?.as_bytes(), 0o600)?;
+    write_whole(&files.root, root.to_pem()?.as_bytes(), 0o644)?;
+    tracing::info!(path = %files.root.display(), "made a development CA, not for production");
+    Ok((root, key))
+}
+
+/// A root of this name that lasts ten years.
+pub(super) fn issue_root(name: &str, key: &PrivateKey, now: DateTime<Utc>) -> Result<Certificate, CryptoError> {
     let request = Request {
-        common_name: ROOT_NAME.into(),
+        subject: issue::common_name(name),
         not_before: now - TimeDelta::hours(1),
         not_after: now + TimeDelta::days(10 * 365),
         authority: true,
         key_usage: issue::ISSUES,
         purposes: Vec::new(),
     };
-    let root = issue::issue(&request, &key, None, &key)?;
-    write_whole(&files.root_key, key_pem(&key)?.as_bytes(), 0o600)?;
-    write_whole(&files.root, certificate_pem(&root)?.as_bytes(), 0o644)?;
-    tracing::info!(path = %files.root.display(), "made a development CA, not for production");
-    Ok((root, key))
+    issue::issue(&request, key, Issuer { certificate: None, key })
 }
 
 /// The signer on disk, if it is whole, issued by this root and good for another week (or as long as the root).
@@ -110,33 +117,11 @@ fn present_signer(files: &DevCaFiles, root: &Certificate, now: DateTime<Utc>) ->
     if !files.signing.exists() || !files.signing_key.exists() {
         return Ok(None);
     }
-    let signer = Signer::load(&files.signing_key, &files.signing)?;
+    let signer = Signer::load(&files.signing_key, &files.signing, None)?;
     let leaf = signer.certificate();
     let enough = (now + TimeDelta::days(7)).min(root.not_after());
     let good = leaf.issuer_der() == root.subject_der() && leaf.not_after() >= enough && signer.check(now).is_ok();
     Ok(good.then_some(signer))
-}
-
-fn one_certificate(path: &Path) -> Result<Certificate, CryptoError> {
-    let pem = fs::read(path).map_err(failed("read", path))?;
-    let mut all = Certificate::all_from_pem(&pem)?;
-    Ok(all.swap_remove(0))
-}
-
-fn read_key(path: &Path) -> Result<SigningKey, CryptoError> {
-    let pem = fs::read_to_string(path).map_err(failed("read", path))?;
-    SigningKey::from_pkcs8_pem(&pem)
-        .map_err(|_| CryptoError::BadKey { what: format!("{} is not a P-256 key in PKCS#8", path.display()) })
-}
-
-fn key_pem(key: &SigningKey) -> Result<impl std::ops::Deref<Target = String>, CryptoError> {
-    key.to_pkcs8_pem(LineEnding::LF).map_err(|_| CryptoError::BadKey { what: "it cannot be written as PKCS#8".into() })
-}
-
-/// PEM of a certificate.
-pub(super) fn certificate_pem(certificate: &Certificate) -> Result<String, CryptoError> {
-    der::pem::encode_string("CERTIFICATE", LineEnding::LF, certificate.der())
-        .map_err(|_| CryptoError::BadCertificate { what: "it cannot be written as PEM".into() })
 }
 
 #[cfg(test)]

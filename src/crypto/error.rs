@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::{Purpose, Suite};
 use crate::error::{Disposition, Problem};
 
 /// Why something was not signed, or a signature not accepted. Never holds key material or content.
@@ -49,11 +50,13 @@ pub enum CryptoError {
         /// Who issued it, by its own word.
         issuer: String,
     },
-    /// The certificate is not for signing data.
-    #[error("the certificate of {subject} is not for signing data: {what}")]
+    /// The certificate is not for what it was used for.
+    #[error("the certificate of {subject} is not for {purpose}: {what}")]
     WrongUse {
         /// Whose.
         subject: String,
+        /// What it was used for.
+        purpose: Purpose,
         /// What it lacks or is.
         what: &'static str,
     },
@@ -69,8 +72,60 @@ pub enum CryptoError {
         /// Its own word.
         signed_at: DateTime<Utc>,
     },
-    /// The signing key cannot be used.
-    #[error("the signing key cannot be used: {what}")]
+    /// The certificate was revoked before the time in question, or its key had become known.
+    #[error("the certificate of {subject} was revoked on {at}{because}")]
+    Revoked {
+        /// Whose.
+        subject: String,
+        /// From when on it does not count.
+        at: DateTime<Utc>,
+        /// Why, where that matters.
+        because: &'static str,
+    },
+    /// A revocation list cannot be used, or there is none where one is needed.
+    #[error("revocation list: {what}")]
+    BadCrl {
+        /// What.
+        what: String,
+    },
+    /// A revocation list is out of date.
+    #[error("the revocation list of {issuer} is stale: the next one was due on {due}")]
+    StaleCrl {
+        /// Whose.
+        issuer: String,
+        /// When the next one should have come.
+        due: DateTime<Utc>,
+    },
+    /// A good certificate whose algorithm or key size this installation does not allow.
+    #[error("the certificate of {subject} is not allowed here: {what}")]
+    Policy {
+        /// Whose.
+        subject: String,
+        /// Which rule.
+        what: String,
+    },
+    /// A key of one kind with a certificate for another.
+    #[error("the key is {key}, its certificate is for {certificate}")]
+    OtherKind {
+        /// The key's kind.
+        key: &'static str,
+        /// The certificate's.
+        certificate: String,
+    },
+    /// A password is missing or wrong.
+    #[error("the password does not open it: {what}")]
+    Password {
+        /// What.
+        what: &'static str,
+    },
+    /// A body that cannot be encrypted or decrypted.
+    #[error("the encryption does not open: {what}")]
+    Sealed {
+        /// What.
+        what: String,
+    },
+    /// The private key cannot be used.
+    #[error("the private key cannot be used: {what}")]
     BadKey {
         /// Why.
         what: String,
@@ -102,6 +157,13 @@ impl CryptoError {
             Self::FromTheFuture { .. } => "HL0709",
             Self::BadKey { .. } => "HL0710",
             Self::File { .. } => "HL0711",
+            Self::Revoked { .. } => "HL0712",
+            Self::BadCrl { .. } => "HL0713",
+            Self::StaleCrl { .. } => "HL0714",
+            Self::Policy { .. } => "HL0715",
+            Self::OtherKind { .. } => "HL0716",
+            Self::Password { .. } => "HL0717",
+            Self::Sealed { .. } => "HL0718",
         }
     }
 
@@ -118,8 +180,23 @@ impl CryptoError {
             | Self::WrongUse { .. }
             | Self::BadCertificate { .. }
             | Self::FromTheFuture { .. }
+            | Self::Revoked { .. }
+            | Self::BadCrl { .. }
+            | Self::StaleCrl { .. }
+            | Self::Policy { .. }
+            | Self::OtherKind { .. }
+            | Self::Password { .. }
+            | Self::Sealed { .. }
             | Self::BadKey { .. } => Disposition::Halt,
         }
+    }
+}
+
+impl CryptoError {
+    /// A key of `key` with a certificate for something else.
+    pub(super) fn other_kind(key: Suite, certificate: Result<Suite, Self>) -> Self {
+        let certificate = certificate.map_or_else(|error| error.to_string(), |suite| suite.word().to_owned());
+        Self::OtherKind { key: key.word(), certificate }
     }
 }
 

@@ -2,30 +2,47 @@
 //!
 //! Decides: which algorithms, certificates and signatures are acceptable. Must not know: batches, feeds, databases.
 //! Guarantees: what is verified is the bytes as received, never a re-encoding; every refusal has its own code; signing
-//! the same bytes at the same time with the same key gives the same signature (RFC 6979). Only `signer`, `dev_ca` and
-//! `files` touch files, and only to load or make keys.
+//! the same bytes at the same time with the same key gives the same signature (RFC 6979). Only `signer`, `key`, `keyring`,
+//! `dev_ca`, `dev_set` and `files` touch files, and only to load or make keys and certificates.
 
 mod asn1;
 mod certificate;
 mod cms;
+mod crl;
 pub mod dev_ca;
+pub mod dev_set;
+mod envelope;
 mod error;
 mod files;
 mod issue;
+mod key;
+mod key_transport;
+mod keyring;
 mod pinned;
+mod purpose;
+mod request;
+mod rules;
 mod signer;
+mod sm2;
 mod suite;
 mod trust;
 mod verify;
 
 pub use certificate::Certificate;
 pub use cms::{SignedAttributes, SignedData, SignerId, SignerInfo};
+pub use crl::Crl;
+pub use envelope::{Opener, Recipient};
 pub use error::CryptoError;
 pub use files::secret;
-pub use pinned::verify_pinned;
+pub use key::PrivateKey;
+pub use keyring::{Kept, KeyRing, RENEWAL_DAYS, from_pkcs12, purposes, renewal_urgency};
+pub use pinned::{Signers, verify_pinned};
+pub use purpose::Purpose;
+pub use request::{distinguished_name, new_request};
+pub use rules::{When, check_rules};
 pub use signer::Signer;
 pub use suite::{Digest, DigestAlgorithm, Suite, digest_from_hex, hex};
-pub use trust::Trust;
+pub use trust::{Believed, Trust};
 pub use verify::{Moment, SignedBy, verify_detached};
 
 #[cfg(test)]
@@ -33,8 +50,29 @@ pub(crate) mod tests {
     //! What tests of other modules need: a CA with a signer, a moment.
 
     pub(crate) use super::issue::tests::noon;
-    use super::issue::tests::{authority, leaf, pem};
-    use super::{Signer, Trust};
+    use super::issue::tests::{authority_of, fresh, leaf, pem};
+    use super::{Opener, Recipient, Signer, Suite, Trust, issue};
+
+    /// A signer; somebody to encrypt to, with their key; and somebody else's key.
+    pub(crate) fn encryption(suite: Suite) -> (CaAndSigner, Recipient, Opener, Opener) {
+        let (root, root_key) = authority_of(suite, "encryption root");
+        let owner = || {
+            let key = fresh(suite);
+            let request = issue::Request {
+                subject: issue::common_name("住建"),
+                not_before: noon(),
+                not_after: noon(),
+                authority: false,
+                key_usage: issue::RECEIVES_DATA,
+                purposes: Vec::new(),
+            };
+            let issuer = issue::Issuer { certificate: Some(&root), key: &root_key };
+            let certificate = issue::issue(&request, &key, issuer).unwrap();
+            (Recipient::new(certificate.clone()).unwrap(), Opener::new(key, certificate).unwrap())
+        };
+        let ((recipient, opener), (_, other)) = (owner(), owner());
+        (CaAndSigner::of(suite), recipient, opener, other)
+    }
 
     /// A root, trusted, and a signer under it.
     pub(crate) struct CaAndSigner {
@@ -44,7 +82,11 @@ pub(crate) mod tests {
 
     impl CaAndSigner {
         pub(crate) fn new() -> Self {
-            let (root, key) = authority("root");
+            Self::of(Suite::EcdsaP256Sha256)
+        }
+
+        pub(crate) fn of(suite: Suite) -> Self {
+            let (root, key) = authority_of(suite, "root");
             let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
             Self { trust, signer: leaf(&key, &root, |_| {}).signer }
         }

@@ -1,29 +1,29 @@
 //! Detached signatures (.p7s) of files that departments deliver, by certificates that we were given beforehand.
 //!
-//! Decides: the signer is one of the given certificates, byte for byte, whatever authority issued it: another
-//! department's certificate under the same authority does not count. Must not know: what the file means. Guarantees:
+//! Decides: the signer is one of the given certificates, byte for byte: another department's certificate under the same
+//! authority does not count. Must not know: what the file means. Guarantees:
 //! content of any size in bounded memory; signed attributes are required (RFC 5652 §11); the certificate must be in force
 //! at the signing time, which must not lie in the future.
 
 use std::io::Read;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use der::asn1::ObjectIdentifier;
-use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm};
-use sha2::{Digest as _, Sha256};
-use webpki::EndEntityCert;
+use chrono::{DateTime, Utc};
 
 use super::certificate::Certificate;
 use super::cms::{SignedData, SignerInfo};
-use super::suite::{EC_PUBLIC_KEY, ECDSA_WITH_SHA256, SHA256, known};
-use super::{CryptoError, asn1};
+use super::verify::{check_signature, not_from_the_future, only_signer};
+use super::{CryptoError, Purpose, Trust, When};
 
-const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-const RSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
-/// Clocks of sender and receiver may differ by this much.
-const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
+/// Whose signatures count.
+#[derive(Debug, Clone, Default)]
+pub struct Signers {
+    /// The signer's certificate is one of these.
+    pub pinned: Vec<Certificate>,
+    /// Where given, it must besides lead to one of these roots, and not be revoked.
+    pub trust: Option<Trust>,
+}
 
-/// Checks that `signature` (CMS, DER or PEM, detached) is by one of `pinned` over exactly what `content` gives. Gives the
+/// Checks that `signature` (CMS, DER or PEM, detached) is by one of `signers` over exactly what `content` gives. Gives the
 /// signer's name.
 ///
 /// # Errors
@@ -31,42 +31,32 @@ const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 pub fn verify_pinned(
     signature: &[u8],
     content: &mut dyn Read,
-    pinned: &[Certificate],
+    signers: &Signers,
     now: DateTime<Utc>,
 ) -> Result<String, CryptoError> {
     let der = binary(signature)?;
     let data = SignedData::parse(&der)?;
-    let [signer] = data.signers.as_slice() else {
-        return Err(CryptoError::MalformedSignature { what: "there is not exactly one signer" });
-    };
-    if data.content.is_some() {
-        return Err(CryptoError::MalformedSignature { what: "it is not detached" });
-    }
-    let algorithm = algorithm(signer)?;
-    let leaf = pinned.iter().find(|certificate| signer.id.names(certificate));
+    let signer = only_signer(&data)?;
+    let leaf = signers.pinned.iter().find(|certificate| signer.id.names(certificate));
     let leaf = leaf.ok_or_else(|| stranger(&data, signer))?;
-    let attributes =
-        signer.attributes.as_ref().ok_or(CryptoError::MalformedSignature { what: "it has no signed attributes" })?;
-    let signed_at =
-        attributes.signing_time.ok_or(CryptoError::MalformedSignature { what: "it has no signing time" })?;
-    let certificate = CertificateDer::from(leaf.der());
-    let key = EndEntityCert::try_from(&certificate)
-        .map_err(|error| CryptoError::BadCertificate { what: format!("{}: {error}", leaf.subject()) })?;
-    let value =
-        if is_rsa(signer.signature_algorithm) { signer.signature.to_vec() } else { asn1::ecdsa_der(signer.signature) };
-    key.verify_signature(algorithm, &attributes.signed_bytes(), &value)
-        .map_err(|_| CryptoError::Tampered { what: "the signature is not by the certificate's key" })?;
-    if attributes.content_type != data.content_type {
-        return Err(CryptoError::Tampered { what: "the content type is not the one signed" });
-    }
-    if signed_at.signed_duration_since(now) > CLOCK_SKEW {
-        return Err(CryptoError::FromTheFuture { signed_at });
-    }
-    leaf.check_validity(signed_at)?;
-    leaf.check_signs_data()?;
-    if attributes.message_digest != digest(content)? {
-        return Err(CryptoError::Tampered { what: "the content is not the one signed" });
-    }
+    check_signature(&data, signer, leaf, |algorithm, at| {
+        // Before a long file is read.
+        not_from_the_future(at, now)?;
+        leaf.check_validity(at)?;
+        leaf.check_use(Purpose::SignData)?;
+        if let Some(trust) = &signers.trust {
+            let brought =
+                data.certificates.iter().map(|der| Certificate::from_der(der)).collect::<Result<Vec<_>, _>>()?;
+            for doubt in trust.check(leaf, &brought, Purpose::SignData, When::said(at, now))?.warnings {
+                tracing::error!(code = doubt.code(), why = %doubt, "a department's signature counts though its revocation is in doubt");
+            }
+        }
+        algorithm.digest_of(content).map_err(|error| CryptoError::File {
+            act: "read",
+            path: "the signed file".into(),
+            why: error.to_string(),
+        })
+    })?;
     Ok(leaf.subject())
 }
 
@@ -80,20 +70,6 @@ fn binary(signature: &[u8]) -> Result<Vec<u8>, CryptoError> {
     Ok(der)
 }
 
-fn is_rsa(oid: ObjectIdentifier) -> bool {
-    matches!(oid, RSA | RSA_WITH_SHA256)
-}
-
-fn algorithm(signer: &SignerInfo<'_>) -> Result<&'static dyn SignatureVerificationAlgorithm, CryptoError> {
-    match (signer.digest_algorithm, signer.signature_algorithm) {
-        (SHA256, ECDSA_WITH_SHA256 | EC_PUBLIC_KEY) => Ok(webpki::ring::ECDSA_P256_SHA256),
-        (SHA256, RSA | RSA_WITH_SHA256) => Ok(webpki::ring::RSA_PKCS1_2048_8192_SHA256),
-        (digest, signature) => {
-            Err(CryptoError::UnsupportedSuite { suite: format!("{} with {}", known(signature), known(digest)) })
-        }
-    }
-}
-
 /// The refusal of a signer whose certificate was not given, named by the certificate that the signature brings.
 fn stranger(data: &SignedData<'_>, signer: &SignerInfo<'_>) -> CryptoError {
     let brought = data.certificates.iter().filter_map(|der| Certificate::from_der(der).ok());
@@ -103,31 +79,17 @@ fn stranger(data: &SignedData<'_>, signer: &SignerInfo<'_>) -> CryptoError {
     }
 }
 
-fn digest(content: &mut dyn Read) -> Result<[u8; 32], CryptoError> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0u8; 256 << 10];
-    loop {
-        match content.read(&mut buffer) {
-            Ok(0) => return Ok(hash.finalize().into()),
-            Ok(read) => hash.update(buffer.get(..read).unwrap_or_default()),
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => {
-                return Err(CryptoError::File { act: "read", path: "the signed file".into(), why: e.to_string() });
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::crypto::issue::tests::{authority, leaf, noon};
+    use chrono::TimeDelta;
 
     /// Two departments under one authority.
     fn departments() -> [(Certificate, crate::crypto::Signer); 2] {
         let (root, key) = authority("root");
         ["工商", "税务"].map(|name| {
-            let made = leaf(&key, &root, |request| request.common_name = name.into());
+            let made = leaf(&key, &root, |request| request.subject = crate::crypto::issue::common_name(name));
             (made.certificate, made.signer)
         })
     }
@@ -137,7 +99,8 @@ mod tests {
         let [(own, own_signer), (other, other_signer)] = departments();
         let check = |signature: &[u8], content: &[u8], pinned: &[&Certificate]| {
             let pinned: Vec<Certificate> = pinned.iter().map(|c| (*c).clone()).collect();
-            verify_pinned(signature, &mut &content[..], &pinned, noon()).map_err(|e| e.code())
+            let signers = Signers { pinned, trust: None };
+            verify_pinned(signature, &mut &content[..], &signers, noon()).map_err(|e| e.code())
         };
         let signature = own_signer.sign_detached(b"file", noon()).unwrap();
         assert_eq!(check(&signature, b"file", &[&own]), Ok("CN=工商".to_owned()));
@@ -147,21 +110,47 @@ mod tests {
         let foreign = other_signer.sign_detached(b"file", noon()).unwrap();
         assert_eq!(check(&foreign, b"file", &[&own]), Err("HL0706"));
         assert_eq!(check(b"x", b"file", &[&own]), Err("HL0701"));
-        let early = verify_pinned(&signature, &mut &b"file"[..], &[own], noon() - TimeDelta::hours(1));
+        let early = verify_pinned(
+            &signature,
+            &mut &b"file"[..],
+            &Signers { pinned: vec![own], trust: None },
+            noon() - TimeDelta::hours(1),
+        );
         assert_eq!(early.unwrap_err().code(), "HL0709");
+    }
+
+    #[test]
+    fn a_department_must_lead_to_the_departments_authority_and_not_be_revoked() {
+        let (root, key) = authority("root");
+        let (stranger, _) = authority("stranger");
+        let own = leaf(&key, &root, |_| {});
+        let signature = own.signer.sign_detached(b"file", noon()).unwrap();
+        let code = |root: &Certificate, revoked: Option<chrono::TimeDelta>| {
+            let times = (noon() - TimeDelta::hours(1), noon() + TimeDelta::hours(1));
+            let revoked: Vec<_> = revoked.map(|ago| (&own.certificate, noon() - ago, None)).into_iter().collect();
+            let list = crate::crypto::issue::revocation_list(root, &key, times, &revoked).unwrap();
+            let trust = Trust::from_pem(crate::crypto::issue::tests::pem(root).as_bytes()).unwrap();
+            let trust = trust.with_crls(crate::crypto::Crl::all_from(&list).unwrap());
+            let signers = Signers { pinned: vec![own.certificate.clone()], trust: Some(trust) };
+            verify_pinned(&signature, &mut &b"file"[..], &signers, noon()).map(|_| ()).map_err(|e| e.code())
+        };
+        assert_eq!(code(&root, None), Ok(()));
+        assert_eq!(code(&stranger, None), Err("HL0706"));
+        assert_eq!(code(&root, Some(TimeDelta::minutes(1))), Err("HL0712"));
+        assert_eq!(code(&root, Some(TimeDelta::minutes(-1))), Ok(()), "revoked afterwards");
     }
 
     #[test]
     fn no_byte_of_a_signature_can_change() {
         let [(own, signer), _] = departments();
         let signature = signer.sign_detached(b"file", noon()).unwrap();
-        let pinned = [own];
+        let signers = Signers { pinned: vec![own], trust: None };
         for at in 0..signature.len() {
             let mut bytes = signature.clone();
             bytes[at] ^= 1;
-            let found = verify_pinned(&bytes, &mut &b"file"[..], &pinned, noon());
+            let found = verify_pinned(&bytes, &mut &b"file"[..], &signers, noon());
             // The certificate that a signature brings along is not looked at; the one we were given is.
-            let brought = der_position(&signature, pinned[0].der());
+            let brought = der_position(&signature, signers.pinned[0].der());
             assert!(found.is_err() || brought.contains(&at), "byte {at}");
         }
     }

@@ -1,23 +1,15 @@
 //! Our signing key with its certificate chain.
 //!
 //! Decides: whether key and certificates fit and may sign at a moment. Must not know: what is signed. Guarantees: the
-//! key is never printed; signing is deterministic (RFC 6979): same bytes, same moment, same key, same signature.
+//! key is never printed; signing is deterministic: same bytes, same moment, same key, same signature.
 
 use std::fmt;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use p256::ecdsa::signature::Signer as _;
-use p256::ecdsa::{DerSignature, SigningKey};
-use p256::pkcs8::DecodePrivateKey as _;
 
 use super::certificate::Certificate;
-use super::{CryptoError, Suite, cms, suite};
-
-/// A private key; one variant for each suite that signs.
-enum PrivateKey {
-    EcdsaP256(SigningKey),
-}
+use super::{CryptoError, PrivateKey, Purpose, Suite, cms};
 
 /// A signing key, its certificate and the certificates between it and the root.
 pub struct Signer {
@@ -32,54 +24,37 @@ impl fmt::Debug for Signer {
 }
 
 impl Signer {
-    pub(super) fn new(key: SigningKey, mut chain: Vec<Certificate>) -> Result<Self, CryptoError> {
-        let bad = |what: &str| Err(CryptoError::BadKey { what: what.to_owned() });
-        let Some(leaf) = chain.first() else { return bad("there is no certificate for it") };
-        if leaf.key_algorithm() != (suite::EC_PUBLIC_KEY, Some(suite::P256)) {
-            return bad("its certificate is for a key of another kind; P-256 is needed");
-        }
-        if leaf.key_bits() != key.verifying_key().to_sec1_point(false).as_bytes() {
-            return bad("it does not belong to the first certificate of the chain");
-        }
+    /// A key with its chain, the key's own certificate first.
+    ///
+    /// # Errors
+    /// [`CryptoError::OtherKind`] when the certificate is for a key of another kind, [`CryptoError::BadKey`] when it is for
+    /// another key.
+    pub fn new(key: PrivateKey, mut chain: Vec<Certificate>) -> Result<Self, CryptoError> {
+        belongs(&key, &chain)?;
         // The root is what a verifier brings along; one that we send proves nothing.
         let mut position = 0;
         chain.retain(|certificate| {
             position += 1;
             position == 1 || !certificate.is_self_issued()
         });
-        Ok(Self { key: PrivateKey::EcdsaP256(key), chain })
+        Ok(Self { key, chain })
     }
 
-    /// From PEM texts: the key in PKCS#8, the chain with the signer's certificate first.
+    /// From PEM texts: the key in PKCS#8, the chain with the signer's certificate first. The password is needed exactly
+    /// when the key is encrypted.
     ///
     /// # Errors
-    /// [`CryptoError::BadKey`] when the key is encrypted, of another kind or does not fit the certificate,
-    /// [`CryptoError::BadCertificate`] when a certificate cannot be read.
-    pub fn from_pem(key: &str, chain: &[u8]) -> Result<Self, CryptoError> {
-        let chain = Certificate::all_from_pem(chain)?;
-        if key.contains("BEGIN ENCRYPTED PRIVATE KEY") {
-            return Err(CryptoError::BadKey { what: "it is encrypted; give it unencrypted PKCS#8".into() });
-        }
-        let key = SigningKey::from_pkcs8_pem(key)
-            .map_err(|_| CryptoError::BadKey { what: "it is not a P-256 private key in PKCS#8 PEM".into() })?;
-        Self::new(key, chain)
+    /// As [`Signer::new`] and [`PrivateKey::from_pem`]; [`CryptoError::BadCertificate`] when a certificate cannot be read.
+    pub fn from_pem(key: &str, chain: &[u8], password: Option<&str>) -> Result<Self, CryptoError> {
+        Self::new(PrivateKey::from_pem(key, password)?, Certificate::all_from_pem(chain)?)
     }
 
     /// From files, as [`Signer::from_pem`].
     ///
     /// # Errors
     /// As [`Signer::from_pem`], and [`CryptoError::File`].
-    pub fn load(key: &Path, chain: &Path) -> Result<Self, CryptoError> {
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|error| CryptoError::File {
-                act: "read",
-                path: path.display().to_string(),
-                why: error.to_string(),
-            })
-        };
-        let key = String::from_utf8(read(key)?)
-            .map_err(|_| CryptoError::BadKey { what: "the key file is not PEM text".into() })?;
-        Self::from_pem(&key, &read(chain)?)
+    pub fn load(key: &Path, chain: &Path, password: Option<&str>) -> Result<Self, CryptoError> {
+        Self::new(PrivateKey::load(key, password)?, Certificate::load_all(chain)?)
     }
 
     /// The signer's certificate.
@@ -87,11 +62,14 @@ impl Signer {
         self.chain.first().expect("a chain without a leaf is refused when it is made")
     }
 
+    /// Certificates between it and the root.
+    pub fn between(&self) -> &[Certificate] {
+        self.chain.get(1..).unwrap_or_default()
+    }
+
     /// The suite of its signatures.
     pub const fn suite(&self) -> Suite {
-        match self.key {
-            PrivateKey::EcdsaP256(_) => Suite::EcdsaP256Sha256,
-        }
+        self.key.suite()
     }
 
     /// Whether it may sign at this moment.
@@ -99,7 +77,7 @@ impl Signer {
     /// # Errors
     /// [`CryptoError::Expired`], [`CryptoError::NotYetValid`], [`CryptoError::WrongUse`].
     pub fn check(&self, at: DateTime<Utc>) -> Result<(), CryptoError> {
-        self.certificate().check_signs_data()?;
+        self.certificate().check_use(Purpose::SignData)?;
         self.chain.iter().try_for_each(|certificate| certificate.check_validity(at))
     }
 
@@ -110,13 +88,22 @@ impl Signer {
     pub fn sign_detached(&self, content: &[u8], at: DateTime<Utc>) -> Result<Vec<u8>, CryptoError> {
         self.check(at)?;
         let attributes = cms::attributes_to_sign(&self.suite().digest().digest(&[content]), at);
-        let signature = match &self.key {
-            PrivateKey::EcdsaP256(key) => {
-                let signature: DerSignature = key.sign(&attributes);
-                signature.as_bytes().to_vec()
-            }
-        };
-        cms::write(self.suite(), &self.chain, &attributes, &signature)
+        cms::write(self.suite(), &self.chain, &attributes, &self.key.sign(&attributes)?)
             .ok_or_else(|| CryptoError::BadKey { what: "there is no certificate for it".into() })
+    }
+}
+
+/// Whether a key belongs to the first certificate of a chain.
+pub(super) fn belongs(key: &PrivateKey, chain: &[Certificate]) -> Result<(), CryptoError> {
+    let bad = |what: &str| Err(CryptoError::BadKey { what: what.to_owned() });
+    let Some(leaf) = chain.first() else { return bad("there is no certificate for it") };
+    match leaf.suite() {
+        Ok(suite) if suite == key.suite() => {}
+        other => return Err(CryptoError::other_kind(key.suite(), other)),
+    }
+    if leaf.key_bits() == key.public_bits() {
+        Ok(())
+    } else {
+        bad("it does not belong to the first certificate of the chain")
     }
 }

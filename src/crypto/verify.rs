@@ -4,13 +4,11 @@
 //! nothing about the signer is reported unless everything held.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rustls_pki_types::CertificateDer;
 use serde::Serialize;
-use webpki::EndEntityCert;
 
 use super::certificate::Certificate;
 use super::cms::{SignedData, SignerInfo};
-use super::{CryptoError, Suite, Trust, asn1};
+use super::{CryptoError, Digest, DigestAlgorithm, Purpose, Suite, Trust, When};
 
 /// At which moment certificates must be valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +41,9 @@ pub struct SignedBy {
     pub signed_at: DateTime<Utc>,
     /// The suite.
     pub suite: &'static str,
+    /// What could not be checked and is accepted all the same, by the installation's rules: code and sentence.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Checks that `signature` (CMS, DER, detached) is by one trusted signer over exactly `content`.
@@ -58,13 +59,7 @@ pub fn verify_detached(
     moment: Moment,
 ) -> Result<SignedBy, CryptoError> {
     let data = SignedData::parse(signature)?;
-    let [signer] = data.signers.as_slice() else {
-        return Err(CryptoError::MalformedSignature { what: "there is not exactly one signer" });
-    };
-    let suite = Suite::of_signer(signer.digest_algorithm, signer.signature_algorithm)?;
-    if data.content.is_some() {
-        return Err(CryptoError::MalformedSignature { what: "it is not detached" });
-    }
+    let signer = only_signer(&data)?;
     let mut leaf = None;
     let mut others = Vec::new();
     for der in &data.certificates {
@@ -76,68 +71,85 @@ pub fn verify_detached(
         }
     }
     let leaf = leaf.ok_or(CryptoError::MalformedSignature { what: "the signer's certificate is not in it" })?;
-    let signed_at = check_signature(suite, &data, signer, &leaf, content)?;
-    let at = match moment {
-        Moment::At(at) => at,
-        Moment::Signing { now } if signed_at.signed_duration_since(now) > CLOCK_SKEW => {
-            return Err(CryptoError::FromTheFuture { signed_at });
+    let (suite, signed_at) = check_signature(&data, signer, &leaf, |algorithm, _| Ok(algorithm.digest(&[content])))?;
+    let when = match moment {
+        Moment::At(at) => When::then(at),
+        Moment::Signing { now } => {
+            not_from_the_future(signed_at, now)?;
+            When::said(signed_at, now)
         }
-        Moment::Signing { .. } => signed_at,
     };
-    let root = trust.check(&leaf, &others, at)?;
+    let believed = trust.check(&leaf, &others, Purpose::SignData, when)?;
     Ok(SignedBy {
         subject: leaf.subject(),
         issuer: leaf.issuer(),
         serial: leaf.serial(),
-        root: root.subject(),
+        root: believed.root.subject(),
         signed_at,
         suite: suite.name(),
+        warnings: believed.warnings.iter().map(|warning| format!("{} {warning}", warning.code())).collect(),
     })
 }
 
-/// Content → digest → attributes → signature, over the bytes as received. Gives the signing time.
-fn check_signature(
-    suite: Suite,
+/// The one signer of a detached signature.
+pub(super) fn only_signer<'d, 'b>(data: &'d SignedData<'b>) -> Result<&'d SignerInfo<'b>, CryptoError> {
+    let [signer] = data.signers.as_slice() else {
+        return Err(CryptoError::MalformedSignature { what: "there is not exactly one signer" });
+    };
+    if data.content.is_some() {
+        return Err(CryptoError::MalformedSignature { what: "it is not detached" });
+    }
+    Ok(signer)
+}
+
+/// Signature → attributes → digest of the content, over the bytes as received. Gives the suite and the signing time.
+/// `digest` is asked last, with the signing time: it may read a long file.
+pub(super) fn check_signature(
     data: &SignedData<'_>,
     signer: &SignerInfo<'_>,
     leaf: &Certificate,
-    content: &[u8],
-) -> Result<DateTime<Utc>, CryptoError> {
+    digest: impl FnOnce(DigestAlgorithm, DateTime<Utc>) -> Result<Digest, CryptoError>,
+) -> Result<(Suite, DateTime<Utc>), CryptoError> {
+    let suite = Suite::of_signer(signer.digest_algorithm, signer.signature_algorithm)?;
     let attributes =
         signer.attributes.as_ref().ok_or(CryptoError::MalformedSignature { what: "it has no signed attributes" })?;
     let signed_at =
         attributes.signing_time.ok_or(CryptoError::MalformedSignature { what: "it has no signing time" })?;
+    if !leaf.verify(suite, &attributes.signed_bytes(), signer.signature) {
+        return Err(CryptoError::Tampered { what: "the signature is not by the certificate's key" });
+    }
     if attributes.content_type != data.content_type {
         return Err(CryptoError::Tampered { what: "the content type is not the one signed" });
     }
-    if attributes.message_digest != suite.digest().digest(&[content]) {
+    if attributes.message_digest != digest(suite.digest(), signed_at)? {
         return Err(CryptoError::Tampered { what: "the content is not the one signed" });
     }
-    let der = CertificateDer::from(leaf.der());
-    let key = EndEntityCert::try_from(&der)
-        .map_err(|error| CryptoError::BadCertificate { what: format!("{}: {error}", leaf.subject()) })?;
-    match suite {
-        Suite::EcdsaP256Sha256 => key.verify_signature(
-            webpki::ring::ECDSA_P256_SHA256,
-            &attributes.signed_bytes(),
-            &asn1::ecdsa_der(signer.signature),
-        ),
+    Ok((suite, signed_at))
+}
+
+/// A signing time must not lie in the future, within what clocks differ.
+pub(super) fn not_from_the_future(signed_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), CryptoError> {
+    if signed_at.signed_duration_since(now) > CLOCK_SKEW {
+        return Err(CryptoError::FromTheFuture { signed_at });
     }
-    .map_err(|_| CryptoError::Tampered { what: "the signature is not by the certificate's key" })?;
-    Ok(signed_at)
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::issue::tests::{authority, leaf, noon, pem};
-    use crate::crypto::{cms, issue};
+    use crate::crypto::issue::tests::{authority, authority_of, leaf, noon, pem};
+    use crate::crypto::{PrivateKey, cms, issue};
     use proptest::prelude::*;
 
     const SIGNING: Moment = Moment::Signing { now: DateTime::<Utc>::MAX_UTC };
 
     fn signed() -> (Trust, Vec<u8>) {
-        let (root, key) = authority("root");
+        signed_by(Suite::EcdsaP256Sha256)
+    }
+
+    fn signed_by(suite: Suite) -> (Trust, Vec<u8>) {
+        let (root, key) = authority_of(suite, "root");
         let signature = leaf(&key, &root, |_| {}).signer.sign_detached(b"manifest", noon()).unwrap();
         (Trust::from_pem(pem(&root).as_bytes()).unwrap(), signature)
     }
@@ -150,10 +162,15 @@ mod tests {
     }
 
     #[test]
-    fn signing_again_gives_the_same_bytes() {
-        let (root, key) = authority("root");
-        let signer = leaf(&key, &root, |_| {}).signer;
-        assert_eq!(signer.sign_detached(b"m", noon()).unwrap(), signer.sign_detached(b"m", noon()).unwrap());
+    fn signing_again_gives_the_same_bytes_in_every_suite() {
+        for suite in Suite::ALL {
+            let (root, key) = authority_of(suite, "root");
+            let signer = leaf(&key, &root, |_| {}).signer;
+            let signature = signer.sign_detached(b"m", noon()).unwrap();
+            assert_eq!(signer.sign_detached(b"m", noon()).unwrap(), signature);
+            let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
+            assert_eq!(verify_detached(&signature, b"m", &trust, SIGNING).unwrap().suite, suite.name());
+        }
     }
 
     #[test]
@@ -182,36 +199,45 @@ mod tests {
 
     #[test]
     fn a_signature_as_raw_r_and_s_is_accepted() {
-        let (root, key) = authority("root");
-        let own = issue::new_key().unwrap();
-        let request = issue::Request {
-            common_name: "raw".into(),
-            not_before: noon(),
-            not_after: noon(),
-            authority: false,
-            key_usage: issue::SIGNS_DATA,
-            purposes: Vec::new(),
-        };
-        let certificate = issue::issue(&request, &own, Some(&root), &key).unwrap();
-        let suite = Suite::EcdsaP256Sha256;
-        let attributes = cms::attributes_to_sign(&suite.digest().digest(&[b"m"]), noon());
-        let raw: p256::ecdsa::Signature = p256::ecdsa::signature::Signer::sign(&own, &attributes);
-        let signature = cms::write(suite, &[certificate], &attributes, &raw.to_bytes()).unwrap();
-        let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
-        assert!(verify_detached(&signature, b"m", &trust, SIGNING).is_ok());
+        for suite in [Suite::EcdsaP256Sha256, Suite::Sm2Sm3] {
+            let (root, key) = authority_of(suite, "root");
+            let own = PrivateKey::generate(suite).unwrap();
+            let request = issue::Request {
+                subject: issue::common_name("raw"),
+                not_before: noon(),
+                not_after: noon(),
+                authority: false,
+                key_usage: issue::SIGNS_DATA,
+                purposes: Vec::new(),
+            };
+            let issuer = issue::Issuer { certificate: Some(&root), key: &key };
+            let certificate = issue::issue(&request, &own, issuer).unwrap();
+            let attributes = cms::attributes_to_sign(&suite.digest().digest(&[b"m"]), noon());
+            let der = own.sign(&attributes).unwrap();
+            let raw = match suite {
+                Suite::Sm2Sm3 => ::sm2::dsa::Signature::from_der(&der).unwrap().to_bytes().to_vec(),
+                _ => p256::ecdsa::Signature::from_der(&der).unwrap().to_bytes().to_vec(),
+            };
+            let signature = cms::write(suite, &[certificate], &attributes, &raw).unwrap();
+            let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
+            assert!(verify_detached(&signature, b"m", &trust, SIGNING).is_ok(), "{suite:?}");
+        }
     }
 
     #[test]
-    fn no_byte_of_a_signature_can_change() {
-        let (trust, signature) = signed();
-        for at in 0..signature.len() {
-            for bit in 0..8 {
-                let mut bytes = signature.clone();
-                bytes[at] ^= 1 << bit;
-                let found = verify_detached(&bytes, b"manifest", &trust, SIGNING);
-                assert!(found.is_err(), "byte {at} bit {bit}");
+    fn no_bit_of_a_signature_can_change_in_any_suite() {
+        for suite in Suite::ALL {
+            let (trust, signature) = signed_by(suite);
+            for at in 0..signature.len() {
+                for bit in 0..8 {
+                    let mut bytes = signature.clone();
+                    bytes[at] ^= 1 << bit;
+                    let found = verify_detached(&bytes, b"manifest", &trust, SIGNING);
+                    assert!(found.is_err(), "{suite:?}: byte {at} bit {bit}");
+                }
             }
         }
+        let (trust, signature) = signed();
         for end in 0..signature.len() {
             let cut = signature.get(..end).unwrap();
             assert_eq!(verify_detached(cut, b"manifest", &trust, SIGNING).unwrap_err().code(), "HL0701");
@@ -226,14 +252,14 @@ mod tests {
         }
     }
 
+    /// CFCA's toolkit signs the content itself, without attributes: the arithmetic holds, and as evidence it is refused.
     #[test]
-    fn files_of_cfca_parse_and_are_said_to_need_another_suite() {
+    fn files_of_cfca_hold_and_are_no_evidence_without_signed_attributes() {
         let Some(dir) = crate::testing::shared("data/gm/emmansun_gmsm") else { return };
         let (root, _) = authority("root");
         let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
-        for (file, content) in
-            [("cfca_sadkSignedData.p7s", Some(&b"Hello Secret World!"[..])), ("cfca_sadkSignedDataDetach.p7s", None)]
-        {
+        let text = b"Hello Secret World!";
+        for (file, content) in [("cfca_sadkSignedData.p7s", Some(&text[..])), ("cfca_sadkSignedDataDetach.p7s", None)] {
             let bytes = std::fs::read(dir.join(file)).unwrap();
             let data = SignedData::parse(&bytes).unwrap();
             assert_eq!(data.kind.to_string(), "1.2.156.10197.6.1.4.2.2", "{file}");
@@ -241,11 +267,14 @@ mod tests {
             assert_eq!(data.content, content, "{file}");
             let certificate = Certificate::from_der(data.certificates[0]).unwrap();
             assert_eq!(certificate.subject(), "O=Acme Co, CN=Jon Snow");
-            assert_eq!(certificate.key_algorithm().1.unwrap().to_string(), "1.2.156.10197.1.301");
-            assert!(data.signers[0].id.names(&certificate));
-            assert!(data.signers[0].attributes.is_none());
-            let refused = verify_detached(&bytes, b"Hello Secret World!", &trust, SIGNING).unwrap_err();
-            assert_eq!(refused, CryptoError::UnsupportedSuite { suite: "SM2 (国密) with SM3 (国密)".into() });
+            let signer = &data.signers[0];
+            assert!(signer.id.names(&certificate) && signer.attributes.is_none());
+            let suite = Suite::of_signer(signer.digest_algorithm, signer.signature_algorithm).unwrap();
+            assert_eq!((suite, certificate.suite()), (Suite::Sm2Sm3, Ok(Suite::Sm2Sm3)));
+            assert!(certificate.verify(suite, text, signer.signature), "{file}");
+            assert!(!certificate.verify(suite, b"Hello Secret World?", signer.signature), "{file}");
+            let refused = verify_detached(&bytes, text, &trust, SIGNING).unwrap_err();
+            assert_eq!(refused.code(), "HL0701", "{file}");
         }
     }
 }

@@ -88,6 +88,11 @@ impl City {
         NaiveDate::from_ymd_opt(2026, 11, 20).unwrap_or_default() + chrono::Days::new(u64::from(night))
     }
 
+    /// When services put out what they have new tonight.
+    pub(super) fn put_out(self) -> String {
+        format!("{} 01:15:00", self.today())
+    }
+
     /// Business time of a row that last changed on `changed`, written as `2026-10-07 14:05:00`.
     pub(super) fn updated(self, topic: &str, index: u64, changed: Option<u32>) -> String {
         match changed {

@@ -1,8 +1,18 @@
 //! The project's own definition files, inside the binary, so that the demo needs no checkout.
 
+use std::net::SocketAddr;
+
+use super::services::SERVICES;
+
 /// Path relative to a workspace, and text, of every file under `connectors/`, `mappings/` and `pipelines/`.
 pub fn definitions() -> &'static [(&'static str, &'static str)] {
     FILES
+}
+
+/// The same, for [`super::Services`] that answer at another address than [`SERVICES`].
+pub fn definitions_at(services: SocketAddr) -> Vec<(&'static str, String)> {
+    let at = format!("http://{services}/");
+    FILES.iter().map(|(path, text)| (*path, text.replace(&format!("http://{SERVICES}/"), &at))).collect()
 }
 
 macro_rules! embed {
@@ -17,6 +27,7 @@ const FILES: &[(&str, &str)] = embed![
     "connectors/citizen-card.yaml",
     "connectors/e-license.yaml",
     "connectors/e-seal.yaml",
+    "connectors/environment.yaml",
     "connectors/finance.yaml",
     "connectors/housing-construction.yaml",
     "connectors/market-regulation.yaml",
@@ -24,8 +35,11 @@ const FILES: &[(&str, &str)] = embed![
     "connectors/science.yaml",
     "connectors/social-security.yaml",
     "connectors/state-assets.yaml",
+    "connectors/statistics.yaml",
     "connectors/tax-local.yaml",
     "connectors/tax.yaml",
+    "mappings/approval/acceptance.license.cases.yaml",
+    "mappings/approval/acceptance.license.sql",
     "mappings/approval/permit.enterprise.cases.yaml",
     "mappings/approval/permit.enterprise.sql",
     "mappings/approval/permit.license.cases.yaml",
@@ -53,16 +67,24 @@ const FILES: &[(&str, &str)] = embed![
     "mappings/codes/insured_status.csv",
     "mappings/codes/license_status.csv",
     "mappings/codes/license_type.csv",
+    "mappings/codes/monitor_flag.csv",
+    "mappings/codes/monitor_system.csv",
+    "mappings/codes/pollutant.csv",
     "mappings/codes/region.csv",
     "mappings/codes/seal_status.csv",
     "mappings/codes/seal_type.csv",
     "mappings/codes/soe_level.csv",
     "mappings/codes/tax_item.csv",
     "mappings/codes/taxpayer_status.csv",
+    "mappings/codes/unit_size.csv",
     "mappings/e-license/certificate.license.cases.yaml",
     "mappings/e-license/certificate.license.sql",
     "mappings/e-seal/seal.seal.cases.yaml",
     "mappings/e-seal/seal.seal.sql",
+    "mappings/environment/permit.license.cases.yaml",
+    "mappings/environment/permit.license.sql",
+    "mappings/environment/sample.emission.cases.yaml",
+    "mappings/environment/sample.emission.sql",
     "mappings/finance/intention.fiscal.cases.yaml",
     "mappings/finance/intention.fiscal.sql",
     "mappings/finance/nontax.fiscal.cases.yaml",
@@ -85,6 +107,7 @@ const FILES: &[(&str, &str)] = embed![
     "mappings/real-estate/land.fiscal.sql",
     "mappings/real-estate/title.license.cases.yaml",
     "mappings/real-estate/title.license.sql",
+    "mappings/registers/emission.yaml",
     "mappings/registers/enterprise.yaml",
     "mappings/registers/fiscal.yaml",
     "mappings/registers/license.yaml",
@@ -98,16 +121,23 @@ const FILES: &[(&str, &str)] = embed![
     "mappings/social-security/insured.person.sql",
     "mappings/state-assets/monthly.enterprise.cases.yaml",
     "mappings/state-assets/monthly.enterprise.sql",
+    "mappings/statistics/output.fiscal.cases.yaml",
+    "mappings/statistics/output.fiscal.sql",
+    "mappings/statistics/unit.enterprise.cases.yaml",
+    "mappings/statistics/unit.enterprise.sql",
     "mappings/tax-local/levy.fiscal.cases.yaml",
     "mappings/tax-local/levy.fiscal.sql",
     "mappings/tax/levy.fiscal.cases.yaml",
     "mappings/tax/levy.fiscal.sql",
     "mappings/tax/taxpayer.enterprise.cases.yaml",
     "mappings/tax/taxpayer.enterprise.sql",
+    "pipelines/acceptances.yaml",
     "pipelines/certificates.yaml",
     "pipelines/citizen-cards.yaml",
     "pipelines/construction-permits.yaml",
     "pipelines/digital-certificates.yaml",
+    "pipelines/discharge-permits.yaml",
+    "pipelines/emissions.yaml",
     "pipelines/employers.yaml",
     "pipelines/enterprise-registration.yaml",
     "pipelines/feeds/approval.seal.yaml",
@@ -119,6 +149,7 @@ const FILES: &[(&str, &str)] = embed![
     "pipelines/high-tech.yaml",
     "pipelines/historic-register-xls.yaml",
     "pipelines/historic-register.yaml",
+    "pipelines/industrial-output.yaml",
     "pipelines/insured-persons.yaml",
     "pipelines/land-grants.yaml",
     "pipelines/legal-representatives.yaml",
@@ -130,6 +161,7 @@ const FILES: &[(&str, &str)] = embed![
     "pipelines/revoked-certificates.yaml",
     "pipelines/seals.yaml",
     "pipelines/state-assets.yaml",
+    "pipelines/statistical-units.yaml",
     "pipelines/tax-levies.yaml",
     "pipelines/taxpayers.yaml",
     "pipelines/tender-awards.yaml",

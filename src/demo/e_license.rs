@@ -1,4 +1,4 @@
-//! 电子证照: the certificate directory, one JSON object a line; after the first night only what is new.
+//! 电子证照: the certificate directory, which a service gives page by page; after the first night only what is new.
 
 use std::io;
 
@@ -15,7 +15,7 @@ const CERTIFICATES: Plan = Plan {
     period: 250,
     flaws: &[
         ("bad_certificate_check", Fate::Quarantined),
-        ("truncated_line", Fate::Undecodable),
+        ("unquoted_value", Fate::Undecodable),
         ("lower_case", Fate::Noted),
         ("second_version", Fate::Outvoted),
         ("unknown_code", Fate::Quarantined),
@@ -26,7 +26,7 @@ const CERTIFICATES: Plan = Plan {
 
 pub(super) fn write(writing: &mut Writing<'_>) -> io::Result<()> {
     let city = writing.city;
-    let name = format!("ZZML_{}.ndjson", city.today().format("%Y%m%d"));
+    let name = format!("ZZML_{}.rows", city.today().format("%Y%m%d"));
     let mut file = Draft::create(writing.dir, CERTIFICATES.dataset, &name, Charset::Utf8)?;
     for index in 0..licence::permits(city) {
         // Some permits still exist on paper only.
@@ -52,18 +52,18 @@ fn write_certificate(writing: &mut Writing<'_>, file: &mut Draft, index: u64, li
     }
     CERTIFICATES.count(state, &mut writing.defects);
     let updated = city.updated("certified", index, changed);
+    let at = city.put_out();
     match state.kind() {
-        "truncated_line" => {
+        "unquoted_value" => {
             let row = certificate_row(city, (index, 1), licence, ("", &updated));
-            let half: String = row.chars().take(row.chars().count() / 2).collect();
-            file.row(&format!("{half}\n"))
+            let name = licence.kind.name;
+            file.entry(&at, &row.replacen(&format!("\"{name}\""), name, 1))
         }
         "second_version" => {
-            let first = certificate_row(city, (index, 1), licence, ("", "2026-09-01 08:00:00"));
-            file.row(&format!("{first}\n"))?;
-            file.row(&format!("{}\n", certificate_row(city, (index, 2), licence, ("", &updated))))
+            file.entry(&at, &certificate_row(city, (index, 1), licence, ("", "2026-09-01 08:00:00")))?;
+            file.entry(&at, &certificate_row(city, (index, 2), licence, ("", &updated)))
         }
-        flaw => file.row(&format!("{}\n", certificate_row(city, (index, 1), licence, (flaw, &updated)))),
+        flaw => file.entry(&at, &certificate_row(city, (index, 1), licence, (flaw, &updated))),
     }
 }
 
@@ -95,6 +95,7 @@ fn certificate_row(city: City, which: (u64, u32), licence: &Licence, how: (&str,
         "ZZYXQJZRQ": licence.until.map_or_else(|| "长期".to_owned(), |day| day.format("%Y-%m-%d").to_string()),
         "ZZZT": licence.status,
         "GXSJ": updated,
+        "CD_TIME": city.put_out(),
     })
     .to_string()
 }

@@ -1,5 +1,5 @@
-//! 电子印章: the seal registry as one JSON document; after the first night only what changed. The second night brings two
-//! things that must change nothing: an old record that comes late, and a seal that is alive again after its end.
+//! 电子印章: the seal registry, which a service gives page by page; after the first night only what changed. The second
+//! night brings two things that must change nothing: an old record that comes late, and a seal that is alive again after its end.
 
 use std::io;
 
@@ -60,20 +60,15 @@ struct Seal<'a> {
 
 pub(super) fn write(writing: &mut Writing<'_>) -> io::Result<()> {
     let city = writing.city;
-    let today = city.today().format("%Y%m%d");
-    let mut file = Draft::create(writing.dir, SEALS.dataset, &format!("YZ_{today}.json"), Charset::Utf8)?;
-    file.layout("{\"code\":0,\"data\":{\"list\":[")?;
-    let mut comma = "\n";
+    let name = format!("YZ_{}.rows", city.today().format("%Y%m%d"));
+    let mut file = Draft::create(writing.dir, SEALS.dataset, &name, Charset::Utf8)?;
     let base = seals(city.on(0));
     for index in 0..seals(city) {
         let state = SEALS.state(city, index, base);
         for seal in tonight(writing, index, state) {
-            file.layout(comma)?;
-            file.row(&row(city, &seal))?;
-            comma = ",\n";
+            file.entry(&city.put_out(), &row(city, &seal))?;
         }
     }
-    file.layout("\n]}}\n")?;
     writing.files.push(file.finish()?);
     Ok(())
 }
@@ -176,6 +171,7 @@ fn row(city: City, seal: &Seal<'_>) -> String {
         "tx_sm3": format!("{:064x}", city.dice.roll("seal picture", *index)),
         "xzbs": successor,
         "gxsj": updated,
+        "tssj": city.put_out(),
     })
     .to_string()
 }

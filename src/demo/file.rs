@@ -1,4 +1,5 @@
-//! One file of the outbox, written as its department would: under a temporary name, then renamed.
+//! One file of the outbox, written as its department would: under a temporary name, then renamed. What services answer
+//! with lies in such files, too.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -66,8 +67,18 @@ impl Draft {
 
     /// Writes one row, its line end included.
     pub(super) fn row(&mut self, text: &str) -> io::Result<()> {
-        self.rows += 1;
+        self.several(1, text)
+    }
+
+    /// Writes what holds several rows.
+    pub(super) fn several(&mut self, rows: u64, text: &str) -> io::Result<()> {
+        self.rows += rows;
         self.layout(text)
+    }
+
+    /// Writes one row that a service is to answer with, after the time at which it is put out.
+    pub(super) fn entry(&mut self, at: &str, text: &str) -> io::Result<()> {
+        self.row(&format!("{at}\t{text}\n"))
     }
 
     /// Gives the file its name.

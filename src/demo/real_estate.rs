@@ -1,4 +1,5 @@
-//! 国土房管: titles of the real-estate register as GBK XML, several owners in one cell.
+//! 国土房管: titles of the real-estate register and grants of land, which a SOAP service gives in GBK; several owners in one
+//! cell.
 
 use std::io;
 
@@ -39,9 +40,8 @@ pub(super) fn write(writing: &mut Writing<'_>) -> io::Result<()> {
 
 fn land(writing: &mut Writing<'_>) -> io::Result<()> {
     let city = writing.city;
-    let name = format!("TDGY_{}.csv", city.today().format("%Y%m%d"));
-    let mut file = Draft::create(writing.dir, LAND.dataset, &name, Charset::Utf8)?;
-    file.layout("合同编号,竞得人,竞得人代码,宗地名称,成交价(万元),成交日期,出让人,所属区市,更新时间\r\n")?;
+    let name = format!("TDGY_{}.rows", city.today().format("%Y%m%d"));
+    let mut file = Draft::create(writing.dir, LAND.dataset, &name, Charset::Gb18030)?;
     for (index, state, changed) in LAND.tonight(city, (40, 1)) {
         LAND.count(state, &mut writing.defects);
         let updated = city.updated(LAND.dataset, index, changed);
@@ -58,10 +58,16 @@ fn land(writing: &mut Writing<'_>) -> io::Result<()> {
         }
         let day = city.day(0) - chrono::Days::new(5 + city.dice.below("land granted", index, 700));
         let district = one.district.name;
-        file.row(&format!(
-            "青土出2026-{index:04},{name},{code},{district}{}号地块,{price},{day},青岛市自然资源和规划局,{district},{updated}\r\n",
-            index + 1,
-        ))?;
+        let at = city.put_out();
+        file.entry(
+            &at,
+            &format!(
+                "<TDGY><HTBH>青土出2026-{index:04}</HTBH><JDR>{name}</JDR><JDRDM>{code}</JDRDM><ZDMC>{district}{}号地块</ZDMC>\
+                 <CJJ>{price}</CJJ><CJRQ>{day}</CJRQ><CRR>青岛市自然资源和规划局</CRR><SSQS>{district}</SSQS>\
+                 <GXSJ>{updated}</GXSJ><TSSJ>{at}</TSSJ></TDGY>",
+                index + 1,
+            ),
+        )?;
     }
     writing.files.push(file.finish()?);
     Ok(())
@@ -69,15 +75,13 @@ fn land(writing: &mut Writing<'_>) -> io::Result<()> {
 
 fn titles(writing: &mut Writing<'_>) -> io::Result<()> {
     let city = writing.city;
-    let name = format!("BDC_{}.xml", city.today().format("%Y%m%d"));
+    let name = format!("BDCQ_{}.rows", city.today().format("%Y%m%d"));
     let mut file = Draft::create(writing.dir, TITLES.dataset, &name, Charset::Gb18030)?;
-    file.layout("<?xml version=\"1.0\" encoding=\"GBK\"?>\n<ExchangeMessage>\n<Body>\n")?;
     for (index, state, changed) in TITLES.tonight(city, (200, 3)) {
         TITLES.count(state, &mut writing.defects);
         let updated = city.updated(TITLES.dataset, index, changed);
-        file.row(&title(writing, index, (state.kind(), &updated)))?;
+        file.entry(&city.put_out(), &title(writing, index, (state.kind(), &updated)))?;
     }
-    file.layout("</Body>\n</ExchangeMessage>\n")?;
     writing.files.push(file.finish()?);
     Ok(())
 }
@@ -113,10 +117,11 @@ fn title(writing: &Writing<'_>, index: u64, (flaw, updated): (&str, &str)) -> St
     format!(
         "<BDCQ><BDCQZH>鲁（{}）青岛市不动产权第{:07}号</BDCQZH><BDCDYH>{unit}</BDCDYH><QLR>{owner}</QLR><ZJH>{number}</ZJH>\
          <GYQK>{shared}</GYQK><DJJG>青岛市不动产登记中心</DJJG><SZRQ>{}</SZRQ><SYQX>{}</SYQX><QLZT>{status}</QLZT>\
-         <DJSJ>{updated}</DJSJ></BDCQ>\n",
+         <DJSJ>{updated}</DJSJ><TSSJ>{}</TSSJ></BDCQ>",
         day.format("%Y"),
         index + 1,
         day.format("%Y年%-m月%-d日"),
         day + chrono::Days::new(25_567),
+        city.put_out(),
     )
 }

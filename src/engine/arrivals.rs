@@ -55,7 +55,7 @@ pub(super) fn arrivals(
             origin,
         };
         if let Some((stored, home)) = stored {
-            let compared = (own_times[i].is_some(), passage.guard.is_some());
+            let compared = (own_times[i].is_some() && !flow.ordered, passage.guard.is_some());
             match earlier.judge(lane, (&mut claim, compared), stored, home) {
                 Fate::Newer => arrivals.healing.push(at),
                 Fate::Late => {

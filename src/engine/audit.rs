@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
 use serde::Serialize;
 
 use super::{Engine, EngineError, premises};
@@ -109,7 +109,11 @@ impl Engine {
     /// Writes what an archive does not have yet into it, in segments, up to a checkpoint made now.
     pub async fn export_audit(&mut self, dir: &Path) -> Result<Vec<Exported>, EngineError> {
         self.checkpoint_audit(true).await?;
-        let checkpoints: Vec<(i64, SignedCheckpoint)> = self.store.audit_checkpoints().await?.into_iter()
+        let checkpoints: Vec<(i64, SignedCheckpoint)> = self
+            .store
+            .audit_checkpoints()
+            .await?
+            .into_iter()
             .filter_map(|signed| Some((signed.read()?.last, signed)))
             .collect();
         let through = checkpoints.last().map_or(0, |(last, _)| *last);

@@ -27,6 +27,13 @@ pub(super) enum Care {
 /// whether to stop.
 const WAITING: Duration = Duration::from_millis(200);
 
+/// What is read of an item.
+pub(super) struct Decoding {
+    pub(super) decoder: Box<dyn Decode>,
+    /// Whether it is everything there is.
+    pub(super) whole: bool,
+}
+
 /// A file under way.
 struct Taking<'a> {
     flow: &'a Flow,
@@ -69,9 +76,10 @@ impl Engine {
         flow: &Flow,
         pass: &mut Pass,
         state: &FileState,
-        (decoder, options, care): (Box<dyn Decode>, &RunOptions, Care),
+        (decoder, options, care): (Decoding, &RunOptions, Care),
     ) -> Result<Option<Held>, EngineError> {
-        let (mut taking, fresh) = self.begin_taking(flow, pass, state).await?;
+        let Decoding { decoder, whole } = decoder;
+        let (mut taking, fresh) = self.begin_taking(flow, pass, (state, whole)).await?;
         let mut intake = Intake::start(decoder, flow, fresh);
         while let Some(prepared) = self.next_chunk(&mut intake).await? {
             let prepared = prepared?;
@@ -107,7 +115,7 @@ impl Engine {
         &mut self,
         flow: &'a Flow,
         pass: &Pass,
-        state: &'a FileState,
+        (state, whole): (&'a FileState, bool),
     ) -> Result<(Taking<'a>, bool), EngineError> {
         let mut taking = Taking {
             flow,
@@ -136,6 +144,7 @@ impl Engine {
                 keeps_undecodable,
                 heals,
                 guard: None,
+                whole,
             });
         }
         Ok((taking, fresh))

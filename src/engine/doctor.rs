@@ -6,14 +6,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde::Serialize;
-use sha2::{Digest as _, Sha256};
-
 use super::rows::hex;
 use super::{Engine, EngineError};
 use crate::linking::{EntityId, Survivorship};
 use crate::record::Value;
 use crate::store::BatchLink;
+use serde::Serialize;
 
 /// Entities compared at a time.
 const PAGE: i64 = 2048;
@@ -166,14 +164,15 @@ impl Engine {
                 if seq != expected {
                     found("a number is missing before it");
                 }
-                match crate::batch::Manifest::from_json(&manifest) {
+                let read = crate::batch::Manifest::from_json(&manifest);
+                match &read {
                     Err(_) => found("its manifest does not read"),
                     Ok(read) if read.previous.map(|digest| digest.to_string()) != previous => {
                         found("it does not name the manifest before it");
                     }
                     Ok(_) => {}
                 }
-                previous = Some(hex(&Sha256::digest(&manifest)));
+                previous = read.ok().map(|read| hex(&read.body.algorithm.digest(&[&manifest])));
                 expected = seq + 1;
             }
         }

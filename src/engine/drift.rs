@@ -187,7 +187,7 @@ impl Engine {
         let Some(columns) = offered(header) else { return Ok(None) };
         let dataset = flow.from.to_string();
         let mut versions = self.store.shapes(Some(&dataset)).await?;
-        if versions.first().is_none_or(|present| present.columns != columns) {
+        if versions.first().is_none_or(|present| !crate::store::same_shape(&present.columns, &columns)) {
             let version = versions.first().map_or(1, |present| present.version + 1);
             let at = self.now();
             let present =

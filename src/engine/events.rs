@@ -9,7 +9,7 @@ use arrow::array::{Array as _, AsArray as _};
 
 use super::EngineError;
 use super::take::Row;
-use crate::config::{Dataset, Extract};
+use crate::config::{Dataset, Extract, Offer};
 use crate::decode::{Decoded, Undecodable};
 use crate::linking::SourceKey;
 use crate::store::{Recalled, RegisterPart};
@@ -17,6 +17,11 @@ use crate::store::{Recalled, RegisterPart};
 /// Whether rows of this dataset are events: one claim of a key, and the latest stands.
 pub(super) fn are(dataset: &Dataset) -> bool {
     dataset.operation.is_some() || matches!(dataset.extract, Extract::Log | Extract::Cursor { .. })
+}
+
+/// Whether these events come in the order in which the department's own database committed them.
+pub(super) fn are_ordered(dataset: &Dataset) -> bool {
+    matches!(dataset.offer, Offer::Changes(_))
 }
 
 /// 增删改标志 of a dataset.
@@ -35,11 +40,11 @@ impl Operation {
         Some(Self { column, delete: operation.delete.clone(), upsert: operation.upsert.clone() })
     }
 
-    /// Marks rows that are gone; a row whose flag nobody knows is set aside.
+    /// Marks rows that are gone, beside those that the source itself says are; a row whose flag nobody knows is set aside.
     pub(super) fn mark(&self, mut decoded: Decoded) -> Result<Decoded, EngineError> {
         let mut unknown = Vec::new();
         let cells = decoded.rows.column(self.column).as_string::<i32>().clone();
-        for row in 0..cells.len() {
+        for row in (0..cells.len()).filter(|row| decoded.gone.binary_search(row).is_err()).collect::<Vec<_>>() {
             let flag = if cells.is_null(row) { "" } else { cells.value(row).trim() };
             let says = |words: &[String]| words.iter().any(|word| word.eq_ignore_ascii_case(flag));
             if says(&self.delete) {

@@ -31,6 +31,8 @@ pub(super) struct Flow {
     pub(super) updated: Option<usize>,
     /// Whether rows are events (变更记录): the latest of a key stands.
     pub(super) events: bool,
+    /// Whether rows come in the very order in which they happened: their business times decide nothing among them.
+    pub(super) ordered: bool,
     /// How a row says that its key is gone.
     operation: Option<Operation>,
     /// One per register, in the pipeline's order.
@@ -107,6 +109,7 @@ impl Flow {
         let column = |name: &str| dataset.columns.iter().position(|column| column.name == name);
         let key = dataset.key.iter().filter_map(|name| column(&name.value)).collect();
         let (events, operation) = (events::are(&dataset), Operation::of(&dataset));
+        let ordered = events::are_ordered(&dataset);
         let updated = dataset.updated.as_ref().and_then(|name| column(&name.value));
         for register in pipeline.into.iter().filter(|_| footing == Footing::Noted) {
             store.stream(&from.system, &from.dataset, &register.value).await?;
@@ -116,11 +119,16 @@ impl Flow {
             lanes.push(Lane::make(workspace, &from, (&register.value, today), (store, footing)).await?);
         }
         let lanes = Arc::new(lanes);
-        Ok(Self { pipeline: pipeline.clone(), from, dataset, key, updated, events, operation, lanes })
+        Ok(Self { pipeline: pipeline.clone(), from, dataset, key, updated, events, ordered, operation, lanes })
     }
 }
 
 impl Flow {
+    /// Whether business times decide which of several rows of a key stands.
+    pub(super) const fn timed(&self) -> bool {
+        self.updated.is_some() && !self.ordered
+    }
+
     /// How rows are read.
     pub(super) fn reading(&self) -> Reading {
         Reading { key: self.key.clone(), operation: self.operation.clone() }

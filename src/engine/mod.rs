@@ -44,7 +44,7 @@ pub use drift::{Difference, Drifted};
 pub use plan::{
     Change, ContractChange, Impact, Past, PipelineChange, RegisterChange, Remapped, Remapping, ScopeChange,
 };
-pub use premises::{spool_dir, state_dir};
+pub use premises::{certificates, own_trust, signer, spool_dir, state_dir};
 pub use probe::{ColumnProbe, Probed};
 pub use receipts::{FalseReceipt, ReceiptsReport};
 pub use rehearse::{Affected, RegisterRehearsal, RunRehearsal, Sample, SampleField};
@@ -79,10 +79,10 @@ pub enum EngineError {
     #[error(transparent)]
     Decode(#[from] crate::decode::DecodeError),
     /// Signing or trust failed.
-    #[error(transparent)]
+    #[error("{code} {0}", code = .0.code())]
     Crypto(#[from] crate::crypto::CryptoError),
     /// A batch could not be built.
-    #[error(transparent)]
+    #[error("{code} {0}", code = .0.code())]
     Batch(#[from] crate::batch::BatchError),
     /// The broker said no.
     #[error("{code} {0}", code = .0.code())]
@@ -172,7 +172,7 @@ pub struct Engine {
     stop: Arc<AtomicBool>,
     broker: Option<RabbitMq>,
     /// When it was last looked whether the audit log needs a checkpoint.
-    looked_at_audit: Option<DateTime<Utc>>,
+    looked_at_audit: Option<chrono::DateTime<chrono::Utc>>,
 }
 
 impl Engine {
@@ -180,6 +180,7 @@ impl Engine {
     pub async fn new(workspace: Workspace, mut store: Box<dyn Store>, clock: Clock) -> Result<Self, EngineError> {
         let registers: Vec<_> = workspace.registers.values().collect();
         store.prepare(&registers).await?;
+        store.audit_by(premises::digests(&workspace));
         let broker = premises::broker(&workspace);
         let stop = Arc::new(AtomicBool::new(false));
         Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker, looked_at_audit: None })

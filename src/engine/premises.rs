@@ -1,13 +1,17 @@
 //! This installation's own places: where state lies, who signs, where batches go.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use crate::config::{Feed, OutletKind, Workspace};
-use crate::crypto::{CryptoError, Signer, dev_ca};
+use crate::config::{DeliveryEncryption, Feed, OutletKind, Password, Workspace};
+use crate::crypto::{
+    Certificate, CryptoError, DigestAlgorithm, KeyRing, Purpose, Recipient, Signer, Suite, Trust, When, check_rules,
+    dev_ca,
+};
 use crate::outlet::rabbitmq::{Address, Patience, RabbitMq};
 use crate::outlet::{Outlet, Spool};
+use crate::pki::{self, Roots};
 
 /// The directory of state, as a path that can be opened.
 pub fn state_dir(workspace: &Workspace) -> PathBuf {
@@ -19,12 +23,143 @@ pub fn spool_dir(workspace: &Workspace) -> PathBuf {
     workspace.installation.spool.clone()
 }
 
-/// The installation's key, or the development CA's, made on first use and labelled as such.
-pub(super) fn signer(workspace: &Workspace, now: DateTime<Utc>) -> Result<Signer, CryptoError> {
-    match &workspace.installation.signing {
-        Some(files) => Signer::load(&files.key, &files.chain),
+/// The installation's key: that of `signing:`, the one chosen with `huiliu key rotate`, or the development CA's, made on
+/// first use and labelled as such.
+pub fn signer(workspace: &Workspace, now: DateTime<Utc>) -> Result<Signer, CryptoError> {
+    let password = workspace.installation.key_password.as_ref().map(Password::reveal);
+    if let Some(files) = &workspace.installation.signing {
+        return Signer::load(&files.key, &files.chain, password);
+    }
+    match KeyRing::below(&state_dir(workspace)).signer(password)? {
+        Some(signer) => Ok(signer),
         None => dev_ca::signer(&state_dir(workspace), now),
     }
+}
+
+/// Under which roots this installation's own signatures are believed: those that it names, else its development CA.
+/// `None` where neither is there.
+///
+/// # Errors
+/// As [`crate::pki::trust`].
+pub fn own_trust(workspace: &Workspace) -> Result<Option<Trust>, CryptoError> {
+    let named = crate::pki::trust(workspace, Roots::Own)?;
+    match (named, own_root(workspace)) {
+        (Some(trust), _) => Ok(Some(trust)),
+        (None, Some(root)) if root.exists() => crate::pki::trust_of(workspace, &root).map(Some),
+        (None, _) => Ok(None),
+    }
+}
+
+fn own_root(workspace: &Workspace) -> Option<PathBuf> {
+    let named = workspace.installation.trust.own.clone();
+    named.or_else(|| {
+        workspace.installation.signing.is_none().then(|| dev_ca::DevCaFiles::below(&state_dir(workspace)).root)
+    })
+}
+
+/// What an archive carries along: the signer's chain with its root, PEM, and revocation lists as they are.
+pub(super) fn for_the_archive(workspace: &Workspace, signer: &Signer) -> Result<(String, Vec<Vec<u8>>), CryptoError> {
+    let mut pem = signer.certificate().to_pem()?;
+    for between in signer.between() {
+        pem += &between.to_pem()?;
+    }
+    if let Some(root) = own_root(workspace).filter(|root| root.exists()) {
+        for certificate in Certificate::load_all(&root)? {
+            pem += &certificate.to_pem()?;
+        }
+    }
+    Ok((pem, crate::pki::as_they_are(workspace)?))
+}
+
+/// The certificates that this installation rests on, with what each is for: its own, and those that feeds are encrypted
+/// to. Read, never made.
+pub fn certificates(workspace: &Workspace) -> Vec<(String, Result<Certificate, CryptoError>)> {
+    let mut all: Vec<_> = own_certificate(workspace).map(|own| ("signing".to_owned(), own)).into_iter().collect();
+    for feed in workspace.feeds.values() {
+        if let DeliveryEncryption::To(file) = &feed.delivery.encryption {
+            all.push((format!("encrypting {}", feed.name), first_of(&workspace.dir.join(&file.value))));
+        }
+    }
+    all
+}
+
+/// The certificate that signs, as far as there is one already.
+fn own_certificate(workspace: &Workspace) -> Option<Result<Certificate, CryptoError>> {
+    if let Some(files) = &workspace.installation.signing {
+        return Some(first_of(&files.chain));
+    }
+    let ring = KeyRing::below(&state_dir(workspace));
+    match ring.current().and_then(|name| name.map(|name| ring.chain(&name)).transpose()) {
+        Err(error) => Some(Err(error)),
+        Ok(Some(chain)) => chain.into_iter().next().map(Ok),
+        Ok(None) => {
+            Some(dev_ca::signing_certificate(&state_dir(workspace))).filter(|path| path.exists()).map(|p| first_of(&p))
+        }
+    }
+}
+
+/// How this installation digests what it writes: as its key's suite does.
+pub(super) fn digests(workspace: &Workspace) -> DigestAlgorithm {
+    let suite = own_certificate(workspace).and_then(|own| own.ok()?.suite().ok());
+    suite.map_or(DigestAlgorithm::Sha256, Suite::digest)
+}
+
+fn first_of(path: &Path) -> Result<Certificate, CryptoError> {
+    Ok(Certificate::load_all(path)?.swap_remove(0))
+}
+
+/// Who signs this feed's batches now, and to whom they are encrypted; asked whether receivers would accept either. What
+/// is in doubt and allowed all the same is said in the log.
+pub(super) async fn seals(
+    workspace: &Workspace,
+    feed: &Feed,
+    now: DateTime<Utc>,
+) -> Result<(Signer, Option<Recipient>), CryptoError> {
+    pki::refresh(workspace, now).await;
+    let signer = signer(workspace, now)?;
+    let mut doubts = check_signer(workspace, &signer, now)?;
+    let recipient = recipient(workspace, feed, now)?.map(|(recipient, more)| {
+        doubts.extend(more);
+        recipient
+    });
+    for doubt in doubts {
+        tracing::error!(code = doubt.code(), feed = feed.name, why = %doubt, "a certificate counts though its revocation is in doubt");
+    }
+    Ok((signer, recipient))
+}
+
+/// Whether receivers who believe our authorities would accept this key now; asked before anything is signed. Says what is
+/// in doubt.
+fn check_signer(workspace: &Workspace, signer: &Signer, now: DateTime<Utc>) -> Result<Vec<CryptoError>, CryptoError> {
+    let Some(trust) = pki::trust(workspace, Roots::Own)? else {
+        // Without authorities of our own there are still rules.
+        check_rules(&workspace.installation.trust.rules, signer.certificate())?;
+        return Ok(Vec::new());
+    };
+    let when = When::said(now, now);
+    Ok(trust.check(signer.certificate(), signer.between(), Purpose::SignData, when)?.warnings)
+}
+
+/// To whom this feed's bodies are encrypted; `None` when they are not. The first certificate of the file is the
+/// subscriber's, any others stand between it and its authority. Says what is in doubt.
+fn recipient(
+    workspace: &Workspace,
+    feed: &Feed,
+    now: DateTime<Utc>,
+) -> Result<Option<(Recipient, Vec<CryptoError>)>, CryptoError> {
+    let DeliveryEncryption::To(file) = &feed.delivery.encryption else { return Ok(None) };
+    let mut chain = Certificate::load_all(&workspace.dir.join(&file.value))?;
+    let recipient = Recipient::new(chain.remove(0))?;
+    let certificate = recipient.certificate();
+    certificate.check_validity(now)?;
+    let warnings = match pki::trust(workspace, Roots::Subscribers)? {
+        Some(trust) => trust.check(certificate, &chain, Purpose::ReceiveData, When::said(now, now))?.warnings,
+        None => {
+            check_rules(&workspace.installation.trust.rules, certificate)?;
+            Vec::new()
+        }
+    };
+    Ok(Some((recipient, warnings)))
 }
 
 /// The secret of one feed's pseudonyms: the same in every run, and another for every feed, so that two subscribers

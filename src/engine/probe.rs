@@ -10,6 +10,7 @@ use super::{Engine, EngineError};
 use crate::config::{Dataset, DatasetRef};
 use crate::decode::Decoded;
 use crate::error::Problem;
+use crate::source::Lag;
 
 /// Rows looked at.
 const SAMPLE: usize = 100;
@@ -25,6 +26,9 @@ pub struct Probed {
     pub milliseconds: u64,
     /// Files or pulls that a run would look at.
     pub items: usize,
+    /// How far behind we are, where the system can say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag: Option<Lag>,
     /// Contracted columns that are not there.
     pub lost: Vec<String>,
     /// Columns that nobody contracted.
@@ -92,9 +96,11 @@ impl Engine {
         let before = self.pulled(from).await?;
         let started = Instant::now();
         let mut source = crate::source::open(&self.workspace, &self.workspace.connectors[&from.system], dataset)?;
+        source.only_look();
         let listing = source.list(before.as_ref()).await;
         seen.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let listing = listing?;
+        seen.lag = source.lag();
         seen.items = listing.items.len() + listing.still_writing.len();
         // The newest says what the system is like today.
         let Some(item) = listing.items.last() else {
@@ -125,6 +131,7 @@ impl Probed {
             outcome: "reached",
             milliseconds: Duration::ZERO.as_secs(),
             items: 0,
+            lag: None,
             lost: Vec::new(),
             new: Vec::new(),
             rows: 0,

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::rows::hex;
 use super::{Engine, EngineError};
 use crate::batch::{HexDigest, Manifest, Receipt, batch_id};
-use crate::crypto::{CryptoError, Moment, Trust, verify_detached};
+use crate::crypto::{Moment, Trust, verify_detached};
 use crate::failpoint::Boundary;
 use crate::outlet::rabbitmq::{Answer, Answers, BrokerError, user_of};
 use crate::store::ReceiptRow;
@@ -88,12 +88,7 @@ impl Engine {
         else {
             return Ok(None);
         };
-        let pem = std::fs::read(file).map_err(|error| CryptoError::File {
-            act: "read",
-            path: file.display().to_string(),
-            why: error.to_string(),
-        })?;
-        Ok(Some(Trust::from_pem(&pem)?))
+        Ok(Some(crate::pki::trust_of(&self.workspace, file)?))
     }
 
     async fn judge(&mut self, answer: &Answer, own: &str, trust: Option<&Trust>) -> Result<ReceiptRow, EngineError> {
@@ -151,7 +146,7 @@ impl Engine {
         if sender.is_none_or(|sender| sender != expected && sender != own) {
             return Ok(Some(format!("{} sent it, not {expected}", sender.unwrap_or("somebody without a name"))));
         }
-        let digest = HexDigest(Sha256::digest(&bytes).into());
+        let digest = HexDigest(sent.body.algorithm.digest(&[&bytes]));
         if let Some(why) = receipt.contradicts(&sent, digest) {
             return Ok(Some(why.to_owned()));
         }

@@ -146,7 +146,8 @@ impl Engine {
         };
         let run = self.store.begin_run(start).await?;
         self.note_versions(run, &flow).await?;
-        let passage = Passage { run, file: group.file, at, keeps_undecodable: false, heals: false, guard: None };
+        let passage =
+            Passage { run, file: group.file, at, keeps_undecodable: false, heals: false, guard: None, whole: false };
         let next_ids = self.store.next_ids().await?;
         let (mut part, _) =
             take(&mut *self.store, &flow, (lane, passage, next_ids), (&prepared, None), &mut RoaringTreemap::new())

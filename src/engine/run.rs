@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::chunks::Care;
+use super::chunks::{Care, Decoding};
 use super::flow::Flow;
 use super::take::retract;
 use super::{Engine, EngineError, FileReport, RegisterReport, RunReport};
@@ -10,7 +10,7 @@ use crate::config::{DatasetRef, Extract, Pipeline};
 use crate::failpoint::Boundary;
 use crate::linking::Departure;
 use crate::mapping::Facts;
-use crate::source::{Before, Fate, Item};
+use crate::source::{Before, Fate, Item, Listing, Source};
 use crate::store::{ChunkCounts, FileStart, FileState, FileStatus, RunEnd, RunStart, RunStatus, StoreError};
 
 /// How a run treats checks.
@@ -88,6 +88,7 @@ impl Engine {
             digest: last.digest,
             // What is held was read and waits for a person; the source may have been put right since.
             over: matches!(last.status, FileStatus::Taken | FileStatus::Held),
+            held: last.status == FileStatus::Held,
             cursor: last.cursor,
         }))
     }
@@ -98,13 +99,30 @@ impl Engine {
         pass: &mut Pass,
         options: &RunOptions,
     ) -> Result<RunStatus, EngineError> {
+        crate::pki::refresh(&self.workspace, self.clock.now()).await;
         let connector = &self.workspace.connectors[&flow.from.system];
         let mut source = crate::source::open(&self.workspace, connector, &flow.dataset)?;
         if options.accept.is_some() {
             source.accept();
         }
-        let listing = source.list(self.pulled(&flow.from).await?.as_ref()).await?;
         let mut status = RunStatus::Succeeded;
+        loop {
+            let listing = source.list(self.pulled(&flow.from).await?.as_ref()).await?;
+            let more = listing.more;
+            self.take_listed(flow, pass, (&mut *source, listing, options), &mut status).await?;
+            if !more || status != RunStatus::Succeeded {
+                return Ok(status);
+            }
+        }
+    }
+
+    async fn take_listed(
+        &mut self,
+        flow: &Flow,
+        pass: &mut Pass,
+        (source, listing, options): (&mut dyn Source, Listing, &RunOptions),
+        status: &mut RunStatus,
+    ) -> Result<(), EngineError> {
         for waiting in listing.still_writing {
             pass.report.files.push(FileReport { name: waiting, outcome: "writing", why: None, rows: 0 });
         }
@@ -124,7 +142,7 @@ impl Engine {
             let before = pass.report.registers.first().map_or(0, |register| register.counts.read);
             let outcome = self.take_file(flow, pass, (&item, &*source), options).await;
             let rows = pass.report.registers.first().map_or(0, |register| register.counts.read) - before;
-            let (outcome, why) = self.file_outcome(flow, &item, outcome, &mut status).await?;
+            let (outcome, why) = self.file_outcome(flow, &item, outcome, status).await?;
             match outcome {
                 "taken" => source.settle(&item).await?,
                 "failed" => source.refuse(&item).await?,
@@ -134,11 +152,11 @@ impl Engine {
             if let Some(why) = why {
                 pass.report.why.get_or_insert(format!("{}: {why}", item.name));
             }
-            if status == RunStatus::Held {
+            if *status == RunStatus::Held {
                 break; // later extracts build on this one
             }
         }
-        Ok(status)
+        Ok(())
     }
 
     /// What became of one file, written down.
@@ -178,7 +196,7 @@ impl Engine {
         &mut self,
         flow: &Flow,
         pass: &mut Pass,
-        (item, source): (&Item, &dyn crate::source::Source),
+        (item, source): (&Item, &dyn Source),
         options: &RunOptions,
     ) -> Result<Option<Held>, EngineError> {
         let start = FileStart {
@@ -194,20 +212,23 @@ impl Engine {
         if let Some(held) = self.drift(flow, decoder.header(), options.accept.is_some()).await? {
             return Ok(Some(held));
         }
-        let mut taken = self.take_chunks(flow, pass, &state, (decoder, options, Care::Usual)).await;
+        let whole = item.whole;
+        let decoding = Decoding { decoder, whole };
+        let mut taken = self.take_chunks(flow, pass, &state, (decoding, options, Care::Usual)).await;
         if matches!(&taken, Err(EngineError::Store(StoreError::Data { .. }))) {
             tracing::warn!(file = %item.name, "the store refused a value; the file goes on chunk by chunk to find its row");
             self.recount(pass).await?;
             let state = self.store.begin_file(start).await?;
             let decoder = source.open(item, state.position.as_ref()).await?;
-            taken = self.take_chunks(flow, pass, &state, (decoder, options, Care::RowByRow)).await;
+            let decoding = Decoding { decoder, whole };
+            taken = self.take_chunks(flow, pass, &state, (decoding, options, Care::RowByRow)).await;
         }
         let held = taken?;
         self.progress.done();
         if held.is_some() {
             return Ok(held);
         }
-        self.finish_extract(flow, pass, &state, options).await
+        self.finish_extract(flow, pass, (&state, whole), options).await
     }
 
     /// Checks over the whole file, then what a full extract no longer shows is retracted.
@@ -215,10 +236,10 @@ impl Engine {
         &mut self,
         flow: &Flow,
         pass: &mut Pass,
-        state: &FileState,
+        (state, whole): (&FileState, bool),
         options: &RunOptions,
     ) -> Result<Option<Held>, EngineError> {
-        let full = flow.dataset.extract == Extract::Full;
+        let full = whole || flow.dataset.extract == Extract::Full;
         let mut vanished = Vec::new();
         for lane in flow.lanes.iter() {
             let claims = self.store.claim_count(lane.stream).await?;
@@ -352,11 +373,10 @@ pub(super) fn broken_check(
     Ok(None)
 }
 
-/// Whether a full extract lost more of a register's rows than may vanish without a person.
+/// Whether a whole extract lost more of a register's rows than may vanish without a person.
 pub(super) fn too_many_vanished(flow: &Flow, register: &str, (gone, claims): (u64, u64)) -> Option<Held> {
     let limit = flow.dataset.missing.hold_above.0;
-    let full = flow.dataset.extract == Extract::Full;
-    (full && claims > 0 && gone as f64 > limit * claims as f64).then(|| {
+    (claims > 0 && gone as f64 > limit * claims as f64).then(|| {
         Held(format!(
             "HL0502 {gone} of {claims} rows known to {register} vanished from a full extract, more than {:.1}%",
             limit * 100.0

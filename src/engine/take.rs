@@ -38,6 +38,8 @@ pub(super) struct Passage {
     pub(super) heals: bool,
     /// For old files: what they may still say.
     pub(super) guard: Option<Guard>,
+    /// Whether it shows everything there is, although rows of its dataset are events.
+    pub(super) whole: bool,
 }
 
 /// What is known about one row of the chunk before it is mapped.
@@ -75,8 +77,8 @@ pub(super) async fn take(
     let rows = if flow.events { events::continued(&recalled) } else { match_claims(&asked, &recalled, seen) };
     let mut stale = stale(store, flow, lane, (prepared, &rows), passage).await?;
     if flow.events {
-        let times = times(flow, prepared, passage.at);
-        events::overtaken(&prepared.named.keys, &times, (&since, flow.updated.is_some()), &mut stale);
+        let times = if flow.timed() { times(flow, prepared, passage.at) } else { vec![passage.at; rows.len()] };
+        events::overtaken(&prepared.named.keys, &times, (&since, flow.timed()), &mut stale);
     }
     let going: Vec<usize> = gone.iter().copied().filter(|&i| !stale[i]).collect();
     let todo: Vec<u32> = (0..rows.len())
@@ -84,7 +86,8 @@ pub(super) async fn take(
         .filter(|i| going.binary_search(i).is_err())
         .map(|i| i as u32)
         .collect();
-    if !flow.events {
+    let shows = !flow.events || passage.whole;
+    if shows {
         part.seen.extend(rows.iter().filter_map(|row| row.claim.map(|claim| claim.id)));
     }
     part.counts.superseded = stale.iter().filter(|stale| **stale).count() as u64;
@@ -103,7 +106,7 @@ pub(super) async fn take(
     let mut earlier = Earlier::of(store, (flow, lane), continued).await?;
     let arrivals = arrivals((flow, lane), prepared, (&rows, laid), (passage, &earlier), &mut part);
     let Arrivals { incoming, packed, at, healing } = arrivals;
-    if !flow.events {
+    if shows {
         part.seen.extend(incoming.iter().filter(|i| i.previous.is_none()).map(|i| i.claim.id));
     }
     seen.extend(part.seen.iter().map(|id| id.unsigned_abs()));
@@ -114,7 +117,9 @@ pub(super) async fn take(
     }
     part.departed = departures;
     if passage.heals {
-        part.healed = healing.iter().map(|&i| prepared.named.keys[i as usize].clone()).collect();
+        let gone = going.iter().filter(|_| flow.ordered);
+        let settled = healing.iter().map(|&i| i as usize).chain(gone.copied());
+        part.healed = settled.map(|i| prepared.named.keys[i].clone()).collect();
     }
     if !going.is_empty() {
         let times = times(flow, prepared, passage.at);
@@ -135,7 +140,7 @@ async fn stale(
     (prepared, rows): (&Prepared, &[Row]),
     passage: Passage,
 ) -> Result<Vec<bool>, EngineError> {
-    let events = (flow.events && flow.updated.is_some()).then_some(Guard { outdated: false, own_time: true });
+    let events = (flow.events && flow.timed()).then_some(Guard { outdated: false, own_time: true });
     let remembered = |guard: &Guard| lane.survivorship.remembers() && guard.own_time && !guard.outdated;
     let guard = passage.guard.or(events).filter(|guard| !remembered(guard));
     let Some(guard) = guard else { return Ok(vec![false; rows.len()]) };

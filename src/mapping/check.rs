@@ -40,7 +40,7 @@ fn unused_columns(workspace: &Workspace, used: &BTreeMap<DatasetRef, Option<BTre
     for (name, used) in used {
         let dataset = workspace.connectors.get(&name.system).and_then(|c| c.datasets.get(&name.dataset));
         let (Some(dataset), Some(used)) = (dataset, used) else { continue };
-        let named: BTreeSet<&str> = dataset.key.iter().chain(&dataset.updated).map(|c| c.value.as_str()).collect();
+        let named: BTreeSet<&str> = dataset.named_columns().map(|c| c.value.as_str()).collect();
         let idle = dataset.columns.iter().filter(|c| !used.contains(&c.name) && !named.contains(c.name.as_str()));
         problems.extend(idle.map(|column| {
             let message =

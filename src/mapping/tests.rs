@@ -138,6 +138,8 @@ pub(super) fn workspace(mappings: &[&str], rule: &str) -> config::Workspace {
             store: String::new(),
             spool: ".".into(),
             signing: None,
+            key_password: None,
+            trust: config::TrustFiles::default(),
             broker: None,
             serve: config::Serve {
                 listen: String::new(),

@@ -7,9 +7,11 @@ use serde::Serialize;
 use super::inbox::{Content, Inbox, Parcel};
 use super::spool::read_body;
 use super::{Cursor, ReceiveError, Sink};
-use crate::batch::{BatchError, Effect, HexDigest, Manifest, Opened, OpenedManifest, Receipt, batch_id, open_manifest};
+use crate::batch::{
+    BatchError, Effect, HexDigest, Manifest, Opened, OpenedManifest, Reader, Receipt, batch_id, open_manifest,
+};
 use crate::clock::Clock;
-use crate::crypto::{Moment, Trust};
+use crate::crypto::Moment;
 use crate::error::Problem;
 
 /// What became of one feed.
@@ -54,18 +56,18 @@ impl Received {
 pub async fn receive_feed(
     inbox: &mut dyn Inbox,
     feed: &str,
-    trust: &Arc<Trust>,
+    reader: &Arc<Reader>,
     sink: &mut dyn Sink,
     clock: Clock,
 ) -> Received {
-    let mut receiver = Receiver::new(feed, trust, clock);
+    let mut receiver = Receiver::new(feed, reader, clock);
     let stopped = receiver.drain(inbox, sink).await.err().map(|error| Problem::from(&error));
     Received { stopped, ..receiver.received }
 }
 
 /// One feed on its way.
 pub(super) struct Receiver {
-    trust: Arc<Trust>,
+    reader: Arc<Reader>,
     clock: Clock,
     /// `None` until the sink was asked.
     cursor: Option<Option<Cursor>>,
@@ -73,8 +75,8 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(feed: &str, trust: &Arc<Trust>, clock: Clock) -> Self {
-        Self { trust: Arc::clone(trust), clock, cursor: None, received: Received::nothing(feed) }
+    pub(super) fn new(feed: &str, reader: &Arc<Reader>, clock: Clock) -> Self {
+        Self { reader: Arc::clone(reader), clock, cursor: None, received: Received::nothing(feed) }
     }
 
     async fn drain(&mut self, inbox: &mut dyn Inbox, sink: &mut dyn Sink) -> Result<(), ReceiveError> {
@@ -109,9 +111,9 @@ impl Receiver {
         let feed = self.received.feed.clone();
         let Parcel { place, seq, manifest, signature, body } = parcel;
         let name = seq.map_or_else(|| place.clone(), |seq| batch_id(&feed, seq));
-        let (trust, now) = (Arc::clone(&self.trust), self.clock.now());
+        let (reader, now) = (Arc::clone(&self.reader), self.clock.now());
         let opened =
-            heavy(&name, move || open_manifest(&manifest, &signature, &trust, Moment::Signing { now })).await?;
+            heavy(&name, move || open_manifest(&manifest, &signature, &reader.trust, Moment::Signing { now })).await?;
         let opened = opened.map_err(|error| ReceiveError::Batch { batch: name, error })?;
         let found = &opened.manifest;
         if found.feed != feed || seq.is_some_and(|seq| seq != found.seq) {
@@ -138,10 +140,10 @@ impl Receiver {
         sink: &mut dyn Sink,
     ) -> Result<Receipt, ReceiveError> {
         let name = batch_id(&opened.manifest.feed, opened.manifest.seq);
-        let named = name.clone();
+        let (named, reader) = (name.clone(), Arc::clone(&self.reader));
         let batch: Opened = heavy(&name, move || {
             let body = content(body, opened.manifest.body.bytes, &named)?;
-            opened.open_body(&body).map_err(|error| ReceiveError::Batch { batch: named, error })
+            opened.open_body(&body, &reader.keys).map_err(|error| ReceiveError::Batch { batch: named, error })
         })
         .await??;
         let held = sink.apply(&batch).await?;
@@ -170,7 +172,8 @@ impl Receiver {
             let what = "the batch loaded under this number was another one";
             return Err(ReceiveError::Fork { batch: name, what });
         }
-        let (named, bytes, (algorithm, expected)) = (name.clone(), manifest.body.bytes, manifest.body.digest());
+        let (named, bytes, (algorithm, expected)) =
+            (name.clone(), manifest.body.bytes, (manifest.body.algorithm, manifest.body.digest.0));
         let same =
             heavy(&name, move || content(body, bytes, &named).map(|body| algorithm.digest(&[&body]) == expected));
         if !same.await?? {

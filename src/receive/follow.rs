@@ -8,7 +8,7 @@ use futures::future::select_all;
 use super::feed::Receiver;
 use super::queue::{Answering, QueuedFeed};
 use super::{ReceiveError, Received, Sink};
-use crate::crypto::Trust;
+use crate::batch::Reader;
 use crate::error::Problem;
 use crate::outlet::rabbitmq::{Address, BrokerError, Link, Patience};
 
@@ -23,8 +23,8 @@ pub struct Following<'a> {
     pub patience: Patience,
     /// Feeds.
     pub feeds: &'a [String],
-    /// Whom to believe.
-    pub trust: &'a Arc<Trust>,
+    /// Whom to believe, and keys.
+    pub reader: &'a Arc<Reader>,
     /// How to answer.
     pub answering: &'a Answering,
 }
@@ -37,7 +37,7 @@ impl Following<'_> {
         stop: impl Future<Output = ()>,
         mut progress: impl FnMut(&Received),
     ) -> Vec<Received> {
-        let fresh = |feed: &String| Receiver::new(feed, self.trust, self.answering.clock);
+        let fresh = |feed: &String| Receiver::new(feed, self.reader, self.answering.clock);
         let mut receivers: Vec<Receiver> = self.feeds.iter().map(fresh).collect();
         let mut stop = Box::pin(stop);
         let mut pause = BACK_OFF.0;

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::ReceiveError;
 use super::spool::{Envelope, read_body, read_envelope};
-use crate::batch::{HexDigest, Manifest, batch_id, open_manifest};
-use crate::crypto::{Moment, SignedBy, Trust};
+use crate::batch::{HexDigest, Manifest, Opened, OpenedManifest, Reader, batch_id, open_manifest};
+use crate::crypto::{Moment, SignedBy};
 use crate::error::Problem;
 use crate::outlet::BatchFiles;
 
@@ -34,8 +34,10 @@ pub struct Proven {
     pub signed: SignedBy,
     /// The digest of the manifest.
     pub manifest_digest: HexDigest,
-    /// What the manifest says; body, records and root were checked against it.
+    /// What the manifest says; the body was checked against it, and records and root where they could be read.
     pub manifest: Manifest,
+    /// Whether the records were looked at: not when they are encrypted and no key is given.
+    pub read: bool,
     /// Its place in the chain.
     pub link: Link,
 }
@@ -53,8 +55,8 @@ pub enum Link {
 }
 
 /// Checks each manifest file with the files beside it, and the chain among all that were given.
-pub fn prove_all(files: &[PathBuf], trust: &Trust, moment: Moment) -> Vec<Proof> {
-    let opened: Vec<Result<Proven, ReceiveError>> = files.iter().map(|file| prove(file, trust, moment)).collect();
+pub fn prove_all(files: &[PathBuf], reader: &Reader, moment: Moment) -> Vec<Proof> {
+    let opened: Vec<Result<Proven, ReceiveError>> = files.iter().map(|file| prove(file, reader, moment)).collect();
     let mut digests: BTreeMap<(String, u64), Vec<HexDigest>> = BTreeMap::new();
     for proven in opened.iter().flatten() {
         let key = (proven.manifest.feed.clone(), proven.manifest.seq);
@@ -82,7 +84,7 @@ pub fn moment(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Moment {
     at.map_or(Moment::Signing { now }, Moment::At)
 }
 
-fn prove(file: &Path, trust: &Trust, moment: Moment) -> Result<Proven, ReceiveError> {
+fn prove(file: &Path, reader: &Reader, moment: Moment) -> Result<Proven, ReceiveError> {
     let name = file.display().to_string();
     let files = BatchFiles::beside(file).ok_or_else(|| ReceiveError::Usage {
         what: format!("{name} is not a manifest"),
@@ -90,15 +92,16 @@ fn prove(file: &Path, trust: &Trust, moment: Moment) -> Result<Proven, ReceiveEr
     })?;
     let failed = |error| ReceiveError::Batch { batch: name.clone(), error };
     let Envelope { manifest, signature } = read_envelope(&files, &name)?;
-    let opened = open_manifest(&manifest, &signature, trust, moment).map_err(failed)?;
+    let opened = open_manifest(&manifest, &signature, &reader.trust, moment).map_err(failed)?;
     let body = read_body(&files.body, opened.manifest.body.bytes, &name)?;
-    let opened = opened.open_body(&body).map_err(failed)?;
-    Ok(Proven {
-        signed: opened.signed,
-        manifest_digest: HexDigest(opened.manifest_digest),
-        manifest: opened.manifest,
-        link: Link::NotGiven,
-    })
+    if opened.manifest.body.encryption.is_some() && reader.keys.is_empty() {
+        opened.check_body(&body).map_err(failed)?;
+        let OpenedManifest { manifest, digest, signed } = opened;
+        return Ok(Proven { signed, manifest_digest: HexDigest(digest), manifest, read: false, link: Link::NotGiven });
+    }
+    let Opened { manifest, manifest_digest, signed, .. } = opened.open_body(&body, &reader.keys).map_err(failed)?;
+    let manifest_digest = HexDigest(manifest_digest);
+    Ok(Proven { signed, manifest_digest, manifest, read: true, link: Link::NotGiven })
 }
 
 fn link(proven: Proven, given: &BTreeMap<(String, u64), Vec<HexDigest>>) -> Result<Proven, ReceiveError> {

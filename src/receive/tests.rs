@@ -10,7 +10,7 @@ use sqlx::{Connection as _, Row as _, SqliteConnection};
 
 use super::*;
 use crate::batch::tests::{chain, heading};
-use crate::batch::{BodyBuilder, Effect, FeedField, FeedSchema, Heading, Receipt, SealedBatch, seal};
+use crate::batch::{BodyBuilder, Effect, FeedField, FeedSchema, Heading, Reader, Receipt, SealedBatch, seal};
 use crate::clock::Clock;
 use crate::crypto::tests::{CaAndSigner, noon};
 use crate::crypto::{Digest, DigestAlgorithm};
@@ -23,14 +23,14 @@ const FEED: &str = "housing.enterprise";
 struct City {
     dir: tempfile::TempDir,
     ca: CaAndSigner,
-    trust: Arc<crate::crypto::Trust>,
+    reader: Arc<Reader>,
 }
 
 impl City {
     async fn new(batches: u64) -> Self {
         let ca = CaAndSigner::new();
-        let trust = Arc::new(ca.trust.clone());
-        let city = Self { dir: tempfile::tempdir().unwrap(), ca, trust };
+        let reader = Arc::new(Reader::from(ca.trust.clone()));
+        let city = Self { dir: tempfile::tempdir().unwrap(), ca, reader };
         fs::create_dir(city.path("spool")).unwrap();
         for batch in chain(&city.ca, batches) {
             city.deliver(&batch).await;
@@ -56,7 +56,7 @@ impl City {
 
     async fn receive_of(&self, feed: &str, sink: &mut dyn Sink) -> Received {
         let spool = Spool::parse(&format!("spool:{}", self.path("spool").display())).unwrap();
-        receive_feed(&mut spool.feed(feed), feed, &self.trust, sink, Clock::Frozen(noon())).await
+        receive_feed(&mut spool.feed(feed), feed, &self.reader, sink, Clock::Frozen(noon())).await
     }
 
     async fn sqlite(&self) -> SqliteSink {
@@ -160,7 +160,7 @@ async fn damage_stops_before_it_and_each_has_its_code() {
 #[tokio::test]
 async fn a_stranger_and_a_moved_batch_are_refused() {
     let mut city = City::new(2).await;
-    city.trust = Arc::new(CaAndSigner::new().trust);
+    city.reader = Arc::new(CaAndSigner::new().trust.into());
     assert_eq!(city.load().await, (0, Some("HL0706")));
 
     let city = City::new(3).await;
@@ -308,7 +308,7 @@ async fn proofs_say_what_was_checked() {
     let moment = moment(None, noon());
     let link = |seqs: &[u64]| -> Vec<Result<Link, &'static str>> {
         let files: Vec<PathBuf> = seqs.iter().map(|seq| city.files(*seq).manifest).collect();
-        prove_all(&files, &city.trust, moment)
+        prove_all(&files, &city.reader, moment)
             .into_iter()
             .map(|proof| match (proof.proven, proof.problem) {
                 (Some(proven), None) => Ok(proven.link),
@@ -322,7 +322,7 @@ async fn proofs_say_what_was_checked() {
     let other = one(&city, heading(3, Some([9; 32])), &[("name", FieldType::Text)]);
     outlet::Spool::new(city.path("elsewhere")).deliver(&other).await.unwrap();
     let elsewhere = BatchFiles::in_feed(&city.path("elsewhere").join(FEED), 3).manifest;
-    let both = prove_all(&[city.files(3).manifest, elsewhere, city.path("x.json")], &city.trust, moment);
+    let both = prove_all(&[city.files(3).manifest, elsewhere, city.path("x.json")], &city.reader, moment);
     let codes: Vec<_> = both.iter().map(|proof| proof.problem.as_ref().map(|problem| problem.code)).collect();
     assert_eq!(codes, [Some("HL0741"), Some("HL0741"), Some("HL0747")]);
 }
@@ -366,7 +366,7 @@ impl Inbox for Handed {
 
 async fn take(city: &City, sink: &mut dyn Sink, batches: &[&SealedBatch]) -> (Received, Handed) {
     let mut handed = Handed::of(batches.iter().copied());
-    let received = receive_feed(&mut handed, FEED, &city.trust, sink, Clock::Frozen(noon())).await;
+    let received = receive_feed(&mut handed, FEED, &city.reader, sink, Clock::Frozen(noon())).await;
     (received, handed)
 }
 
@@ -390,7 +390,7 @@ async fn what_comes_again_is_compared_answered_and_has_no_effect() {
         ]
     );
     assert!(
-        handed.receipts.iter().all(|r| r.manifest_sha256.0 == [&one, &two, &three][r.seq as usize - 1].manifest_digest)
+        handed.receipts.iter().all(|r| r.manifest_digest.0 == [&one, &two, &three][r.seq as usize - 1].manifest_digest)
     );
 
     let other = seal(

@@ -49,6 +49,7 @@ pub(super) struct Metrics {
     lease_token: Gauges,
     definitions: Gauges,
     chunks: Gauges,
+    certificates: Floats,
 }
 
 impl Metrics {
@@ -79,6 +80,11 @@ impl Metrics {
             lease_token: gauges(&mut registry, "huiliu_lease_token", "Fencing token of the lease"),
             definitions: gauges(&mut registry, "huiliu_definitions_info", "The definitions in force"),
             chunks: gauges(&mut registry, "huiliu_backfill_chunks", "Chunks of a backfill, by state"),
+            certificates: floats(
+                &mut registry,
+                "huiliu_certificate_expires_timestamp_seconds",
+                "End of the certificates that we sign with and encrypt to; 0 when one cannot be read",
+            ),
             latency: latency.clone(),
             registry,
         };
@@ -186,6 +192,11 @@ impl Metrics {
             self.lag_seconds.get_or_create(&label).set(lag.since.map_or(0.0, |since| age(now, since)));
         }
         self.look_at_quarantine(store, workspace, now).await?;
+        self.certificates.clear();
+        for (purpose, found) in crate::engine::certificates(workspace) {
+            let end = found.map_or(0.0, |certificate| certificate.not_after().timestamp() as f64);
+            self.certificates.get_or_create(&vec![("use", purpose)]).set(end);
+        }
         self.lease_held.clear();
         for lease in store.leases().await? {
             let label = vec![("name", lease.name)];

@@ -71,6 +71,7 @@ fn feed(fields: &[&str], rows: Option<&str>, mask: &[(&str, MaskRule)]) -> Feed 
         rows: rows.map(|r| at(r.into())),
         mask: mask.iter().map(|(name, rule)| ((*name).into(), at(rule.clone()))).collect(),
         delivery: Delivery {
+            encryption: crate::config::DeliveryEncryption::Unsaid,
             outlet: at(OutletKind::Spool),
             every: Duration::from_secs(60),
             batch: BatchLimit { records: 5000, bytes: ByteSize(4 << 20) },

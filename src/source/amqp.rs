@@ -95,7 +95,7 @@ impl Source for InboxSource {
             digest = blake3::hash(format!("{}\n{digest}", self.queue).as_bytes()).to_hex().to_string();
             items.push(Item { name: format!("{} #{number}", self.queue), digest: digest.clone(), ..Item::default() });
         }
-        Ok(Listing { items, still_writing: Vec::new() })
+        Ok(Listing { items, ..Listing::default() })
     }
 
     async fn open(&self, _item: &Item, _at: Option<&Position>) -> Result<Box<dyn Decode>, SourceError> {

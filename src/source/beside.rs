@@ -4,13 +4,13 @@
 //! checked before the file's first row is handed over.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::SourceError;
-use crate::config::{Beside, Files, Format, Template};
-use crate::crypto::{Certificate, CryptoError, verify_pinned};
+use crate::config::{Beside, Files, Format, Template, Workspace};
+use crate::crypto::{Certificate, CryptoError, Signers, verify_pinned};
 use crate::decode::{self, Input, Limits};
+use crate::pki::{self, Roots};
 
 /// Bytes of a control file or signature that are read.
 pub(super) const MOST: u64 = 1 << 20;
@@ -40,15 +40,16 @@ pub(super) fn names<'n>(beside: &Beside, names: impl Iterator<Item = &'n str>) -
         .collect()
 }
 
-/// The certificates whose signatures count.
-pub(super) fn certificates(workspace: &Path, files: &Files) -> Result<Vec<Certificate>, SourceError> {
-    let mut all = Vec::new();
+/// Whose signatures count: the department's certificates, under the authorities of departments where some are named.
+pub(super) fn signers(workspace: &Workspace, files: &Files) -> Result<Signers, SourceError> {
+    let mut pinned = Vec::new();
+    let unread = |file: &str, error: CryptoError| SourceError::reading(file, std::io::Error::other(error.to_string()));
     for file in &files.certificates {
-        let pem = std::fs::read(workspace.join(&file.value)).map_err(|e| SourceError::reading(&file.value, e))?;
-        let read = Certificate::all_from_pem(&pem);
-        all.extend(read.map_err(|e| SourceError::reading(&file.value, std::io::Error::other(e.to_string())))?);
+        let pem = std::fs::read(workspace.dir.join(&file.value)).map_err(|e| SourceError::reading(&file.value, e))?;
+        pinned.extend(Certificate::all_from_pem(&pem).map_err(|error| unread(&file.value, error))?);
     }
-    Ok(all)
+    let trust = pki::trust(workspace, Roots::Departments).map_err(|error| unread("trust: departments", error))?;
+    Ok(Signers { pinned, trust })
 }
 
 /// What must hold of one file.
@@ -56,8 +57,8 @@ pub(super) fn certificates(workspace: &Path, files: &Files) -> Result<Vec<Certif
 pub(super) struct Checks {
     /// Of the file.
     pub(super) name: String,
-    /// The signature, if it is there, and the certificates that count; `None` when none is required.
-    pub(super) signature: Option<(Option<Vec<u8>>, Vec<Certificate>)>,
+    /// The signature, if it is there, and those whose count; `None` when none is required.
+    pub(super) signature: Option<(Option<Vec<u8>>, Signers)>,
     /// What the control file should say, and its bytes.
     pub(super) control: Option<(Template, Option<Vec<u8>>)>,
 }
@@ -65,10 +66,10 @@ pub(super) struct Checks {
 impl Checks {
     /// Checks everything. Errors: `HL0354`, `HL0355`, `HL0356`.
     pub(super) fn hold(&self, input: &Arc<dyn Input>, format: &Format) -> Result<(), SourceError> {
-        if let Some((signature, certificates)) = &self.signature {
+        if let Some((signature, signers)) = &self.signature {
             let Some(signature) = signature else { return Err(SourceError::Unsigned { name: self.name.clone() }) };
             let mut content = input.read_from(0).map_err(|e| SourceError::reading(&self.name, e))?;
-            verify_pinned(signature, content.as_mut(), certificates, now()).map_err(|error| match error {
+            verify_pinned(signature, content.as_mut(), signers, now()).map_err(|error| match error {
                 CryptoError::File { why, .. } => SourceError::reading(&self.name, std::io::Error::other(why)),
                 error => SourceError::Signature { name: self.name.clone(), why: format!("{} {error}", error.code()) },
             })?;

@@ -168,6 +168,37 @@ pub enum SourceError {
         /// The broker's reason.
         why: String,
     },
+    /// A database does not let us follow a table's changes.
+    #[error("HL0380 the changes of the table cannot be followed: {why}")]
+    Unprepared {
+        /// What is missing, or the server's code.
+        why: String,
+    },
+    /// The log does not name changed rows by the key of the contract.
+    #[error(
+        "HL0381 the log of {table} does not say which row changed: its replica identity lacks the key ({columns}); its \
+         owner runs: alter table … replica identity …"
+    )]
+    Nameless {
+        /// Table.
+        table: String,
+        /// Columns of the contract's key.
+        columns: String,
+    },
+    /// Changes were lost: only a new copy helps.
+    #[error("HL0382 changes were lost: {why}; run with --accept to copy the table anew")]
+    Lost {
+        /// How.
+        why: String,
+    },
+    /// Somebody emptied the table.
+    #[error(
+        "HL0383 {table} was truncated; run with --accept to copy it anew, rows that it no longer has are taken back"
+    )]
+    Truncated {
+        /// Table.
+        table: String,
+    },
     /// A stored cursor does not read.
     #[error("HL0337 the stored place of this dataset does not read: the kind of its source was changed")]
     Cursor,
@@ -267,6 +298,10 @@ impl SourceError {
             Self::Asked { .. } => "HL0346",
             Self::Inbox { .. } => "HL0370",
             Self::NoInbox { .. } => "HL0371",
+            Self::Unprepared { .. } => "HL0380",
+            Self::Nameless { .. } => "HL0381",
+            Self::Lost { .. } => "HL0382",
+            Self::Truncated { .. } => "HL0383",
             Self::Cursor => "HL0337",
             Self::HostKey { .. } => "HL0350",
             Self::NotLetIn { .. } => "HL0351",
@@ -294,6 +329,8 @@ impl SourceError {
             Self::Stranger { .. } | Self::Asked { .. } | Self::NoInbox { .. } => Disposition::Halt,
             Self::Login { .. } | Self::NotThere { .. } | Self::LostKey { .. } => Disposition::Halt,
             Self::Backwards { .. } | Self::Cursor | Self::Endless { .. } => Disposition::Halt,
+            Self::Unprepared { .. } | Self::Nameless { .. } | Self::Lost { .. } => Disposition::Halt,
+            Self::Truncated { .. } => Disposition::Halt,
             Self::Address { .. } | Self::Denied { .. } | Self::Offer { .. } => Disposition::Halt,
             Self::Decode(error) => error.disposition(),
         }
@@ -302,7 +339,7 @@ impl SourceError {
     /// Whether this is about one file only, and what becomes of it; `None` concerns the whole source.
     pub const fn fate(&self) -> Option<Fate> {
         match self {
-            Self::Control { .. } => Some(Fate::Held),
+            Self::Control { .. } | Self::Truncated { .. } => Some(Fate::Held),
             Self::Unsigned { .. } | Self::Signature { .. } => Some(Fate::Refused),
             _ => None,
         }

@@ -17,7 +17,7 @@ use super::digests::Digests;
 use super::input::FileInput;
 use super::place::{self, Look, Place};
 use super::{Before, Item, Listing, Source, SourceError};
-use crate::config::{At, Beside, Connector, Dataset, Files, Format, Offer, Pattern, Settle, SourceKind};
+use crate::config::{At, Beside, Connector, Dataset, Files, Format, Offer, Pattern, Settle, SourceKind, Workspace};
 use crate::decode::{self, Decode, Input, Limits, Position, Wanted};
 
 /// Most directories that a pattern may open.
@@ -32,7 +32,7 @@ pub struct FilesSource {
     wanted: Vec<Wanted>,
     settle: Settle,
     beside: Beside,
-    certificates: Vec<crate::crypto::Certificate>,
+    signers: crate::crypto::Signers,
     /// A person accepted what the control file says.
     accepted: bool,
     digests: Digests,
@@ -51,21 +51,21 @@ struct Seen {
 impl FilesSource {
     /// The files below a root whose path matches `path`: directories and a name, each with `*`, `?` and dates. Nothing is
     /// reached yet. Errors: [`SourceError::Address`], [`SourceError::Unpinned`], certificates that do not read.
-    pub fn new(workspace: &Path, files: &Files, path: &str, dataset: &Dataset) -> Result<Self, SourceError> {
+    pub fn new(workspace: &Workspace, files: &Files, path: &str, dataset: &Dataset) -> Result<Self, SourceError> {
         let Offer::Files { format, beside, .. } = &dataset.offer else {
             return Err(SourceError::Offer { dataset: dataset.name.clone() });
         };
-        let mut source = Self::below(workspace, files, path, (format.clone(), super::wanted(dataset)))?;
+        let mut source = Self::below(&workspace.dir, files, path, (format.clone(), super::wanted(dataset)))?;
         source.beside = beside.clone();
         if beside.signed {
-            source.certificates = beside::certificates(workspace, files)?;
+            source.signers = beside::signers(workspace, files)?;
         }
         Ok(source)
     }
 
     /// The files of a connector below this root: its own, reached as it says, or another directory of this machine.
     pub fn at(
-        workspace: &Path,
+        workspace: &Workspace,
         connector: &Connector,
         (root, path): (&str, &str),
         dataset: &Dataset,
@@ -77,7 +77,7 @@ impl FilesSource {
                 let files = Files { certificates: own.certificates.clone(), ..Files::at(root) };
                 Self::new(workspace, &files, path, dataset)
             }
-            SourceKind::Database(_) | SourceKind::Http(_) | SourceKind::Amqp(_) => {
+            SourceKind::Database(_) | SourceKind::Http(_) | SourceKind::Amqp(_) | SourceKind::Cdc(_) => {
                 Err(SourceError::Offer { dataset: dataset.name.clone() })
             }
         }
@@ -98,7 +98,7 @@ impl FilesSource {
             wanted,
             settle: files.settle.clone(),
             beside: Beside::default(),
-            certificates: Vec::new(),
+            signers: crate::crypto::Signers::default(),
             accepted: false,
             digests: Digests::default(),
         })
@@ -324,7 +324,7 @@ impl FilesSource {
     /// What must hold of a file before its first row is read.
     async fn checks(&self, item: &Item) -> Result<Checks, SourceError> {
         let signature = match self.beside.signed {
-            true => Some((self.fetch(&beside::signature_path(&item.path)).await?, self.certificates.clone())),
+            true => Some((self.fetch(&beside::signature_path(&item.path)).await?, self.signers.clone())),
             false => None,
         };
         let control = match beside::control_path(&self.beside, &item.path) {

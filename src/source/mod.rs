@@ -43,6 +43,8 @@ pub struct Item {
     pub since: Option<String>,
     /// Of a pull: the cursor at which it ends, where it must end somewhere.
     pub until: Option<String>,
+    /// Of a pull of events: it is everything there is, and what it does not show is gone.
+    pub whole: bool,
 }
 
 /// What a source has now.
@@ -52,6 +54,17 @@ pub struct Listing {
     pub items: Vec<Item>,
     /// Names of items that somebody is still writing; they are left alone.
     pub still_writing: Vec<String>,
+    /// Whether there is more to list once these are settled.
+    pub more: bool,
+}
+
+/// How far we are behind a system (滞后).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Lag {
+    /// Bytes of its log that were not taken yet, those of other tables included.
+    pub bytes: u64,
+    /// Seconds since the oldest change that was not taken; 0 when there is none.
+    pub seconds: u64,
 }
 
 /// What was taken of a dataset last, for sources that go on from there.
@@ -63,13 +76,15 @@ pub struct Before {
     pub digest: String,
     /// Whether it is over, taken or held; what broke off is gone on with.
     pub over: bool,
+    /// Whether it waits for a person.
+    pub held: bool,
     /// The newest cursor that rows were committed with.
     pub cursor: Option<String>,
 }
 
 /// A department's system, as far as a run needs it.
 ///
-/// The engine calls [`Source::list`] once a run, then for each item that it has not taken before [`Source::open`], and
+/// The engine calls [`Source::list`] once a run (again when there is [`Listing::more`]), then for each item that it has not taken before [`Source::open`], and
 /// [`Source::settle`] only when every row of the item is committed. A crash between commit and settle repeats the settle
 /// on the next run, so it must be idempotent.
 #[async_trait]
@@ -80,6 +95,12 @@ pub trait Source: Send + Sync {
     async fn open(&self, item: &Item, at: Option<&Position>) -> Result<Box<dyn Decode>, SourceError>;
     /// A person said that the next items are to be taken although what stands beside them disagrees.
     fn accept(&mut self) {}
+    /// Nobody means to take anything: from now on nothing is made, moved or marked at the source.
+    fn only_look(&mut self) {}
+    /// How far we were behind when [`Source::list`] looked; `None` where nobody knows.
+    fn lag(&self) -> Option<Lag> {
+        None
+    }
     /// The item is taken: acknowledge it, where the source wants to know.
     async fn settle(&mut self, item: &Item) -> Result<(), SourceError>;
     /// The item was refused as a whole: put it aside, where the source has a place for such. Idempotent, too.
@@ -95,7 +116,7 @@ pub fn open(workspace: &Workspace, connector: &Connector, dataset: &Dataset) -> 
         (SourceKind::Files(files), Offer::Files { path, .. }) => {
             let known = workspace.installation.state_dir.join("digests");
             let known = known.join(format!("{}.{}.json", connector.system, dataset.name));
-            Ok(Box::new(FilesSource::new(dir, files, path, dataset)?.remembering(known)))
+            Ok(Box::new(FilesSource::new(workspace, files, path, dataset)?.remembering(known)))
         }
         (SourceKind::Database(database), Offer::Table(table)) => {
             Ok(Box::new(database::DatabaseSource::new(dir, database, table, dataset)))
@@ -107,9 +128,17 @@ pub fn open(workspace: &Workspace, connector: &Connector, dataset: &Dataset) -> 
         (SourceKind::Amqp(inbox), Offer::Queue { queue, format }) => {
             Ok(Box::new(amqp::InboxSource::new(dir, inbox, (queue, format), dataset)))
         }
-        (SourceKind::Files(_) | SourceKind::Database(_) | SourceKind::Http(_) | SourceKind::Amqp(_), _) => {
-            Err(SourceError::Offer { dataset: dataset.name.clone() })
+        (SourceKind::Cdc(cdc), Offer::Changes(table)) => {
+            Ok(Box::new(database::ChangesSource::new(dir, (&connector.system, cdc), table, dataset)))
         }
+        (
+            SourceKind::Files(_)
+            | SourceKind::Database(_)
+            | SourceKind::Http(_)
+            | SourceKind::Amqp(_)
+            | SourceKind::Cdc(_),
+            _,
+        ) => Err(SourceError::Offer { dataset: dataset.name.clone() }),
     }
 }
 

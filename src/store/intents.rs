@@ -429,7 +429,7 @@ pub struct BatchRow {
     pub manifest: Vec<u8>,
     /// Detached CMS.
     pub signature: Vec<u8>,
-    /// SHA-256 of the manifest, hex.
+    /// Digest of the manifest by the algorithm it names, hex.
     pub manifest_digest: String,
     /// Records.
     pub records: i64,

@@ -37,7 +37,7 @@ pub use rows::{
     ClaimView, DeliveryView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView,
     ReceiptRow, RunView,
 };
-pub use shapes::{OfferedColumn, ShapeView};
+pub use shapes::{OfferedColumn, ShapeView, same_shape};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,6 +45,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::config::Register;
+use crate::crypto::DigestAlgorithm;
 use crate::error::Disposition;
 use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
 
@@ -218,6 +219,8 @@ pub trait Store: Operations {
     async fn receipts(&mut self, feed: &str, limit: i64) -> Result<Vec<ReceiptRow>>;
     /// How far a feed's batches are: sealed, durable, received.
     async fn delivery(&mut self, feed: &str) -> Result<DeliveryView>;
+    /// How audit entries are digested from now on: as everything that the installation's key signs.
+    fn audit_by(&mut self, algorithm: DigestAlgorithm);
     /// Writes an audit entry: who, what, why, result — never values.
     async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()>;
 }

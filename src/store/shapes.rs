@@ -46,10 +46,10 @@ pub(super) enum Kept {
 /// What is to be kept when `columns` are seen at an instant, given all known versions, newest first. A shape that comes
 /// back is approved if it was.
 pub(super) fn seen(dataset: &str, known: &[ShapeView], columns: &[OfferedColumn], at: i64) -> Kept {
-    if let Some(newest) = known.first().filter(|shape| shape.columns == columns) {
+    if let Some(newest) = known.first().filter(|shape| same_shape(&shape.columns, columns)) {
         return Kept::Again(ShapeView { last: newest.last.max(at), ..newest.clone() });
     }
-    let before = known.iter().find(|shape| shape.columns == columns && shape.approved.is_some());
+    let before = known.iter().find(|shape| same_shape(&shape.columns, columns) && shape.approved.is_some());
     Kept::New(ShapeView {
         dataset: dataset.to_owned(),
         version: known.first().map_or(1, |newest| newest.version + 1),
@@ -60,6 +60,14 @@ pub(super) fn seen(dataset: &str, known: &[ShapeView], columns: &[OfferedColumn]
         approved: before.and_then(|shape| shape.approved),
         why: before.and_then(|shape| shape.why.clone()),
     })
+}
+
+/// Whether a source offers the same; a log names no types, and says nothing against those that its table had.
+pub fn same_shape(a: &[OfferedColumn], b: &[OfferedColumn]) -> bool {
+    let alike = |(a, b): (&OfferedColumn, &OfferedColumn)| {
+        a.name == b.name && (a.kind == b.kind || a.kind.is_none() || b.kind.is_none())
+    };
+    a.len() == b.len() && a.iter().zip(b).all(alike)
 }
 
 /// Columns as stored.
@@ -89,7 +97,7 @@ mod tests {
             panic!("again")
         };
         assert_eq!((again.since, again.last), (10, 20));
-        let Kept::New(second) = seen("tax.levy", &[first.clone()], &columns(&["a", "b"]), 30) else { panic!("new") };
+        let Kept::New(second) = seen("tax.levy", std::slice::from_ref(&first), &columns(&["a", "b"]), 30) else { panic!("new") };
         assert_eq!((second.version, second.approved), (2, None));
         let Kept::New(third) = seen("tax.levy", &[second, first], &columns(&["a"]), 40) else { panic!("new") };
         assert_eq!((third.version, third.approved, third.why.as_deref()), (3, Some(11), Some("asked")));

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sha2::{Digest as _, Sha256};
-
 use super::{Result, StoreError, Surveyed};
 use crate::config::Register;
 use crate::error::Problem;
@@ -138,10 +136,4 @@ pub(super) fn winners(sources: &str) -> impl Fn(&str) -> Option<ClaimId> {
         .filter_map(|(field, claim)| Some((field.to_owned(), claim.parse().ok()?)))
         .collect();
     move |field| only.or_else(|| by_field.get(field).copied())
-}
-
-/// The digest of an audit entry, which the next one carries.
-pub(super) fn audit_digest(previous: &str, at: i64, action: &str, detail: &str) -> String {
-    let digest = Sha256::digest(format!("{previous}\n{at}\n{action}\n{detail}"));
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

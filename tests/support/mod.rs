@@ -10,6 +10,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use huiliu::clock::Clock;
 use huiliu::config::Workspace;
+use huiliu::demo::{self, Services};
 use huiliu::engine::{Engine, FeedReport, RunOptions, RunReport};
 use huiliu::store::Store;
 use huiliu::store::postgres::PostgresStore;
@@ -25,12 +26,31 @@ pub const NOW: &str = "2026-11-21T08:30:00Z";
 /// The project's own definitions in a directory of their own.
 pub fn project() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for (path, text) in huiliu::demo::definitions() {
+    for (path, text) in demo::definitions() {
         let path = dir.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
     dir
+}
+
+/// The demo city's definitions in a workspace, and its services for as long as the value lives.
+pub fn settle_city(small: &Small) -> Services {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for (path, text) in demo::definitions_at(listener.local_addr().unwrap()) {
+        small.write(path, text);
+    }
+    Services::start(listener, &small.path().join("outbox")).unwrap()
+}
+
+/// The seal registry (电子印章) as a drop of files, under the contract of the demo city's service.
+pub fn seals_as_files(small: &Small) {
+    let (_, service) = demo::definitions().iter().find(|(path, _)| *path == "connectors/e-seal.yaml").unwrap();
+    let (_, columns) = service.split_once("    columns:\n").unwrap();
+    let files = "version: 1\ndepartment: 大数据发展管理局\nsource: { kind: files, root: outbox/e-seal }\ndatasets:\n  seal:\n    \
+                 path: YZ_*.json\n    format: { kind: json, records: data.list }\n    key: [esID]\n    updated: gxsj\n    \
+                 extract: append\n    columns:\n";
+    small.write("connectors/e-seal.yaml", format!("{files}{columns}"));
 }
 
 /// An engine over a workspace directory, with a frozen clock.

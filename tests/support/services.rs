@@ -62,6 +62,9 @@ impl Drop for Database {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let mut conn = PgConnection::connect(&server).await.unwrap();
+                // A database with a slot is not dropped.
+                let slots = format!("select pg_terminate_backend(active_pid), pg_drop_replication_slot(slot_name) from pg_replication_slots where database = '{name}'");
+                sqlx::raw_sql(AssertSqlSafe(slots)).execute(&mut conn).await.unwrap();
                 let sql = format!("drop database if exists {name} with (force)");
                 sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
             });

@@ -130,12 +130,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     }
 }
 
-fn archived(
-    archive: &Path,
-    trust: &Trust,
-    most: usize,
-    context: &Context,
-) -> anyhow::Result<Vec<SegmentReport>> {
+fn archived(archive: &Path, trust: &Trust, most: usize, context: &Context) -> anyhow::Result<Vec<SegmentReport>> {
     let reports = verify_archive(archive, trust, context.clock.now(), most)
         .map_err(|error| Problem::error(error.code(), error.to_string()))?;
     if reports.is_empty() {

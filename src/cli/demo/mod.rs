@@ -5,6 +5,8 @@
 mod summary;
 
 use std::fs;
+use std::io;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,9 +18,10 @@ use super::progress::Bars;
 use super::run::{PassReport, exit_of, pass, stop_on_interrupt};
 use super::workspace::{Access, Opened, open};
 use super::{Context, Exit};
+use crate::config::SourceKind;
 use crate::crypto::Trust;
 use crate::crypto::dev_ca::DevCaFiles;
-use crate::demo::{Outbox, definitions, write_outbox};
+use crate::demo::{Outbox, SERVICES, Services, definitions_at, write_outbox};
 use crate::engine::{Engine, RunOptions, spool_dir, state_dir};
 use crate::error::Problem;
 use crate::receive::{Received, Spool, Target, receive_feed};
@@ -67,13 +70,14 @@ struct Night {
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let home = if context.dir == Path::new(".") { PathBuf::from(HOME) } else { context.dir.clone() };
     let context = &Context { dir: home.clone(), ..context.clone() };
-    let nights = settle_in(&home, &args)?;
+    let (nights, listener) = settle_in(&home, &args)?;
     let outbox = write_outbox(&home.join("outbox"), nights.seed, nights.scale, nights.next)
+        .await
         .with_context(|| format!("cannot write the outbox below {}", home.display()))?;
     age(&outbox)?;
-    summary::opening(context, &nights, &outbox)?;
-
     let Opened { engine, warnings, _lock: lock } = open(context, Access::Write).await?;
+    let services = serve(&engine, &home, listener)?;
+    summary::opening(context, &nights, &outbox, services.as_ref())?;
     if !context.json {
         context.report(&warnings)?;
     }
@@ -99,7 +103,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     } else {
         summary::show(&mut engine, &night, context).await?;
     }
-    drop(lock);
+    drop((services, lock));
     // Quarantined rows are what the demo is meant to show; only a failure is one.
     Ok(match exit {
         Exit::Held if night.pass.runs.iter().all(|run| run.status == "succeeded") => Exit::Done,
@@ -107,11 +111,13 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     })
 }
 
-/// The project's own definitions, written on the first night; later nights keep what a person changed.
-fn settle_in(home: &Path, args: &Args) -> anyhow::Result<Nights> {
+/// The project's own definitions, written on the first night with an address that is free for the city's services; later
+/// nights keep what a person changed.
+fn settle_in(home: &Path, args: &Args) -> anyhow::Result<(Nights, Option<TcpListener>)> {
     let remembered = home.join("demo.json");
     if let Ok(text) = fs::read_to_string(&remembered) {
-        return serde_json::from_str(&text).with_context(|| format!("{} does not read", remembered.display()));
+        let nights = serde_json::from_str(&text).with_context(|| format!("{} does not read", remembered.display()))?;
+        return Ok((nights, None));
     }
     if home.join("connectors").exists() {
         return Err(Problem::error("HL0820", format!("{} is a workspace of somebody else's", home.display()))
@@ -119,7 +125,9 @@ fn settle_in(home: &Path, args: &Args) -> anyhow::Result<Nights> {
             .hint("name an empty directory: huiliu demo --dir DIR")
             .into());
     }
-    for (path, text) in definitions() {
+    let listener = TcpListener::bind(SERVICES).or_else(|_| TcpListener::bind("127.0.0.1:0"));
+    let listener = listener.context("no port of this machine is free for the city's services")?;
+    for (path, text) in definitions_at(listener.local_addr()?) {
         let path = home.join(path);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
@@ -128,7 +136,36 @@ fn settle_in(home: &Path, args: &Args) -> anyhow::Result<Nights> {
     }
     let nights = Nights { seed: args.seed, scale: args.scale, next: 0 };
     remember(home, nights)?;
-    Ok(nights)
+    Ok((nights, Some(listener)))
+}
+
+/// The city's services, at the address of this machine that the definitions name; none when a person has changed it to
+/// another machine's.
+fn serve(engine: &Engine, home: &Path, listener: Option<TcpListener>) -> anyhow::Result<Option<Services>> {
+    let listener = match listener {
+        Some(listener) => listener,
+        None => match address_of(engine) {
+            Some(address) => TcpListener::bind(&address).map_err(|error| taken(&address, &error))?,
+            None => return Ok(None),
+        },
+    };
+    let services = Services::start(listener, &home.join("outbox"));
+    Ok(Some(services.context("the city's services cannot be started")?))
+}
+
+/// `127.0.0.1:37202` of the first connector that names a service of this machine.
+fn address_of(engine: &Engine) -> Option<String> {
+    engine.workspace().connectors.values().find_map(|connector| {
+        let SourceKind::Http(http) = &connector.source else { return None };
+        let address = http.base.value.strip_prefix("http://")?.split('/').next()?;
+        address.starts_with("127.0.0.1:").then(|| address.to_owned())
+    })
+}
+
+fn taken(address: &str, error: &io::Error) -> Problem {
+    Problem::error("HL0821", format!("the city's services cannot answer at {address}"))
+        .detail(error.kind().to_string())
+        .hint("does another demo run? else write another port into base: of connectors/{e-license,e-seal,real-estate}.yaml")
 }
 
 fn remember(home: &Path, nights: Nights) -> anyhow::Result<()> {
@@ -152,7 +189,7 @@ fn age(outbox: &Outbox) -> anyhow::Result<()> {
 async fn receive(engine: &Engine, home: &Path, context: &Context) -> anyhow::Result<Received> {
     let root = DevCaFiles::below(&state_dir(engine.workspace())).root;
     let pem = fs::read(&root).with_context(|| format!("cannot read {}", root.display()))?;
-    let trust = Arc::new(Trust::from_pem(&pem).map_err(|error| Problem::from(&error))?);
+    let trust = Arc::new(Trust::from_pem(&pem).map_err(|error| Problem::from(&error))?.into());
     let spool = Spool::parse(&format!("spool:{}", spool_dir(engine.workspace()).display()));
     let spool = spool.map_err(|error| Problem::from(&error))?;
     let target = Target::parse(&format!("sqlite:{}", home.join("housing.db").display()));

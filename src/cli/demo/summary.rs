@@ -7,7 +7,7 @@ use super::super::run::{feeds_text, ledger_text};
 use super::super::table::{count, number, table, text};
 use super::super::{Context, register};
 use super::{Night, Nights, RECEIVED, written};
-use crate::demo::Outbox;
+use crate::demo::{Outbox, Services};
 use crate::engine::Engine;
 use crate::share::{FieldDecision, Release};
 use crate::store::EntityView;
@@ -18,7 +18,12 @@ const REASONS: usize = 12;
 const LOOKED_THROUGH: i64 = 400;
 
 /// What is about to happen.
-pub(super) fn opening(context: &Context, nights: &Nights, outbox: &Outbox) -> anyhow::Result<()> {
+pub(super) fn opening(
+    context: &Context,
+    nights: &Nights,
+    outbox: &Outbox,
+    services: Option<&Services>,
+) -> anyhow::Result<()> {
     let (files, rows, bytes) = written(outbox);
     let when = match nights.next {
         0 => "首次全量 first delivery".to_owned(),
@@ -26,11 +31,21 @@ pub(super) fn opening(context: &Context, nights: &Nights, outbox: &Outbox) -> an
     };
     context.note(&format!(
         "汇流 demo · 一座虚构的小城 a small fictional city · {when}\n\
-         部门交来 the departments delivered {files} 个文件 files, {} 行 rows, {:.1} MB → {}",
+         部门交来 the departments put out {files} 个数据集 datasets, {} 行 rows, {:.1} MB → {}\n\
+         审批 approval: 前置库交换表，SQLite 文件代替 Oracle SQLite stands in for the approval system's Oracle",
         count(rows),
         bytes as f64 / 1e6,
         context.dir.join("outbox").display()
     ))?;
+    match services {
+        Some(services) => context.note(&format!(
+            "证照、印章、不动产 e-license, e-seal, real-estate: 演示期间本机应答 answered here while the demo runs, http://{}",
+            services.address()
+        ))?,
+        None => context.note(
+            "证照、印章、不动产 e-license, e-seal, real-estate: 由 connectors 中的地址应答 answered where the connectors say",
+        )?,
+    }
     Ok(())
 }
 
@@ -163,6 +178,8 @@ fn next_steps(dir: &str, key: &str) -> String {
         format!("huiliu --dir {dir} status                                 全局状态 where everything stands"),
         format!("huiliu verify --trust {dir}/.huiliu/dev-ca.pem {dir}/.huiliu/spool/{RECEIVED}/*.manifest.json"),
         "再运行一次 huiliu demo,看下一夜 run it again for the next night".to_owned(),
+        "演示一结束接口就不应答了 the services answer while the demo runs; huiliu run says HL0340 afterwards"
+            .to_owned(),
     ]
     .join("\n")
         + "\n"

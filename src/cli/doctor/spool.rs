@@ -5,10 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
-
-use sha2::{Digest, Sha256};
 
 use crate::batch::Manifest;
 use crate::engine::Finding;
@@ -83,7 +81,7 @@ fn differences(files: &BatchFiles, sealed: &[u8], may_be_missing: bool) -> io::R
         None => found.push("its body is not in the spool"),
         // A manifest that does not read is a finding of the chain already.
         Some(body) => match Manifest::from_json(sealed) {
-            Ok(manifest) if digest(body)? != manifest.body.sha256.0 => {
+            Ok(manifest) if manifest.body.algorithm.digest_of(&mut { body })? != manifest.body.digest.0 => {
                 found.push("its body in the spool is not the sealed one");
             }
             Ok(_) | Err(_) => {}
@@ -101,18 +99,6 @@ fn there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
         Ok(read) => Ok(Some(read)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-fn digest(mut file: File) -> io::Result<[u8; 32]> {
-    let mut all = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(all.finalize().into());
-        }
-        all.update(buffer.get(..read).unwrap_or_default());
     }
 }
 

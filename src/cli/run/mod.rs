@@ -214,7 +214,7 @@ fn print_reasons(context: &Context, report: &PassReport) -> io::Result<()> {
             context.note(&format!("{}: {} {}{why}", run.pipeline, file.name, file.outcome))?;
         }
         if run.files.is_empty() && run.why.is_none() {
-            context.note(&format!("{}: no file matches 没有匹配的文件", run.pipeline))?;
+            context.note(&format!("{}: nothing there to take 没有可取的文件或数据", run.pipeline))?;
         }
         if let Some(why) = run.why.as_deref().filter(|_| run.files.iter().all(|file| file.why.is_none())) {
             context.note(&format!("{}: {} {why}", run.pipeline, run.status))?;

@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::table::rfc3339;
 use super::workspace::{Access, open};
 use super::{Context, Exit};
-use crate::config::Pipeline;
+use crate::config::{Pipeline, Workspace};
+use crate::crypto::{Certificate, CryptoError, RENEWAL_DAYS, renewal_urgency};
 use crate::engine::{Difference, Due, Engine};
 use crate::store::{BackfillView, FeedView, LeaseView, RunView};
 
@@ -31,6 +32,22 @@ struct Status {
     daemons: Vec<DaemonStatus>,
     /// Backfills that are not over.
     backfills: Vec<BackfillView>,
+    /// What we sign with and encrypt to.
+    certificates: Vec<CertificateStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct CertificateStatus {
+    /// `signing`, `encrypting FEED`.
+    #[serde(rename = "use")]
+    purpose: String,
+    subject: String,
+    until: String,
+    days_left: i64,
+    /// Of the warnings at 60, 30 and 10 days before its end, how many are due.
+    urgency: usize,
+    /// Why it cannot be read, if so.
+    problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -162,7 +179,8 @@ async fn gather(engine: &mut Engine, context: &Context) -> anyhow::Result<Status
     let now = context.clock.now().timestamp_micros();
     let daemons = daemons(&engine.store().leases().await?, now);
     let drift = drift(engine).await?;
-    Ok(Status { at: rfc3339(now), registers, pipelines, feeds, quarantine, drift, daemons, backfills })
+    let certificates = certificates(&workspace, context);
+    Ok(Status { at: rfc3339(now), registers, pipelines, feeds, quarantine, drift, daemons, backfills, certificates })
 }
 
 async fn drift(engine: &mut Engine) -> anyhow::Result<Vec<DriftStatus>> {
@@ -180,6 +198,30 @@ async fn drift(engine: &mut Engine) -> anyhow::Result<Vec<DriftStatus>> {
         })
     };
     Ok(drifts.into_iter().filter_map(status).collect())
+}
+
+/// When what we sign with and encrypt to ends.
+fn certificates(workspace: &Workspace, context: &Context) -> Vec<CertificateStatus> {
+    let now = context.clock.now();
+    let told = |(purpose, found): (String, Result<Certificate, CryptoError>)| match found {
+        Ok(certificate) => CertificateStatus {
+            purpose,
+            subject: certificate.subject(),
+            until: rfc3339(certificate.not_after().timestamp_micros()),
+            days_left: certificate.not_after().signed_duration_since(now).num_days(),
+            urgency: renewal_urgency(&certificate, now),
+            problem: None,
+        },
+        Err(error) => CertificateStatus {
+            purpose,
+            subject: String::new(),
+            until: String::new(),
+            days_left: 0,
+            urgency: RENEWAL_DAYS.len(),
+            problem: Some(format!("{} {error}", error.code())),
+        },
+    };
+    crate::engine::certificates(workspace).into_iter().map(told).collect()
 }
 
 /// Who says now that they are alive, and what they hold besides.

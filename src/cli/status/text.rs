@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 
 use super::super::table::{count, local, number, table, text as left};
-use super::{DriftStatus, FeedStatus, PipelineStatus, QuarantineStatus, RegisterStatus, Status};
+use super::{CertificateStatus, DriftStatus, FeedStatus, PipelineStatus, QuarantineStatus, RegisterStatus, Status};
 
 /// All tables; subjects that have nothing are left out.
 pub(super) fn text(status: &Status, zone: Tz) -> String {
@@ -20,6 +20,7 @@ pub(super) fn text(status: &Status, zone: Tz) -> String {
         parts.push(drift(&status.drift, zone));
     }
     parts.push(daemons(status));
+    parts.extend(certificates(status));
     parts.join("\n")
 }
 
@@ -31,6 +32,21 @@ fn drift(drift: &[DriftStatus], zone: Tz) -> String {
         [d.dataset.clone(), local(zone, d.since_micros), state.to_owned(), differs]
     });
     table(&columns, rows)
+}
+
+/// Certificates that somebody must do something about.
+fn certificates(status: &Status) -> Option<String> {
+    let urgent: Vec<String> = status
+        .certificates
+        .iter()
+        .filter(|certificate| certificate.urgency > 0)
+        .map(|certificate| {
+            let CertificateStatus { purpose, subject, until, days_left, problem, .. } = certificate;
+            let said = problem.clone().unwrap_or_else(|| format!("{subject}: {days_left} days, until {until}"));
+            format!("证书到期 certificate for {purpose}: {}\n", super::super::table::shown(&said))
+        })
+        .collect();
+    (!urgent.is_empty()).then(|| urgent.concat())
 }
 
 /// Who works, and on what.
@@ -174,6 +190,7 @@ mod tests {
             }],
             daemons: vec![DaemonStatus { daemon: "host:1:0".into(), works_on: vec!["pipeline/permits".into()] }],
             drift: Vec::new(),
+            certificates: Vec::new(),
             backfills: Vec::new(),
         };
         insta::assert_snapshot!(text(&status, Tz::Asia__Shanghai), @r#"

@@ -1,7 +1,7 @@
 //! A connector by itself: columns that its datasets name, roots it cannot reach, settings without effect.
 
 use super::super::names::confusable;
-use super::super::{Connector, Database, Dataset, Extract, Format, Http, Inbox, SourceKind};
+use super::super::{Cdc, Connector, Database, Dataset, Extract, Format, Http, Inbox, SourceKind};
 use super::{Ground, dangling, repeated};
 use super::{files, offer};
 use crate::error::Problem;
@@ -10,7 +10,8 @@ use crate::error::Problem;
 pub(super) fn check(connector: &Connector, ground: &Ground<'_>) -> Vec<Problem> {
     let mut problems = match &connector.source {
         SourceKind::Files(files) => files::of_source(files),
-        SourceKind::Database(database) => of_database(database),
+        SourceKind::Database(database) => of_database(database, DATABASES),
+        SourceKind::Cdc(cdc) => of_log(cdc),
         SourceKind::Http(http) => of_service(http),
         SourceKind::Amqp(inbox) => of_broker(inbox),
     };
@@ -55,13 +56,27 @@ fn of_service(http: &Http) -> Vec<Problem> {
     }
 }
 
-fn of_database(database: &Database) -> Vec<Problem> {
+/// What the url of a database may begin with.
+const DATABASES: &[&str] = &["postgres", "postgresql", "mysql", "mariadb", "sqlite"];
+
+fn of_log(cdc: &Cdc) -> Vec<Problem> {
+    let mut problems = of_database(&cdc.database, &["postgres", "postgresql"]);
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if !cdc.slot.chars().all(plain) || cdc.slot.len() > 20 {
+        let problem = Problem::error("HL0114", "slots of PostgreSQL cannot be called so");
+        let problem = problem.at(cdc.database.url.place.clone());
+        problems.push(problem.detail("expected a-z, 0-9 and _, at most 20 of them"));
+    }
+    problems
+}
+
+fn of_database(database: &Database, schemes: &[&str]) -> Vec<Problem> {
     let url = &database.url;
     let mut problems = Vec::new();
     let scheme = url.value.split_once(':').map_or("", |(scheme, _)| scheme);
-    if !matches!(scheme, "postgres" | "postgresql" | "mysql" | "mariadb" | "sqlite") {
+    if !schemes.contains(&scheme) {
         let problem = Problem::error("HL0109", "the url of this database has an unknown scheme").at(url.place.clone());
-        problems.push(problem.detail("expected one of postgres, mysql, mariadb, sqlite"));
+        problems.push(problem.detail(format!("expected one of {}", schemes.join(", "))));
     }
     if url.value.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().unwrap_or(rest).contains('@')) {
         let problem = Problem::error("HL0144", "the url of this database says who we are").at(url.place.clone());
@@ -76,12 +91,7 @@ fn of_dataset(system: &str, dataset: &Dataset) -> Vec<Problem> {
     let named = dataset.columns.iter().map(|column| (column.name.as_str(), column.place.clone()));
     problems.extend(confusable("column", named, Problem::warning));
     let name = format!("{system}.{}", dataset.name);
-    let cursor = match &dataset.extract {
-        Extract::Cursor { column, .. } => Some(column),
-        _ => None,
-    };
-    let flag = dataset.operation.as_ref().map(|operation| &operation.column);
-    for column in dataset.key.iter().chain(&dataset.updated).chain(cursor).chain(flag) {
+    for column in dataset.named_columns() {
         if !columns().any(|name| name == column.value) {
             let what = format!("column \"{}\" is not in the contract of \"{name}\"", column.value);
             problems.push(dangling("HL0137", what, column, columns()));
@@ -127,6 +137,17 @@ mod tests {
     #[test]
     fn columns_that_differ_only_in_width_are_warned_about() {
         check(FILE, "企业名称: text", "ID: text\n      ＩＤ: text", &["HL0115 19:7 warning"]);
+    }
+
+    #[test]
+    fn what_a_log_cannot_tell_is_refused() {
+        const FILES: &str = "  kind: files\n  root: out";
+        let cdc = "  kind: cdc\n  url: postgres://x/y";
+        let problems = check(FILE, FILES, cdc, &["HL0107 10:3", "HL0142 10:3"]);
+        assert!(problems[0].message.contains("table") && problems[1].message.contains("log"), "{problems:?}");
+        check(FILE, FILES, "  kind: cdc\n  url: mysql://x/y", &["HL0109 7:8", "HL0107 10:3", "HL0142 10:3"]);
+        check(FILE, FILES, &format!("{cdc}\n  slot: Prod-1"), &["HL0114 7:8", "HL0107 11:3", "HL0142 11:3"]);
+        check(FILE, FILES, &format!("{cdc}\n  slots: x"), &["HL0106 8:3"]);
     }
 
     #[test]

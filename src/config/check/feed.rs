@@ -4,7 +4,7 @@ use super::super::names::is_valid;
 use super::super::read::feed::MASKS;
 use super::super::shape::Naming;
 use super::super::yaml::Mark;
-use super::super::{At, Feed, Field, MaskRule, OutletKind, Register, ShareClass};
+use super::super::{At, DeliveryEncryption, Feed, Field, MaskRule, OutletKind, Register, ShareClass};
 use super::{Ground, dangling, repeated};
 use crate::error::{Place, Problem, nearest};
 use crate::record::FieldType;
@@ -100,8 +100,29 @@ fn mask_without_field(feed: &Feed, field: &str, mask: &At<MaskRule>) -> Option<P
     Some(dangling("HL0654", what, &given, feed.fields.iter().map(|field| field.value.as_str())))
 }
 
+/// Fields of a high level travel encrypted, unless somebody decided otherwise and wrote it down.
+fn encrypted(feed: &Feed, register: &Register) -> Option<Problem> {
+    if feed.delivery.encryption != DeliveryEncryption::Unsaid {
+        return None;
+    }
+    // A mask takes away what the level is for, and what is withheld must not go at all.
+    let sensitive = |granted: &&At<String>| {
+        let field = register.field(&granted.value).filter(|field| field.share != ShareClass::Withheld);
+        !feed.mask.contains_key(&granted.value) && field.is_some_and(|field| field.level >= SENSITIVE)
+    };
+    let granted = feed.fields.iter().find(sensitive)?;
+    let what =
+        format!("feed \"{}\" carries \"{}\" of level {SENSITIVE} or above unencrypted", feed.name, granted.value);
+    let hint =
+        "write encrypt_to: certs/SUBSCRIBER.pem under delivery, or encrypt: off where the way is protected otherwise";
+    Some(Problem::error("HL0148", what).at(granted.place.clone()).hint(hint))
+}
+
 fn against(feed: &Feed, register: &Register, trusted: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
+    if trusted {
+        problems.extend(encrypted(feed, register));
+    }
     for granted in &feed.fields {
         let mask = feed.mask.get(&granted.value);
         match register.field(&granted.value) {
@@ -250,7 +271,7 @@ mod tests {
             ("legal_representative_id: pseudonym(sm3)", &["HL0110 12:28"]),
             ("legal_representative_id: year", &["HL0656 12:28"]),
             ("legal_representative_id: [name]", &["HL0108 12:28"]),
-            ("established_on: year", &["HL0657 9:22 warning", "HL0654 12:19"]),
+            ("established_on: year", &["HL0148 9:22", "HL0657 9:22 warning", "HL0654 12:19"]),
         ] {
             check(FILE, MASK, to, expect);
         }
@@ -270,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_sensitive_text_that_leaves_unmasked_is_warned_about() {
-        check(FILE, "mask:\n  legal_representative_id: id_number\n", "", &["HL0657 9:22 warning"]);
+        check(FILE, "mask:\n  legal_representative_id: id_number\n", "", &["HL0148 9:22", "HL0657 9:22 warning"]);
     }
 
     #[test]

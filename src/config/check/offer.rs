@@ -8,6 +8,7 @@ pub(super) fn check(dataset: &Dataset) -> Vec<Problem> {
     let mut problems = match &dataset.offer {
         Offer::Files { path, .. } => of_files(dataset, path),
         Offer::Table(table) => of_table(dataset, table),
+        Offer::Changes(table) => of_changes(dataset, table),
         Offer::Endpoint(endpoint) => of_endpoint(dataset, endpoint),
         Offer::Queue { queue, .. } => of_queue(dataset, queue),
     };
@@ -57,6 +58,27 @@ fn of_table(dataset: &Dataset, table: &Table) -> Vec<Problem> {
             problems.push(problem.at(dataset.place.clone()).hint(hint));
         }
         Extract::Full | Extract::Cursor { .. } | Extract::Log => {}
+    }
+    problems
+}
+
+fn of_changes(dataset: &Dataset, table: &Table) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let refused =
+        |what| Problem::error("HL0142", what).at(table.relation.place.clone()).hint("name the table: table: …");
+    match &table.relation.value {
+        Relation::Table(name) if name.is_empty() => {
+            problems.push(lacks(dataset, "table", "a dataset of a database's log says which table it is"));
+        }
+        Relation::Table(_) => {}
+        Relation::Query(_) => problems.push(refused("a log tells of tables, not of queries")),
+    }
+    if table.read_flag.is_some() {
+        problems.push(refused("a log knows what was taken: nothing is written back").hint("leave out read_flag"));
+    }
+    if dataset.extract != Extract::Log {
+        let problem = Problem::error("HL0142", "what a log tells is what changed, in the order it happened");
+        problems.push(problem.at(dataset.place.clone()).hint("write extract: log"));
     }
     problems
 }

@@ -3,7 +3,7 @@
 use super::super::shape::{Key, Kind, Naming, Shape, Variant, Word};
 use super::super::units::{Rate, span};
 use super::super::view::View;
-use super::super::{At, Auth, Connector, Database, Files, Hidden, HmacDigest, Http, Inbox, Settle, SourceKind};
+use super::super::{At, Auth, Cdc, Connector, Database, Files, Hidden, HmacDigest, Http, Inbox, Settle, SourceKind};
 use super::{VERSION, dataset};
 
 /// The table.
@@ -30,10 +30,8 @@ const SOURCES: &[Variant] = &[
     Variant { word: Word::now("database", "数据库 Tables of a database."), shape: &DATABASE },
     Variant { word: Word::now("http", "接口服务 Endpoints of a service."), shape: &HTTP },
     Variant { word: Word::now("amqp", "收件队列 Queues into which the department publishes."), shape: &AMQP },
-    Variant { word: Word::later("cdc", FILES_INSTEAD), shape: &FILES },
+    Variant { word: Word::now("cdc", "变更订阅 The log of a PostgreSQL database."), shape: &CDC },
 ];
-
-const FILES_INSTEAD: &str = "let the system write files and use kind: files";
 
 const FILES: Shape = Shape {
     title: "文件来源 files",
@@ -109,6 +107,32 @@ const DATABASE: Shape = Shape {
         Key::optional("ca", "根证书 ca", Kind::Address, "PEM file that the server's certificate must follow from."),
         Key::optional("timeout", "超时 timeout", Kind::Span, "A statement that takes longer is given up.").or("60s"),
         Key::optional("rate", "限速 rate", Kind::Rate, "Rows a second at most; as fast as it goes when absent."),
+    ],
+};
+
+const CDC: Shape = Shape {
+    title: "变更订阅来源 cdc",
+    about: "The department's PostgreSQL database: its tables are copied once, then their changes follow from its log.",
+    keys: &[
+        Key::required("url", "地址 url", Kind::Address, "postgres://host/db, or env:NAME; without user and password."),
+        Key::optional("user", "用户 user", Kind::Secret, "Who we are there, with REPLICATION: env:NAME or file:PATH."),
+        Key::optional("password", "口令 password", Kind::Secret, "Our password there: env:NAME or file:PATH."),
+        Key::optional("ca", "根证书 ca", Kind::Address, "PEM file that the server's certificate must follow from."),
+        Key::optional("timeout", "超时 timeout", Kind::Span, "A statement that takes longer is given up.").or("60s"),
+        Key::optional("rate", "限速 rate", Kind::Rate, "Rows a second at most while a table is copied."),
+        Key::optional(
+            "slot",
+            "复制槽 slot",
+            Kind::Text,
+            "What the names of our slots begin with: a-z, 0-9 and _. Two installations must not share one.",
+        )
+        .or("huiliu"),
+        Key::optional(
+            "publication",
+            "发布 publication",
+            Kind::Text,
+            "A publication that the department made; one of our own for each table when absent.",
+        ),
     ],
 };
 
@@ -219,19 +243,29 @@ pub(in crate::config) fn read(system: &str, view: View<'_>) -> Connector {
     }
 }
 
+fn resolved(view: View<'_>) -> At<String> {
+    At { value: view.resolved().unwrap_or_default(), place: view.place() }
+}
+
+fn database(view: View<'_>) -> Database {
+    Database {
+        url: resolved(view.get("url")),
+        user: view.get("user").resolved(),
+        password: view.get("password").resolved().map(Hidden),
+        ca: view.get("ca").resolved(),
+        timeout: view.get("timeout").parsed(|text| span::parse(text).ok()).unwrap_or_default(),
+        rate: view.get("rate").parsed(|text| Rate::parse(text).ok()),
+    }
+}
+
 fn source(view: View<'_>) -> SourceKind {
-    let resolved = |name: &str| {
-        let view = view.get(name);
-        At { value: view.resolved().unwrap_or_default(), place: view.place() }
-    };
+    let resolved = |name: &str| resolved(view.get(name));
     match view.tag() {
-        Some("database") => SourceKind::Database(Database {
-            url: resolved("url"),
-            user: view.get("user").resolved(),
-            password: view.get("password").resolved().map(Hidden),
-            ca: view.get("ca").resolved(),
-            timeout: view.get("timeout").parsed(|text| span::parse(text).ok()).unwrap_or_default(),
-            rate: view.get("rate").parsed(|text| Rate::parse(text).ok()),
+        Some("database") => SourceKind::Database(database(view)),
+        Some("cdc") => SourceKind::Cdc(Cdc {
+            database: database(view),
+            slot: view.get("slot").text(),
+            publication: view.get("publication").maybe(),
         }),
         Some("amqp") => SourceKind::Amqp(Inbox {
             url: resolved("url"),

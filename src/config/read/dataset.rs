@@ -221,6 +221,7 @@ pub(super) fn read(source: &SourceKind, name: At<String>, view: View<'_>) -> Dat
                 beside: beside(view),
             },
             SourceKind::Database(_) => Offer::Table(table(view)),
+            SourceKind::Cdc(_) => Offer::Changes(table(view)),
             SourceKind::Http(_) => Offer::Endpoint(endpoint(view)),
             SourceKind::Amqp(_) => {
                 Offer::Queue { queue: view.get("queue").text(), format: format::read(view.get("format")) }

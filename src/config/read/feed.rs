@@ -5,7 +5,9 @@ use chrono::NaiveDate;
 use super::super::shape::{Key, Kind, Naming, Shape, Word};
 use super::super::units::{ByteSize, Quota, span};
 use super::super::view::View;
-use super::super::{Approval, At, BatchLimit, Delivery, Feed, MaskRule, OutletKind, Validity, scalar};
+use super::super::{
+    Approval, At, BatchLimit, Delivery, DeliveryEncryption, Feed, MaskRule, OutletKind, Validity, scalar,
+};
 use super::{VERSION, number};
 
 /// The table.
@@ -65,9 +67,26 @@ const DELIVERY: Shape = Shape {
         Key::optional("every", "频率 every", Kind::Span, "How often the daemon looks.").or("1m"),
         Key::optional("batch", "批大小 batch", Kind::Map(&BATCH), "What closes a batch."),
         Key::optional("quota", "配额 quota", Kind::Quota, "Records a day; unlimited when absent."),
-        Key::later("encrypt_to", "加密证书 encrypt_to"),
+        Key::optional(
+            "encrypt_to",
+            "加密证书 encrypt_to",
+            Kind::Address,
+            "PEM file with the subscriber's certificate: bodies are encrypted to it.",
+        ),
+        Key::optional(
+            "encrypt",
+            "加密 encrypt",
+            Kind::Word(ENCRYPT),
+            "Whether bodies are encrypted; from level 3 on they are, unless it says off.",
+        )
+        .or("auto"),
     ],
 };
+
+const ENCRYPT: &[Word] = &[
+    Word::now("auto", "自动 Where a certificate is given, which fields of level 3 and above demand."),
+    Word::now("off", "不加密 Never: the way to the subscriber is protected otherwise."),
+];
 
 const OUTLETS: &[Word] = &[
     Word::now("spool", "文件出口 Files below the installation's spool directory."),
@@ -138,6 +157,11 @@ fn delivery(view: View<'_>) -> Delivery {
         outlet: At {
             value: if outlet.raw() == Some("rabbitmq") { OutletKind::Rabbitmq } else { OutletKind::Spool },
             place: outlet.place(),
+        },
+        encryption: match (view.get("encrypt").raw(), view.get("encrypt_to").resolved()) {
+            (Some("off"), _) => DeliveryEncryption::Off,
+            (_, Some(file)) => DeliveryEncryption::To(At { value: file, place: view.get("encrypt_to").place() }),
+            (_, None) => DeliveryEncryption::Unsaid,
         },
         every: view.get("every").parsed(|text| span::parse(text).ok()).unwrap_or_default(),
         batch: BatchLimit {

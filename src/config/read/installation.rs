@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use super::super::shape::{Key, Kind, Shape, Word};
 use super::super::units::span;
 use super::super::view::View;
-use super::super::{Broker, Installation, LogFormat, Serve, SigningFiles};
+use super::super::{Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, Stale, TrustFiles};
 use super::{VERSION, number};
 
 /// The table.
@@ -37,7 +37,13 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
             "signing",
             "签名 signing",
             Kind::Map(&SIGNING),
-            "Signing key and certificates; a development CA is made on first use when absent.",
+            "Signing key and certificates; when absent the key chosen with `huiliu key rotate`, or else a development CA's.",
+        ),
+        Key::optional(
+            "key_password",
+            "私钥口令 key_password",
+            Kind::Secret,
+            "Of encrypted private keys; best as env: or file: reference.",
         ),
         Key::optional(
             "broker",
@@ -63,6 +69,7 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
             Kind::Address,
             "PEM file with certificate authorities under which subscribers sign receipts.",
         ),
+        Key::optional("trust", "信任 trust", Kind::Map(&TRUST), "Whose certificates are believed for what."),
         Key::optional("serve", "守护进程 serve", Kind::Map(&SERVE), "How `huiliu serve` works."),
         Key::optional(
             "retention",
@@ -97,11 +104,62 @@ const SERVE: Shape = Shape {
 const LOGS: &[Word] =
     &[Word::now("text", "文本 For people."), Word::now("json", "JSON One object a line, for programs.")];
 
+const TRUST: Shape = Shape {
+    title: "信任 trust",
+    about: "Certificate authorities by purpose, revocation lists, and what is demanded of every certificate.",
+    keys: &[
+        Key::optional(
+            "own",
+            "本方签名 own",
+            Kind::Address,
+            "PEM file: authorities under which this installation signs.",
+        ),
+        Key::optional(
+            "departments",
+            "部门签名 departments",
+            Kind::Address,
+            "PEM file: authorities under which departments sign files, besides being named by their connector.",
+        ),
+        Key::optional(
+            "subscribers",
+            "订阅方加密 subscribers",
+            Kind::Address,
+            "PEM file: authorities of the certificates that feeds are encrypted to.",
+        ),
+        Key::later("clients", "接口调用 clients"),
+        Key::optional(
+            "crls",
+            "撤销列表 crls",
+            Kind::List(&Kind::Address),
+            "Revocation lists, PEM or DER: files, or http://… fetched every hour. Every authority needs one then.",
+        ),
+        Key::optional(
+            "crl_max_age",
+            "列表期限 crl_max_age",
+            Kind::Span,
+            "How old a list may be; its own word when absent.",
+        ),
+        Key::optional("stale_crl", "过期列表 stale_crl", Kind::Word(STALE), "About a stale or missing list.")
+            .or("refuse"),
+        Key::optional("algorithms", "算法 algorithms", Kind::Word(ALGORITHMS), "Which algorithms are allowed.")
+            .or("any"),
+        Key::optional("rsa_bits", "RSA 位数 rsa_bits", Kind::Integer(2048, 8192), "The least for RSA keys.").or("2048"),
+    ],
+};
+
+const STALE: &[Word] = &[
+    Word::now("refuse", "拒绝 The certificate is refused."),
+    Word::now("alarm", "告警 The certificate is accepted, and somebody is told."),
+];
+
+const ALGORITHMS: &[Word] =
+    &[Word::now("any", "不限 P-256, RSA and SM2."), Word::now("national", "国密 Only SM2 with SM3.")];
+
 const SIGNING: Shape = Shape {
     title: "签名 signing",
     about: "Signing key and certificates.",
     keys: &[
-        Key::required("key", "私钥 key", Kind::Address, "PKCS#8 PEM file."),
+        Key::required("key", "私钥 key", Kind::Address, "PKCS#8 PEM file; P-256, RSA or SM2 (国密)."),
         Key::required("chain", "证书链 chain", Kind::Address, "PEM file, leaf certificate first."),
     ],
 };
@@ -124,17 +182,39 @@ pub(in crate::config) fn read(dir: &Path, view: View<'_>) -> Installation {
             key: path(signing.get("key")).unwrap_or_default(),
             chain: path(signing.get("chain")).unwrap_or_default(),
         }),
+        key_password: view.get("key_password").resolved().map(Password::new),
         broker: view.get("broker").resolved().map(|url| Broker {
             url,
             ca: path(view.get("broker_ca")),
             api: view.get("broker_api").resolved(),
             receipt_ca: path(view.get("receipt_ca")),
         }),
+        trust: trust(dir, view.get("trust")),
         serve: serve(view.get("serve")),
         retention: view.get("retention").parsed(|text| span::parse(text).ok()),
         log: if view.get("log").raw() == Some("json") { LogFormat::Json } else { LogFormat::Text },
         otlp: view.get("otlp").resolved(),
         state_dir,
+    }
+}
+
+fn trust(dir: &Path, view: View<'_>) -> TrustFiles {
+    let path = |name| view.get(name).resolved().map(|path| dir.join(path));
+    let source = |source: String| {
+        let address = ["http://", "https://"].iter().any(|scheme| source.starts_with(scheme));
+        if address { source } else { dir.join(source).display().to_string() }
+    };
+    TrustFiles {
+        own: path("own"),
+        departments: path("departments"),
+        subscribers: path("subscribers"),
+        crls: view.get("crls").items().iter().filter_map(|item| item.resolved().map(source)).collect(),
+        rules: Rules {
+            national_only: view.get("algorithms").raw() == Some("national"),
+            rsa_bits: if view.is_map() { number(view.get("rsa_bits")) } else { 2048 },
+            stale: if view.get("stale_crl").raw() == Some("alarm") { Stale::Alarm } else { Stale::Refuse },
+            crl_max_age: view.get("crl_max_age").parsed(|text| span::parse(text).ok()),
+        },
     }
 }
 

@@ -88,7 +88,7 @@ impl Engine {
         let connector = self.workspace.connectors.get(&from.system);
         let both = connector.and_then(|c| Some((c, c.datasets.get(&from.dataset)?)));
         let (connector, dataset) = both.ok_or_else(|| EngineError::Internal(format!("{from} is not defined")))?;
-        let source = FilesSource::at(&self.workspace.dir, connector, (&piece.root, &piece.pattern), dataset)?;
+        let source = FilesSource::at(&self.workspace, connector, (&piece.root, &piece.pattern), dataset)?;
         let mut decoder = source.open(&piece.item(), None).await?;
         let counting = tokio::task::spawn_blocking(move || {
             let (mut parts, mut from, mut at) = (Vec::new(), Resume::default(), Resume::default());

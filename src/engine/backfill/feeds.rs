@@ -3,10 +3,8 @@
 use std::fs;
 use std::time::Instant;
 
-use sha2::{Digest as _, Sha256};
-
 use super::{Spec, read, refused};
-use crate::batch::SealedBatch;
+use crate::batch::{Manifest, SealedBatch};
 use crate::engine::{Engine, EngineError, premises};
 use crate::error::Problem;
 use crate::outlet::{BatchFiles, Delivered, OutletError};
@@ -89,7 +87,7 @@ impl Engine {
         Ok(SealedBatch {
             feed: feed.to_owned(),
             seq,
-            manifest_digest: Sha256::digest(&row.manifest).into(),
+            manifest_digest: Manifest::digest_of(&row.manifest)?,
             body,
             manifest: row.manifest,
             signature: row.signature,

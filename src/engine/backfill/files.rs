@@ -122,6 +122,7 @@ impl Engine {
                 keeps_undecodable: i == 0,
                 heals: false,
                 guard: Some(work.guard(piece)),
+                whole: false,
             };
             let (part, _) = take(&mut *self.store, &work.flow, (i, passage, next_ids), (prepared, None), seen).await?;
             if !part.counts.balanced() {
@@ -141,7 +142,7 @@ impl Engine {
         at: Resume,
     ) -> Result<Box<dyn Decode>, EngineError> {
         let connector = &self.workspace.connectors[&flow.from.system];
-        let source = FilesSource::at(&self.workspace.dir, connector, (&piece.root, &piece.pattern), &flow.dataset)?;
+        let source = FilesSource::at(&self.workspace, connector, (&piece.root, &piece.pattern), &flow.dataset)?;
         Ok(source.open(&piece.item(), Some(&at.into())).await?)
     }
 }

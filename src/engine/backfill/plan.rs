@@ -179,7 +179,7 @@ impl Engine {
         let dataset = dataset.ok_or_else(|| EngineError::Internal(format!("{from} is not defined")))?;
         let own: Vec<String> = match &dataset.offer {
             Offer::Files { path, .. } => vec![path.clone()],
-            Offer::Table(_) | Offer::Endpoint(_) | Offer::Queue { .. } => Vec::new(),
+            Offer::Table(_) | Offer::Changes(_) | Offer::Endpoint(_) | Offer::Queue { .. } => Vec::new(),
         };
         let patterns = if request.files.is_empty() { &own[..] } else { &request.files[..] };
         let newest = self.store.newest_file(&from.to_string()).await?;
@@ -188,7 +188,7 @@ impl Engine {
         let mut all: BTreeMap<PathBuf, Found> = BTreeMap::new();
         for pattern in patterns {
             let (root, pattern) = place(&connector, pattern)?;
-            let mut source = FilesSource::at(&self.workspace.dir, &connector, (&root, &pattern), &dataset)?;
+            let mut source = FilesSource::at(&self.workspace, &connector, (&root, &pattern), &dataset)?;
             for item in source.list(None).await?.items {
                 let day = dates::day(&item, zone);
                 let live = self.store.file(&from.to_string(), &item.digest).await?;

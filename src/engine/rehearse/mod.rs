@@ -125,6 +125,7 @@ impl Engine {
         let from = stage.flow.from.clone();
         let mut source =
             crate::source::open(&self.workspace, &self.workspace.connectors[&from.system], &stage.flow.dataset)?;
+        source.only_look();
         let listing = source.list(self.pulled(&from).await?.as_ref()).await?;
         let report =
             |name: &str, outcome, why: Option<String>, rows| FileReport { name: name.to_owned(), outcome, why, rows };
@@ -180,18 +181,18 @@ impl Engine {
             decoder = back;
             let Some(decoded) = decoded else { break };
             let prepared = stage.flow.reading().of(decoded)?;
-            self.rehearse_chunk(stage, (file, &prepared), &mut seen, &mut counts).await?;
+            self.rehearse_chunk(stage, (file, item.whole, &prepared), &mut seen, &mut counts).await?;
         }
         if let Some(held) = too_many_quarantined(&stage.flow, &counts, true) {
             return Ok(Some(held));
         }
-        self.rehearse_end(stage, &seen, (first_new, &counts)).await
+        self.rehearse_end(stage, (&seen, item.whole), (first_new, &counts)).await
     }
 
     async fn rehearse_chunk(
         &mut self,
         stage: &mut Stage,
-        (file, prepared): (i64, &Prepared),
+        (file, whole, prepared): (i64, bool, &Prepared),
         seen: &mut [RoaringTreemap],
         counts: &mut [ChunkCounts],
     ) -> Result<(), EngineError> {
@@ -202,7 +203,7 @@ impl Engine {
         let mut parts = Vec::new();
         for (i, seen) in seen.iter_mut().enumerate() {
             let passage =
-                Passage { run: 0, file, at: self.now(), keeps_undecodable: i == 0, heals: false, guard: None };
+                Passage { run: 0, file, at: self.now(), keeps_undecodable: i == 0, heals: false, guard: None, whole };
             let (part, _) = take(&mut *self.store, &stage.flow, (i, passage, next_ids), (prepared, None), seen).await?;
             if !part.counts.balanced() {
                 return Err(EngineError::Unbalanced { register: part.register });
@@ -224,10 +225,10 @@ impl Engine {
     async fn rehearse_end(
         &mut self,
         stage: &mut Stage,
-        seen: &[RoaringTreemap],
+        (seen, whole): (&[RoaringTreemap], bool),
         (first_new, counts): (i64, &[ChunkCounts]),
     ) -> Result<Option<Held>, EngineError> {
-        let full = stage.flow.dataset.extract == Extract::Full;
+        let full = whole || stage.flow.dataset.extract == Extract::Full;
         let mut vanished = Vec::new();
         for (lane, seen) in stage.flow.lanes.iter().zip(seen) {
             let claims = self.store.claim_count(lane.stream).await?;

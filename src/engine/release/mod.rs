@@ -1,5 +1,6 @@
 //! One pass of one feed: what changed, under the grant, compared with what the subscriber holds, sealed and delivered.
 
+mod leaving;
 mod page;
 
 use std::collections::{BTreeMap, HashMap};
@@ -8,21 +9,18 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
-use tracing::Instrument as _;
 
+use self::leaving::Leaving;
 use self::page::{Encoded, Page, Step, encode};
 use super::rows::hex;
 use super::{Engine, EngineError, FeedReport};
 use crate::batch::{
-    BatchError, BodyBuilder, Changes, Decision, FeedField, FeedSchema, Heading, HexDigest, Kind, Part, RowCounts,
-    SealedBatch, seal,
+    BatchError, BodyBuilder, Changes, Decision, FeedField, FeedSchema, Heading, HexDigest, Kind, Part, RowCounts, seal,
 };
 use crate::config::{Feed, MaskRule};
-use crate::crypto::Signer;
-use crate::error::Disposition;
-use crate::failpoint::Boundary;
+use crate::crypto::{Recipient, Signer};
 use crate::linking::EntityId;
-use crate::outlet::{Delivered, Outlet, OutletError};
+use crate::outlet::Outlet;
 use crate::share::{FieldDecision, Release, in_force};
 use crate::store::{BatchRow, FeedCounts, FeedState, HeldDigest, Holding, SealSet, Snapshot};
 
@@ -31,19 +29,6 @@ const PAGE: i64 = 8192;
 
 /// A page that another thread encodes.
 type Encoding = tokio::task::JoinHandle<Result<(Encoded, Page), BatchError>>;
-
-/// A batch that the outlet has been handed and has not answered for, while the next one is made.
-struct Leaving {
-    seq: u64,
-    records: u64,
-    answer: tokio::task::JoinHandle<Result<Delivered, OutletError>>,
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.answer.abort(); // of a pass that broke off: the same bytes go out again
-    }
-}
 
 /// A feed's pass under way.
 struct Pass {
@@ -55,6 +40,8 @@ struct Pass {
     schema: Arc<FeedSchema>,
     schema_version: u32,
     signer: Signer,
+    /// To whom bodies are encrypted, if they are.
+    recipient: Option<Recipient>,
     /// `None` once it does not take batches now.
     outlet: Option<Arc<dyn Outlet>>,
     leaving: Option<Leaving>,
@@ -105,7 +92,7 @@ impl Engine {
             release = release.with_pseudonym_key(&super::premises::pseudonym_key(&self.workspace, name)?);
         }
         let now = self.clock.now();
-        let signer = super::premises::signer(&self.workspace, now)?;
+        let (signer, recipient) = super::premises::seals(&self.workspace, &feed, now).await?;
         let fields = release.fields().map(|(field, kind)| FeedField {
             name: field.to_owned(),
             title: register.field(field).map_or_else(String::new, |f| f.title.clone()),
@@ -144,6 +131,7 @@ impl Engine {
             schema_version: u32::try_from(state.schema.0).unwrap_or(u32::MAX),
             schema,
             signer,
+            recipient,
             first,
             window: Changes { after: state.cursor, through },
             counts: FeedCounts::default(),
@@ -169,30 +157,6 @@ impl Engine {
             .map_or(0, |at| at.timestamp_micros());
         let sent = self.store.sealed_since(&feed.name, midnight).await?;
         Ok(Some(quota.0.saturating_sub(sent)))
-    }
-
-    /// After a crash or an outage the very same bytes go out again.
-    async fn deliver_waiting(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
-        loop {
-            let waiting = self.store.undelivered(&pass.feed.name).await?;
-            if waiting.is_empty() || pass.outlet.is_none() {
-                return Ok(());
-            }
-            for row in waiting {
-                let batch = SealedBatch {
-                    feed: pass.feed.name.clone(),
-                    seq: row.seq.unsigned_abs(),
-                    manifest_digest: Sha256::digest(&row.manifest).into(),
-                    body: row.body,
-                    manifest: row.manifest,
-                    signature: row.signature,
-                };
-                self.deliver(pass, batch, row.records.unsigned_abs()).await?;
-                if !self.delivered(pass).await? {
-                    return Ok(());
-                }
-            }
-        }
     }
 
     /// Everything live and everything held, in entity order. While one page is encoded the next is read.
@@ -335,6 +299,10 @@ impl Engine {
         if records > 0 {
             let next = BodyBuilder::new(&pass.schema, state.seq.unsigned_abs() + 2);
             let body = std::mem::replace(&mut pass.body, next).finish();
+            let body = match &pass.recipient {
+                Some(recipient) => body.encrypted_to(recipient)?,
+                None => body,
+            };
             state.seq += 1;
             state.part += 1;
             let heading = pass.heading(
@@ -388,44 +356,6 @@ impl Engine {
             self.deliver(pass, batch, records as u64).await?;
         }
         Ok(())
-    }
-
-    /// Hands one batch to the outlet, after the one before it is durable. If the outlet does not take batches now, it
-    /// waits, and the rest behind it.
-    async fn deliver(&mut self, pass: &mut Pass, batch: SealedBatch, records: u64) -> Result<(), EngineError> {
-        if !self.delivered(pass).await? {
-            return Ok(());
-        }
-        let Some(outlet) = pass.outlet.clone() else { return Ok(()) };
-        Boundary::BatchLeaving.reached();
-        let (seq, span) = (batch.seq, tracing::info_span!("deliver", batch = batch.id(), records));
-        let answer = tokio::spawn(async move { outlet.deliver(&batch).await }.instrument(span));
-        pass.leaving = Some(Leaving { seq, records, answer });
-        Ok(())
-    }
-
-    /// Waits for the outlet's answer, if a batch is on its way. False when the outlet does not take batches now.
-    async fn delivered(&mut self, pass: &mut Pass) -> Result<bool, EngineError> {
-        let Some(mut leaving) = pass.leaving.take() else { return Ok(pass.outlet.is_some()) };
-        let answer = (&mut leaving.answer).await.map_err(|error| EngineError::Internal(error.to_string()))?;
-        match answer {
-            Ok(Delivered::Durable) => {
-                Boundary::BatchConfirmed.reached();
-                self.store.mark_durable(&pass.feed.name, leaving.seq as i64).await?;
-                Boundary::BatchDurable.reached();
-                pass.report.durable += leaving.records;
-                self.progress.records(&pass.feed.name, leaving.records);
-                Ok(true)
-            }
-            Ok(Delivered::Accepted) => Ok(true),
-            Err(error) if error.disposition() == Disposition::Retry => {
-                pass.report.status = "waiting";
-                pass.report.why = Some(format!("{} {error}", error.code()));
-                pass.outlet = None;
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     async fn finish(&mut self, pass: Pass) -> Result<FeedReport, EngineError> {

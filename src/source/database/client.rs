@@ -142,6 +142,31 @@ impl Client {
         Ok((count, send(rest, to).await.or(last)))
     }
 
+    /// Sends all rows of an answer, each so many cells wide, some at a time. That nobody reads any more ends it.
+    pub(super) async fn stream(
+        &mut self,
+        statement: &Statement,
+        width: usize,
+        to: mpsc::Sender<Block>,
+    ) -> Result<(), SourceError> {
+        let timeout = self.timeout;
+        let mut block = Block::of((width, 0));
+        on!(&mut self.link, conn => {
+            let mut rows = query!(statement).fetch(conn);
+            while let Some(row) = within(timeout, async { rows.try_next().await }).await? {
+                for i in 0..width {
+                    block.put(cell(&row, i).map_err(|e| error::of(&e, true))?);
+                }
+                block.end_row();
+                if block.is_full() && to.send(std::mem::replace(&mut block, Block::of((width, 0)))).await.is_err() {
+                    return Ok(());
+                }
+            }
+        });
+        to.send(block).await.ok();
+        Ok(())
+    }
+
     /// Runs a statement.
     pub(super) async fn execute(&mut self, statement: &Statement) -> Result<(), SourceError> {
         let timeout = self.timeout;

@@ -16,7 +16,7 @@ pub(super) fn of(error: &sqlx::Error, connected: bool) -> SourceError {
         (_, Some(1044 | 1045 | 1698)) | ("42501", _) | (_, Some(1142 | 1143)) => {
             SourceError::Login { why: shown(&code, number) }
         }
-        ("57014" | "55P03" | "40P01" | "40001", _) | (_, Some(3024 | 1205 | 1213 | 1969)) => {
+        ("57014" | "55006" | "55P03" | "40P01" | "40001", _) | (_, Some(3024 | 1205 | 1213 | 1969)) => {
             SourceError::Slow { why: shown(&code, number) }
         }
         ("3D000" | "42P01" | "42703" | "3F000", _) | (_, Some(1049 | 1054 | 1146)) => {

@@ -4,6 +4,7 @@
 //! Guarantees: read-only sessions but for the read flag (交换开关), short statements with a time limit, no row twice in a
 //! pull and none left out, equal cursor values across page borders included; what is marked as read is what was committed.
 
+mod changes;
 mod client;
 mod error;
 mod pages;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
+pub(super) use self::changes::ChangesSource;
 use self::client::Client;
 use self::pages::Plan;
 use self::rows::TableRows;
@@ -66,9 +68,7 @@ impl DatabaseSource {
     }
 
     async fn describe(&self, client: &mut Client) -> Result<Described, SourceError> {
-        let from = client.dialect().relation(&self.table.relation.value);
-        let columns = client.columns(&format!("select * from {from}")).await?;
-        Ok(Described { dialect: client.dialect(), from, columns })
+        describe(client, &self.table.relation.value).await
     }
 
     /// The select of this dataset as its contract and extraction want it.
@@ -93,28 +93,8 @@ impl DatabaseSource {
         Select::new(described, wanted, unique, (self.shown(), self.table.read_flag.as_ref()))
     }
 
-    /// Pulls that name themselves by the one before.
-    fn pulls(&self, before: Option<&Before>, count: u64, (since, until): (Option<&str>, Option<&str>)) -> Listing {
-        let number = |name: &str| name.rsplit_once('#').and_then(|(_, n)| n.parse::<u64>().ok()).unwrap_or(0);
-        let unfinished = before.filter(|before| !before.over);
-        let mut digest = before.map_or_else(String::new, |before| before.digest.clone());
-        let mut last = before.map_or(0, |before| number(&before.name));
-        let mut items = Vec::new();
-        for n in 0..count {
-            let again = unfinished.filter(|_| n == 0);
-            if again.is_none() {
-                digest = blake3::hash(format!("{}\n{digest}", self.shown()).as_bytes()).to_hex().to_string();
-                last += 1;
-            }
-            items.push(Item {
-                name: again.map_or_else(|| format!("{} #{last}", self.shown()), |before| before.name.clone()),
-                digest: digest.clone(),
-                since: since.map(str::to_owned),
-                until: until.map(str::to_owned),
-                ..Item::default()
-            });
-        }
-        Listing { items, still_writing: Vec::new() }
+    fn pulls(&self, before: Option<&Before>, count: u64, span: (Option<&str>, Option<&str>)) -> Listing {
+        Listing { items: pulls(self.shown(), before, count, span), ..Listing::default() }
     }
 
     /// Where a pull by cursor begins and ends; `None` when nothing is new.
@@ -202,6 +182,37 @@ impl Source for DatabaseSource {
         }
         Ok(())
     }
+}
+
+/// What a relation is made of.
+async fn describe(client: &mut Client, relation: &Relation) -> Result<Described, SourceError> {
+    let from = client.dialect().relation(relation);
+    let columns = client.columns(&format!("select * from {from}")).await?;
+    Ok(Described { dialect: client.dialect(), from, columns })
+}
+
+/// Pulls of a relation that name themselves by the one before.
+fn pulls(shown: &str, before: Option<&Before>, count: u64, (since, until): (Option<&str>, Option<&str>)) -> Vec<Item> {
+    let number = |name: &str| name.rsplit_once('#').and_then(|(_, n)| n.parse::<u64>().ok()).unwrap_or(0);
+    let unfinished = before.filter(|before| !before.over);
+    let mut digest = before.map_or_else(String::new, |before| before.digest.clone());
+    let mut last = before.map_or(0, |before| number(&before.name));
+    let mut items = Vec::new();
+    for n in 0..count {
+        let again = unfinished.filter(|_| n == 0);
+        if again.is_none() {
+            digest = blake3::hash(format!("{shown}\n{digest}").as_bytes()).to_hex().to_string();
+            last += 1;
+        }
+        items.push(Item {
+            name: again.map_or_else(|| format!("{shown} #{last}"), |before| before.name.clone()),
+            digest: digest.clone(),
+            since: since.map(str::to_owned),
+            until: until.map(str::to_owned),
+            ..Item::default()
+        });
+    }
+    items
 }
 
 /// The databases that a URL can name.

@@ -87,7 +87,7 @@ impl Block {
         self.rows >= BLOCK_ROWS || self.bytes.len() >= BLOCK_BYTES
     }
 
-    fn cell(&self, row: usize, column: usize) -> Option<&[u8]> {
+    pub(super) fn cell(&self, row: usize, column: usize) -> Option<&[u8]> {
         let (begin, end) = *self.cells.get(row * self.width + column)?;
         self.bytes.get(begin..end)
     }
@@ -95,6 +95,42 @@ impl Block {
     /// A row's cells as texts, those that are none with replacement characters: for positions, which are compared.
     pub(super) fn texts(&self, row: usize) -> Vec<Option<String>> {
         (0..self.width).map(|i| self.cell(row, i).map(|cell| String::from_utf8_lossy(cell).into_owned())).collect()
+    }
+}
+
+/// Puts a row into a chunk, as one that is `gone` or there; one that does not hold UTF-8 is set aside. `raw` is room.
+pub(super) fn put_row(
+    chunk: &mut Chunk,
+    (cells, gone): (&[Option<&[u8]>], bool),
+    place: RowPlace,
+    (raw, schema): (&mut Vec<u8>, &SchemaRef),
+) {
+    let texts = cells.iter().enumerate().map(|(i, cell)| cell.map(std::str::from_utf8).transpose().map_err(|_| i));
+    let texts: Result<Vec<Option<&str>>, usize> = texts.collect();
+    raw.clear();
+    match texts {
+        Ok(texts) => {
+            serde_json::to_writer(&mut *raw, &texts).ok();
+            texts.iter().enumerate().for_each(|(i, text)| chunk.cell(i, *text));
+            if gone {
+                chunk.gone();
+            }
+            chunk.end_row(place, raw);
+        }
+        Err(i) => {
+            cells.iter().for_each(|cell| raw.extend([cell.unwrap_or_default(), b"\x1f"].concat()));
+            let column = schema.field(i).name();
+            chunk.set_aside(place, raw, "bad_utf8", format!("column {column} does not hold UTF-8"));
+        }
+    }
+}
+
+/// What reading rows fails with when their source fails.
+pub(super) fn unreadable(error: SourceError, table: &str) -> DecodeError {
+    let file = table.to_owned();
+    match error.disposition() {
+        Disposition::Retry => DecodeError::Io { file, source: io::Error::other(error.to_string()) },
+        _ => DecodeError::Broken { code: error.code(), file, message: error.to_string() },
     }
 }
 
@@ -148,23 +184,8 @@ impl TableRows {
         self.position.resume.row += 1;
         let n = self.position.resume.row;
         let place = RowPlace { row: n, line: n, byte: 0 };
-        let texts: Vec<Result<Option<&str>, usize>> = (0..self.width.0)
-            .map(|i| self.block.cell(row, i).map(std::str::from_utf8).transpose().map_err(|_| i))
-            .collect();
-        raw.clear();
-        match texts.into_iter().collect::<Result<Vec<_>, usize>>() {
-            Ok(texts) => {
-                serde_json::to_writer(&mut *raw, &texts).ok();
-                texts.iter().enumerate().for_each(|(i, text)| chunk.cell(i, *text));
-                chunk.end_row(place, raw);
-            }
-            Err(i) => {
-                (0..self.width.0)
-                    .for_each(|i| raw.extend([self.block.cell(row, i).unwrap_or_default(), b"\x1f"].concat()));
-                let column = self.schema.field(i).name();
-                chunk.set_aside(place, raw, "bad_utf8", format!("column {column} does not hold UTF-8"));
-            }
-        }
+        let cells: Vec<Option<&[u8]>> = (0..self.width.0).map(|i| self.block.cell(row, i)).collect();
+        put_row(chunk, (&cells, false), place, (raw, &self.schema));
     }
 
     fn order_of(&self, row: usize) -> Mark {
@@ -179,12 +200,7 @@ impl TableRows {
                 (self.block, self.next) = (block, 0);
                 Ok(true)
             }
-            Some(Err(error)) if error.disposition() == Disposition::Retry => {
-                Err(DecodeError::Io { file: self.table.clone(), source: io::Error::other(error.to_string()) })
-            }
-            Some(Err(error)) => {
-                Err(DecodeError::Broken { code: error.code(), file: self.table.clone(), message: error.to_string() })
-            }
+            Some(Err(error)) => Err(unreadable(error, &self.table)),
         }
     }
 }

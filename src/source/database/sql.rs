@@ -56,11 +56,13 @@ impl Dialect {
         }
     }
 
-    fn table(self, name: &str) -> String {
+    /// A table's name, quoted, with its schema if it has one.
+    pub(super) fn table(self, name: &str) -> String {
         name.split('.').map(|part| self.quoted(part)).collect::<Vec<_>>().join(".")
     }
 
-    fn quoted(self, name: &str) -> String {
+    /// A name, quoted.
+    pub(super) fn quoted(self, name: &str) -> String {
         match self {
             Self::MySql => format!("`{}`", name.replace('`', "``")),
             Self::Postgres | Self::Sqlite => format!("\"{}\"", name.replace('"', "\"\"")),
@@ -181,6 +183,16 @@ impl Select {
         let order = self.order.iter().map(|name| self.quoted(name)).collect::<Vec<_>>().join(", ");
         statement.sql =
             format!("select {cells} from {}{conditions} order by {order} limit {limit}", self.described.from);
+        statement
+    }
+
+    /// The row with these values of the order.
+    pub(super) fn row(&self, order: &[Option<String>]) -> Statement {
+        let mut statement = Statement::default();
+        let cells = self.wanted.iter().map(|name| self.cell(name)).collect::<Vec<_>>().join(", ");
+        let same = self.order.iter().zip(order).map(|(name, value)| self.is(name, value.clone(), &mut statement));
+        let same = same.collect::<Vec<_>>().join(" and ");
+        statement.sql = format!("select {cells} from {} where {same} limit 1", self.described.from);
         statement
     }
 
@@ -315,7 +327,8 @@ impl Select {
         self.described.dialect.placeholder(to.binds.len(), self.kind(name))
     }
 
-    fn kind(&self, name: &str) -> &str {
+    /// The server's name of a column's type; empty when there is no such column.
+    pub(super) fn kind(&self, name: &str) -> &str {
         self.described.columns.iter().find(|(column, _)| column == name).map_or("", |(_, kind)| kind)
     }
 

@@ -72,7 +72,7 @@ impl Source for HttpSource {
             since: before.and_then(|before| before.cursor.clone()),
             ..Item::default()
         };
-        Ok(Listing { items: vec![item], still_writing: Vec::new() })
+        Ok(Listing { items: vec![item], ..Listing::default() })
     }
 
     async fn open(&self, item: &Item, _at: Option<&Position>) -> Result<Box<dyn Decode>, SourceError> {

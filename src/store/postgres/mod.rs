@@ -61,6 +61,7 @@ pub struct PostgresStore {
     months: HashSet<Month>,
     /// The lease that writes stand under.
     fence: Option<Lease>,
+    audited_by: crate::crypto::DigestAlgorithm,
 }
 
 impl PostgresStore {
@@ -83,6 +84,7 @@ impl PostgresStore {
             recollections: Recollections::default(),
             months: HashSet::new(),
             fence: None,
+            audited_by: crate::crypto::DigestAlgorithm::Sha256,
         })
     }
 
@@ -488,6 +490,10 @@ impl Store for PostgresStore {
 
     async fn delivery(&mut self, feed: &str) -> Result<DeliveryView> {
         at_rest!(self.delivery_of(feed))
+    }
+
+    fn audit_by(&mut self, algorithm: crate::crypto::DigestAlgorithm) {
+        self.audited_by = algorithm;
     }
 
     async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()> {

@@ -4,12 +4,14 @@ use futures::TryStreamExt as _;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
-use super::super::table::{RegisterTable, audit_digest, winners};
+use super::super::table::{RegisterTable, winners};
 use super::super::{ClaimView, EntityView, HistoryView, Result, StoreError};
 use super::PostgresStore;
 use super::connect::refused;
 use super::lookup::{columns, micros, read_row};
 use super::schema::{begin, finish, in_registers};
+use crate::audit::{digest_of, is_digest_of};
+use crate::crypto::DigestAlgorithm;
 use crate::linking::EntityId;
 
 impl PostgresStore {
@@ -144,9 +146,10 @@ impl PostgresStore {
 
     /// Appends an entry that carries the digest of the one before it; one writer at a time.
     pub(super) async fn append_audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()> {
+        let algorithm = self.audited_by;
         let conn = self.link.get().await?;
         begin(conn).await?;
-        let written = append(conn, at, action, detail).await;
+        let written = append(conn, algorithm, (at, action, detail)).await;
         finish(conn, written).await
     }
 
@@ -158,7 +161,7 @@ impl PostgresStore {
         while let Some(row) = rows.try_next().await.map_err(refused)? {
             entries += 1;
             let (previous, digest): (String, String) = (row.get(4), row.get(5));
-            if previous != last || digest != audit_digest(&previous, row.get(1), row.get(2), row.get(3)) {
+            if previous != last || !is_digest_of(&digest, &previous, (row.get(1), row.get(2), row.get(3))) {
                 broken.push(row.get(0));
             }
             last = digest;
@@ -191,14 +194,18 @@ impl PostgresStore {
     }
 }
 
-async fn append(conn: &mut PgConnection, at: i64, action: &str, detail: &str) -> Result<()> {
+async fn append(
+    conn: &mut PgConnection,
+    algorithm: DigestAlgorithm,
+    (at, action, detail): (i64, &str, &str),
+) -> Result<()> {
     sqlx::query("select pg_advisory_xact_lock(7414)").execute(&mut *conn).await.map_err(refused)?;
     let previous: Option<String> = sqlx::query_scalar("select digest from audit order by id desc limit 1")
         .fetch_optional(&mut *conn)
         .await
         .map_err(refused)?;
     let previous = previous.unwrap_or_default();
-    let digest = audit_digest(&previous, at, action, detail);
+    let digest = digest_of(algorithm, &previous, (at, action, detail));
     sqlx::query("insert into audit (at, action, detail, previous, digest) values ($1, $2, $3, $4, $5)")
         .bind(at)
         .bind(action)

@@ -37,6 +37,7 @@ use super::{
     ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
+use crate::crypto::DigestAlgorithm;
 use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
 
 /// Registers in one SQLite file.
@@ -51,6 +52,8 @@ pub struct SqliteStore {
     registers: HashMap<String, RegisterTable>,
     /// The lease that writes stand under.
     fence: Option<Lease>,
+    /// How audit entries are digested.
+    audited_by: DigestAlgorithm,
     /// By number of rows: long texts, made once.
     recall_sql: HashMap<usize, Arc<str>>,
 }
@@ -80,6 +83,7 @@ impl SqliteStore {
             checkpointer,
             registers: HashMap::new(),
             fence: None,
+            audited_by: DigestAlgorithm::Sha256,
             recall_sql: HashMap::new(),
         })
     }
@@ -431,6 +435,10 @@ impl Store for SqliteStore {
     async fn delivery(&mut self, feed: &str) -> Result<DeliveryView> {
         self.settle().await?;
         self.delivery_of(feed).await
+    }
+
+    fn audit_by(&mut self, algorithm: DigestAlgorithm) {
+        self.audited_by = algorithm;
     }
 
     async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()> {

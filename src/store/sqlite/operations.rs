@@ -5,9 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::{
-    AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition, FeedLag,
-    Lease, LeaseView, NewBackfill, OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView,
-    Surveyed, Versions, WorkedWith,
+    AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition,
+    FeedLag, Lease, LeaseView, NewBackfill, OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed,
+    ShapeView, Surveyed, Versions, WorkedWith,
 };
 use super::SqliteStore;
 use crate::audit::{Entry, SignedCheckpoint};

@@ -4,10 +4,11 @@ use futures::TryStreamExt;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row};
 
-use super::super::table::{RegisterTable, audit_digest, quoted, winners};
+use super::super::table::{RegisterTable, quoted, winners};
 use super::super::{ClaimView, EntityView, HistoryView, Result, StoreError};
 use super::lookup::{columns, read_row};
 use super::{SqliteStore, unavailable};
+use crate::audit::{digest_of, is_digest_of};
 use crate::linking::EntityId;
 
 impl SqliteStore {
@@ -152,7 +153,7 @@ impl SqliteStore {
                 .await
                 .map_err(unavailable)?;
             let previous = previous.unwrap_or_default();
-            let digest = audit_digest(&previous, at, action, detail);
+            let digest = digest_of(self.audited_by, &previous, (at, action, detail));
             sqlx::query("insert into audit (at, action, detail, previous, digest) values (?, ?, ?, ?, ?)")
                 .bind(at)
                 .bind(action)
@@ -176,7 +177,7 @@ impl SqliteStore {
         while let Some(row) = rows.try_next().await.map_err(unavailable)? {
             entries += 1;
             let (previous, digest): (String, String) = (row.get(4), row.get(5));
-            if previous != last || digest != audit_digest(&previous, row.get(1), row.get(2), row.get(3)) {
+            if previous != last || !is_digest_of(&digest, &previous, (row.get(1), row.get(2), row.get(3))) {
                 broken.push(row.get(0));
             }
             last = digest;
