@@ -97,7 +97,9 @@ mod tests {
             panic!("again")
         };
         assert_eq!((again.since, again.last), (10, 20));
-        let Kept::New(second) = seen("tax.levy", std::slice::from_ref(&first), &columns(&["a", "b"]), 30) else { panic!("new") };
+        let Kept::New(second) = seen("tax.levy", std::slice::from_ref(&first), &columns(&["a", "b"]), 30) else {
+            panic!("new")
+        };
         assert_eq!((second.version, second.approved), (2, None));
         let Kept::New(third) = seen("tax.levy", &[second, first], &columns(&["a"]), 40) else { panic!("new") };
         assert_eq!((third.version, third.approved, third.why.as_deref()), (3, Some(11), Some("asked")));

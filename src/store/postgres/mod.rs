@@ -88,12 +88,6 @@ impl PostgresStore {
         })
     }
 
-    async fn let_go(&mut self, before: i64) -> Result<Vec<String>> {
-        let mut registers: Vec<String> = self.registers.keys().cloned().collect();
-        registers.sort();
-        turn::retain(self.link.get().await?, &registers, before).await
-    }
-
     fn table(&self, register: &str) -> Result<&RegisterTable> {
         self.registers.get(register).ok_or_else(|| StoreError::Damaged(format!("register {register} was not prepared")))
     }

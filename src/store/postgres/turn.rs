@@ -144,6 +144,17 @@ impl PostgresStore {
         }
     }
 
+    /// Lets go of old months of every register; see [`schema::drop_before`].
+    pub(super) async fn let_go(&mut self, before: i64) -> Result<Vec<String>> {
+        let mut registers: Vec<&String> = self.registers.keys().collect();
+        registers.sort();
+        let (conn, mut gone) = (self.link.get().await?, Vec::new());
+        for register in registers {
+            gone.extend(schema::drop_before(conn, register, before).await?);
+        }
+        Ok(gone)
+    }
+
     /// Waits if the commit under way touches the claims of one of these source keys.
     pub(super) async fn settle_sources(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<()> {
         self.settle_if(|touched| rows.iter().any(|(key, _)| touched.source(stream, key))).await
@@ -190,13 +201,4 @@ async fn counters(conn: &mut PgConnection) -> Result<(ClaimId, EntityId)> {
         found.ok_or_else(|| StoreError::Damaged(format!("counter {name} is missing")))
     };
     Ok((next("claim")?, next("entity")?))
-}
-
-/// Lets go of old months of every register; see [`schema::drop_before`].
-pub(super) async fn retain(conn: &mut PgConnection, registers: &[String], before: i64) -> Result<Vec<String>> {
-    let mut gone = Vec::new();
-    for register in registers {
-        gone.extend(schema::drop_before(conn, register, before).await?);
-    }
-    Ok(gone)
 }
