@@ -80,6 +80,18 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// The entry at which it shows.
+    pub const fn number(&self) -> i64 {
+        match self {
+            Self::Altered { id } | Self::Forked { id, .. } | Self::Swapped { id, .. } => *id,
+            Self::Missing { before } => *before,
+            Self::Truncated { last, .. } => *last,
+            Self::Rewritten { through, .. } | Self::Checkpoint { through, .. } => *through,
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -75,10 +75,10 @@ impl Engine {
                 report.found(Finding { kind: "ledger", subject: line.register, number: line.run, what });
             }
         }
-        let (entries, broken) = self.store.audit_chain().await?;
-        report.audit_entries = entries;
-        for number in broken {
-            let what = "the entry does not follow from the one before it".to_owned();
+        let audit = self.verify_audit(None).await?;
+        report.audit_entries = audit.entries;
+        for fault in audit.faults {
+            let (number, what) = (fault.number(), fault.to_string());
             report.found(Finding { kind: "audit_chain", subject: "audit".into(), number, what });
         }
         Ok(report)

@@ -203,8 +203,6 @@ pub trait Store: Operations {
     async fn claimed_entities(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Vec<EntityId>>;
     /// All batches of a feed, in order, as links of its chain.
     async fn batch_links(&mut self, feed: &str) -> Result<Vec<BatchLink>>;
-    /// Walks the audit log: entries, and those that do not follow from the one before.
-    async fn audit_chain(&mut self) -> Result<(u64, Vec<i64>)>;
     /// All feeds with counts.
     async fn feeds(&mut self) -> Result<Vec<FeedView>>;
     /// Which feeds hold this entity: feed, version, batch.

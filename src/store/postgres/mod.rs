@@ -454,10 +454,6 @@ impl Store for PostgresStore {
         at_rest!(self.links(feed))
     }
 
-    async fn audit_chain(&mut self) -> Result<(u64, Vec<i64>)> {
-        at_rest!(self.walk_audit())
-    }
-
     async fn feeds(&mut self) -> Result<Vec<FeedView>> {
         at_rest!(self.feed_views())
     }

@@ -1,6 +1,5 @@
 //! What people ask the registers.
 
-use futures::TryStreamExt as _;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
@@ -10,7 +9,7 @@ use super::PostgresStore;
 use super::connect::refused;
 use super::lookup::{columns, micros, read_row};
 use super::schema::{begin, finish, in_registers};
-use crate::audit::{digest_of, is_digest_of};
+use crate::audit::digest_of;
 use crate::crypto::DigestAlgorithm;
 use crate::linking::EntityId;
 
@@ -151,22 +150,6 @@ impl PostgresStore {
         begin(conn).await?;
         let written = append(conn, algorithm, (at, action, detail)).await;
         finish(conn, written).await
-    }
-
-    /// Entries, and the ids of those that do not follow from the one before.
-    pub(super) async fn walk_audit(&mut self) -> Result<(u64, Vec<i64>)> {
-        let (mut entries, mut broken, mut last) = (0, Vec::new(), String::new());
-        let mut rows = sqlx::query("select id, at, action, detail, previous, digest from audit order by id")
-            .fetch(self.link.get().await?);
-        while let Some(row) = rows.try_next().await.map_err(refused)? {
-            entries += 1;
-            let (previous, digest): (String, String) = (row.get(4), row.get(5));
-            if previous != last || !is_digest_of(&digest, &previous, (row.get(1), row.get(2), row.get(3))) {
-                broken.push(row.get(0));
-            }
-            last = digest;
-        }
-        Ok((entries, broken))
     }
 
     pub(super) async fn claimed_after(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Vec<EntityId>> {

@@ -395,11 +395,6 @@ impl Store for SqliteStore {
         Ok(rows.iter().map(|row| BatchLink { seq: row.get(0), manifest: row.get(1) }).collect())
     }
 
-    async fn audit_chain(&mut self) -> Result<(u64, Vec<i64>)> {
-        self.settle().await?;
-        self.walk_audit().await
-    }
-
     async fn feeds(&mut self) -> Result<Vec<FeedView>> {
         self.settle().await?;
         self.feed_views().await

@@ -8,7 +8,7 @@ use super::super::table::{RegisterTable, quoted, winners};
 use super::super::{ClaimView, EntityView, HistoryView, Result, StoreError};
 use super::lookup::{columns, read_row};
 use super::{SqliteStore, unavailable};
-use crate::audit::{digest_of, is_digest_of};
+use crate::audit::digest_of;
 use crate::linking::EntityId;
 
 impl SqliteStore {
@@ -167,22 +167,6 @@ impl SqliteStore {
         }
         .await;
         super::commit::finish(&mut self.conn, written).await
-    }
-
-    /// Entries, and the ids of those that do not follow from the one before.
-    pub(super) async fn walk_audit(&mut self) -> Result<(u64, Vec<i64>)> {
-        let (mut entries, mut broken, mut last) = (0, Vec::new(), String::new());
-        let mut rows =
-            sqlx::query("select id, at, action, detail, previous, digest from audit order by id").fetch(&mut self.conn);
-        while let Some(row) = rows.try_next().await.map_err(unavailable)? {
-            entries += 1;
-            let (previous, digest): (String, String) = (row.get(4), row.get(5));
-            if previous != last || !is_digest_of(&digest, &previous, (row.get(1), row.get(2), row.get(3))) {
-                broken.push(row.get(0));
-            }
-            last = digest;
-        }
-        Ok((entries, broken))
     }
 
     pub(super) async fn claimed_after(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Vec<EntityId>> {
