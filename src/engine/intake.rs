@@ -1,4 +1,5 @@
-//! The reading side of a run: decoding (and, while most rows are new, mapping) on its own thread, a few chunks ahead.
+//! The reading side of a run, a few chunks ahead: one thread decodes, another names the rows and, while most of them are
+//! new, maps them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use crate::mapping::{Note, Reason};
 
 /// Rows in one chunk: the unit of pull and commit.
 pub(super) const CHUNK_ROWS: usize = 8192;
-/// Chunks decoded ahead of the commit.
+/// Chunks that wait between two of these.
 const AHEAD: usize = 1;
 
 /// A decoded chunk.
@@ -90,27 +91,33 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Starts decoding. `map_ahead`: whether most rows are expected to be new or changed.
+    /// Starts reading. `map_ahead`: whether most rows are expected to be new or changed.
     pub(super) fn start(mut decoder: Box<dyn Decode>, flow: &Flow, map_ahead: bool) -> Self {
-        let (sender, chunks) = mpsc::channel(AHEAD);
+        let (decoded_to, mut decoded) = mpsc::channel(AHEAD);
+        tokio::task::spawn_blocking(move || {
+            while let Some(chunk) = decoder.next(CHUNK_ROWS).transpose() {
+                let failed = chunk.is_err();
+                if decoded_to.blocking_send(chunk).is_err() || failed {
+                    break;
+                }
+            }
+        });
+        let (prepared_to, chunks) = mpsc::channel(AHEAD);
         let map_ahead = Arc::new(AtomicBool::new(map_ahead));
         let ahead = Arc::clone(&map_ahead);
         let (lanes, reading) = (Arc::clone(&flow.lanes), flow.reading());
         tokio::task::spawn_blocking(move || {
-            loop {
-                let prepared = match decoder.next(CHUNK_ROWS) {
-                    Ok(None) => break,
-                    Err(error) => Err(error.into()),
-                    Ok(Some(decoded)) => reading.of(decoded).map(|mut prepared| {
-                        if ahead.load(Ordering::Relaxed) {
-                            let rows = &prepared.decoded.rows;
-                            prepared.mapped = Some(lanes.iter().map(|lane| Laid::by(lane, rows)).collect());
-                        }
-                        prepared
-                    }),
-                };
+            while let Some(chunk) = decoded.blocking_recv() {
+                let prepared = chunk.map_err(EngineError::from).and_then(|decoded| {
+                    let mut prepared = reading.of(decoded)?;
+                    if ahead.load(Ordering::Relaxed) {
+                        let rows = &prepared.decoded.rows;
+                        prepared.mapped = Some(lanes.iter().map(|lane| Laid::by(lane, rows)).collect());
+                    }
+                    Ok(prepared)
+                });
                 let failed = prepared.is_err();
-                if sender.blocking_send(prepared).is_err() || failed {
+                if prepared_to.blocking_send(prepared).is_err() || failed {
                     break;
                 }
             }

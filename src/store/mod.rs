@@ -12,6 +12,7 @@ mod columns;
 mod definitions;
 mod intents;
 mod leases;
+mod novelty;
 mod operations;
 mod pending;
 mod recollection;

@@ -159,20 +159,24 @@ impl Engine {
         Ok(Some(quota.0.saturating_sub(sent)))
     }
 
-    /// Everything live and everything held, in entity order. While one page is encoded the next is read.
+    /// Everything live and everything held, in entity order. While one page is sent the next is encoded, and the store
+    /// reads the one after it.
     async fn sweep(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
         let Some((after, _)) = pass.state.sweep else { return Ok(()) };
-        let (mut page, mut to) = self.sweep_page(pass, after).await?;
+        let (page, mut to) = self.sweep_page(pass, after).await?;
+        let mut encoding = pass.encode(page);
         loop {
             self.check_stop()?;
-            let encoding = pass.encode(page);
-            let next = if to == EntityId::MAX { None } else { Some(self.sweep_page(pass, to).await?) };
+            let next = match to {
+                EntityId::MAX => None,
+                _ => Some(self.sweep_page(pass, to).await?).map(|(page, to)| (pass.encode(page), to)),
+            };
             if !self.send(pass, encoding).await? {
                 return Ok(());
             }
-            let Some(next) = next else { break };
+            let Some(following) = next else { break };
             pass.state.sweep = pass.state.sweep.map(|(_, through)| (to, through));
-            (page, to) = next;
+            (encoding, to) = following;
         }
         pass.state.cursor = pass.window.through;
         self.seal_batch(pass, true).await?;

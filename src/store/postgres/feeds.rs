@@ -15,6 +15,7 @@ use crate::linking::EntityId;
 
 impl PostgresStore {
     pub(super) async fn feed_state(&mut self, feed: &str) -> Result<FeedState> {
+        self.ahead.forget();
         let conn = self.link.get().await?;
         sqlx::query("insert into feed (name) select $1 where not exists (select 1 from feed where name = $1) on conflict do nothing")
             .bind(feed)
@@ -46,6 +47,7 @@ impl PostgresStore {
     /// Writers draw numbers one after the other and keep their turn until they commit (`one_writer`), so whatever is
     /// visible has everything below it.
     pub(super) async fn newest_change(&mut self, register: &str) -> Result<i64> {
+        self.ahead.forget();
         let change = in_registers(&format!("{register}_change"));
         let sql = format!("select coalesce(max(seq), 0) from {change}");
         sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(self.link.get().await?).await.map_err(refused)

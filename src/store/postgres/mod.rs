@@ -4,6 +4,7 @@
 //! is written. Lost connections are made again by the next call; what was under way then is told as
 //! [`StoreError::Unavailable`], and positions say how far it got.
 
+mod ahead;
 mod audit;
 mod backfills;
 mod commit;
@@ -32,9 +33,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
+use self::ahead::Ahead;
 use self::connect::{Address, Link, refused, within};
 use self::schema::{Month, in_registers};
 use self::turn::Turn;
+use super::novelty::Novelty;
 use super::pending::Pending;
 use super::recollection::Recollections;
 use super::table::RegisterTable;
@@ -57,6 +60,8 @@ pub struct PostgresStore {
     registers: HashMap<String, RegisterTable>,
     /// Claims of the streams that are being taken; true while the turn is ours.
     recollections: Recollections,
+    novelty: Novelty,
+    ahead: Ahead,
     /// Months whose partitions are there.
     months: HashSet<Month>,
     /// The lease that writes stand under.
@@ -77,11 +82,13 @@ impl PostgresStore {
         .await?;
         Ok(Self {
             link,
-            writer: Link::new(address),
+            writer: Link::new(address.clone()),
             turn: Turn::default(),
             pending: None,
             registers: HashMap::new(),
             recollections: Recollections::default(),
+            novelty: Novelty::default(),
+            ahead: Ahead::new(Link::new(address)),
             months: HashSet::new(),
             fence: None,
             audited_by: crate::crypto::DigestAlgorithm::Sha256,
@@ -90,6 +97,12 @@ impl PostgresStore {
 
     fn table(&self, register: &str) -> Result<&RegisterTable> {
         self.registers.get(register).ok_or_else(|| StoreError::Damaged(format!("register {register} was not prepared")))
+    }
+
+    /// Nothing is known from memory any more.
+    fn forget(&mut self) {
+        self.recollections.forget();
+        self.novelty.forget();
     }
 
     /// Nothing is under way, and others may write.
@@ -231,39 +244,9 @@ impl PostgresStore {
         Ok(count.unsigned_abs())
     }
 
-    async fn recall_in_turn(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
-        if !self.has_turn() {
-            return self.recall_settled(stream, rows).await;
-        }
-        self.recollect(stream, rows.len()).await?;
-        let (mut recalled, ask) = self.recollections.look_up(stream, rows);
-        if ask.is_empty() {
-            return Ok(recalled);
-        }
-        let asked: Vec<(Arc<str>, i64)> = ask.iter().map(|&i| rows[i].clone()).collect();
-        for (i, found) in ask.into_iter().zip(self.recall_settled(stream, &asked).await?) {
-            recalled[i] = found;
-        }
-        Ok(recalled)
-    }
-
-    async fn recall_settled(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
-        self.settle_sources(stream, rows).await?;
-        let recalled = self.recall_claims(stream, rows).await?;
-        let homes = recalled.iter().flat_map(|recalled| &recalled.claims).filter_map(|claim| claim.differs);
-        if self.settle_entities(homes).await? { self.recall_claims(stream, rows).await } else { Ok(recalled) }
-    }
-
     async fn gone_settled(&mut self, stream: StreamId, keys: &[Arc<str>]) -> Result<HashMap<Arc<str>, i64>> {
         self.settle().await?;
         self.gone_keys(stream, keys).await
-    }
-
-    async fn known_settled(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {
-        self.settle_keys(keys).await?;
-        let known = self.known_keys(register, keys).await?;
-        let named = known.entity_of.values().copied();
-        if self.settle_entities(named).await? { self.known_keys(register, keys).await } else { Ok(known) }
     }
 
     async fn before_settled(&mut self, register: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, Before>> {
@@ -295,7 +278,7 @@ impl Store for PostgresStore {
     }
 
     async fn end_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
-        self.recollections.forget();
+        self.forget();
         at_rest!(self.finish_run(run, end))
     }
 
@@ -312,7 +295,7 @@ impl Store for PostgresStore {
     }
 
     async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()> {
-        self.recollections.forget();
+        self.forget();
         at_rest!(self.finish_file(file, status, why))
     }
 
@@ -325,7 +308,7 @@ impl Store for PostgresStore {
     }
 
     async fn known(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {
-        in_turn!(self.known_settled(register, keys))
+        in_turn!(self.known_in_turn(register, keys))
     }
 
     async fn before(&mut self, register: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, Before>> {

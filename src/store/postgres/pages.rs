@@ -14,26 +14,6 @@ use crate::linking::EntityId;
 use crate::record::{FieldType, decimal_from_text};
 
 impl PostgresStore {
-    pub(super) async fn live_after(
-        &mut self,
-        register: &str,
-        fields: &[&str],
-        after: EntityId,
-        limit: i64,
-    ) -> Result<Snapshot> {
-        let builder = PageBuilder::new(self.table(register)?, fields);
-        let sql = builder.select_rows(register, "_id > $1 order by _id limit $2");
-        let rows = sqlx::query(AssertSqlSafe(sql))
-            .bind(after)
-            .bind(limit)
-            .fetch_all(self.link.get().await?)
-            .await
-            .map_err(refused)?;
-        let builder = builder.read_rows(&rows)?;
-        let last = builder.ids.last().copied();
-        builder.finish(Vec::new(), last)
-    }
-
     pub(super) async fn changed_after(
         &mut self,
         (register, fields): (&str, &[&str]),
@@ -65,7 +45,7 @@ impl PostgresStore {
 
 /// A page that PostgreSQL sends as rows.
 impl PageBuilder {
-    fn select_rows(&self, register: &str, which: &str) -> String {
+    pub(super) fn select_rows(&self, register: &str, which: &str) -> String {
         let cell = |field: &std::sync::Arc<arrow::datatypes::Field>| {
             let kind = match field.data_type() {
                 DataType::Decimal128(..) => FieldType::Decimal,
@@ -79,7 +59,7 @@ impl PageBuilder {
         format!("select _id, _version{cells} from {} where {which}", in_registers(register))
     }
 
-    fn read_rows(mut self, rows: &[PgRow]) -> Result<Self> {
+    pub(super) fn read_rows(mut self, rows: &[PgRow]) -> Result<Self> {
         for row in rows {
             self.ids.push(row.get(0));
             self.versions.push(row.get(1));

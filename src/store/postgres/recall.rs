@@ -1,18 +1,68 @@
 //! The claims of a stream, read into memory.
 
+use std::sync::Arc;
+
 use futures::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::super::recollection::{Next, Recollection};
-use super::super::{Result, StoreError};
+use super::super::{Recalled, Result, StoreError};
 use super::PostgresStore;
 use super::connect::refused;
-use crate::linking::StreamId;
+use crate::linking::{Known, StreamId};
 
 /// What comes before the first row: signature, flags, length of the extension, which is empty.
 const HEADER: usize = 19;
 
 impl PostgresStore {
+    /// What is known about these rows: from memory where it is kept, else from the tables.
+    pub(super) async fn recall_in_turn(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
+        if !self.has_turn() {
+            return self.recall_settled(stream, rows).await;
+        }
+        self.recollect(stream, rows.len()).await?;
+        let (mut recalled, ask) = self.recollections.look_up(stream, rows);
+        if ask.is_empty() {
+            return Ok(recalled);
+        }
+        let asked: Vec<(Arc<str>, i64)> = ask.iter().map(|&i| rows[i].clone()).collect();
+        for (i, found) in ask.into_iter().zip(self.recall_settled(stream, &asked).await?) {
+            recalled[i] = found;
+        }
+        Ok(recalled)
+    }
+
+    async fn recall_settled(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
+        self.settle_sources(stream, rows).await?;
+        let recalled = self.recall_claims(stream, rows).await?;
+        let homes = recalled.iter().flat_map(|recalled| &recalled.claims).filter_map(|claim| claim.differs);
+        if self.settle_entities(homes).await? { self.recall_claims(stream, rows).await } else { Ok(recalled) }
+    }
+
+    /// What these keys name: nothing where memory knows that nobody has them, else as the tables say.
+    pub(super) async fn known_in_turn(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {
+        if !self.has_turn() {
+            return self.known_settled(register, keys).await;
+        }
+        if self.novelty.is_open(register) {
+            self.settle().await?;
+            let empty_at = without_keys(self.link.get().await?, register).await?;
+            self.novelty.begin(register, empty_at);
+        }
+        match self.novelty.may_be_known(register, keys) {
+            Some(keys) if keys.is_empty() => Ok(Known::default()),
+            Some(keys) => self.known_settled(register, &keys).await,
+            None => self.known_settled(register, keys).await,
+        }
+    }
+
+    async fn known_settled(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {
+        self.settle_keys(keys).await?;
+        let known = self.known_keys(register, keys).await?;
+        let named = known.entity_of.values().copied();
+        if self.settle_entities(named).await? { self.known_keys(register, keys).await } else { Ok(known) }
+    }
+
     /// Reads the stream into memory when so many of its rows are being recalled that it is worth it.
     pub(super) async fn recollect(&mut self, stream: StreamId, rows: usize) -> Result<()> {
         if self.recollections.next(stream, rows) != Next::Weigh {
@@ -42,6 +92,22 @@ pub(super) async fn versions(conn: &mut PgConnection, streams: &[StreamId]) -> R
     }
     let sql = "select id, version from stream where id = any($1)";
     sqlx::query_as(sql).bind(streams).fetch_all(conn).await.map_err(refused)
+}
+
+/// The sum of the versions of a register's streams, by register.
+pub(super) async fn register_versions(conn: &mut PgConnection, registers: &[String]) -> Result<Vec<(String, i64)>> {
+    if registers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "select register, sum(version)::bigint from stream where register = any($1) group by register";
+    sqlx::query_as(sql).bind(registers).fetch_all(conn).await.map_err(refused)
+}
+
+/// The sum of the versions of a register's streams when it has no identity key; else `None`.
+pub(super) async fn without_keys(conn: &mut PgConnection, register: &str) -> Result<Option<i64>> {
+    let sql = "select sum(s.version)::bigint from stream s where s.register = $1 and not exists (select 1 from identity i \
+               join register_field f on f.id = i.field join register r on r.id = f.register where r.name = $1)";
+    sqlx::query_scalar(sql).bind(register).fetch_one(conn).await.map_err(refused)
 }
 
 /// Reads all claims of a stream; `None` when there are more than `most`.

@@ -40,20 +40,22 @@ impl PostgresStore {
             return Ok(next);
         }
         let held = self.turn.held && self.writer.is_open();
-        let kept = self.recollections.streams();
+        let (kept, filled) = (self.recollections.streams(), self.novelty.registers());
         let done = within(async {
             let conn = self.writer.get().await?;
             let mut versions = None;
             if !held {
                 lock(conn).await?;
-                versions = Some(recall::versions(conn, &kept).await?);
+                versions =
+                    Some((recall::versions(conn, &kept).await?, recall::register_versions(conn, &filled).await?));
             }
             Ok((counters(conn).await?, versions))
         })
         .await;
         let done = done.map(|(next, versions)| {
-            if let Some(versions) = versions {
-                self.recollections.compare(&versions);
+            if let Some((streams, registers)) = versions {
+                self.recollections.compare(&streams);
+                self.novelty.compare(&registers);
             }
             next
         });
@@ -98,6 +100,7 @@ impl PostgresStore {
             return Err(StoreError::Unavailable("the turn to write was lost; the chunk is worked out again".into()));
         }
         self.recollections.commit(&change);
+        self.novelty.commit(&change);
         let months = self.missing_months(&change);
         let (touched, nameless) = (Touched::by(&change), Touched::nameless(&change));
         let mut writer = self.writer.take().await?;
@@ -127,7 +130,7 @@ impl PostgresStore {
         let Some(pending) = self.pending.take() else { return Ok(()) };
         let ended = pending.task.await.map_err(|error| StoreError::Unavailable(error.to_string()));
         if !matches!(&ended, Ok((_, Ok(())))) {
-            self.recollections.forget();
+            self.forget();
             self.months.clear(); // partitions that it made went with it
         }
         match ended {

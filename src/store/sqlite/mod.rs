@@ -12,6 +12,7 @@ mod lookup;
 mod operations;
 mod pages;
 mod pending;
+mod recall;
 mod receipts;
 mod review;
 mod runs;
@@ -29,7 +30,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection};
 
 use self::checkpoint::Checkpointer;
+use super::novelty::Novelty;
 use super::pending::Pending;
+use super::recollection::Recollections;
 use super::table::{RegisterTable, quoted};
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
@@ -50,6 +53,8 @@ pub struct SqliteStore {
     pending: Option<Pending<SqliteConnection>>,
     checkpointer: Checkpointer,
     registers: HashMap<String, RegisterTable>,
+    recollections: Recollections,
+    novelty: Novelty,
     /// The lease that writes stand under.
     fence: Option<Lease>,
     /// How audit entries are digested.
@@ -82,6 +87,8 @@ impl SqliteStore {
             pending: None,
             checkpointer,
             registers: HashMap::new(),
+            recollections: Recollections::default(),
+            novelty: Novelty::default(),
             fence: None,
             audited_by: DigestAlgorithm::Sha256,
             recall_sql: HashMap::new(),
@@ -163,6 +170,7 @@ impl Store for SqliteStore {
 
     async fn end_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
         self.settle().await?;
+        self.forget();
         self.finish_run(run, end).await?;
         self.checkpointer.finish().await
     }
@@ -184,14 +192,12 @@ impl Store for SqliteStore {
 
     async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()> {
         self.settle().await?;
+        self.forget();
         self.finish_file(file, status, why).await
     }
 
     async fn recall(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
-        self.settle_sources(stream, rows).await?;
-        let recalled = self.recall_claims(stream, rows).await?;
-        let homes = recalled.iter().flat_map(|recalled| &recalled.claims).filter_map(|claim| claim.differs);
-        if self.settle_entities(homes).await? { self.recall_claims(stream, rows).await } else { Ok(recalled) }
+        self.recall_or_remember(stream, rows).await
     }
 
     async fn gone(&mut self, stream: StreamId, keys: &[Arc<str>]) -> Result<HashMap<Arc<str>, i64>> {
@@ -200,10 +206,16 @@ impl Store for SqliteStore {
     }
 
     async fn known(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {
-        self.settle_keys(keys).await?;
-        let known = self.known_keys(register, keys).await?;
-        let named = known.entity_of.values().copied();
-        if self.settle_entities(named).await? { self.known_keys(register, keys).await } else { Ok(known) }
+        if self.novelty.is_open(register) {
+            self.settle().await?;
+            let empty = self.is_without_keys(register).await?;
+            self.novelty.begin(register, empty.then_some(0));
+        }
+        match self.novelty.may_be_known(register, keys) {
+            Some(keys) if keys.is_empty() => Ok(Known::default()),
+            Some(keys) => self.known_settled(register, &keys).await,
+            None => self.known_settled(register, keys).await,
+        }
     }
 
     async fn before(&mut self, register: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, Before>> {
@@ -247,12 +259,7 @@ impl Store for SqliteStore {
 
     async fn claim_count(&mut self, stream: StreamId) -> Result<u64> {
         self.settle().await?;
-        let count: i64 = sqlx::query_scalar("select count(*) from claim where stream = ?")
-            .bind(stream)
-            .fetch_one(&mut self.conn)
-            .await
-            .map_err(unavailable)?;
-        Ok(count.unsigned_abs())
+        Ok(self.stream_claims(stream).await?.unsigned_abs())
     }
 
     async fn seen(&mut self, stream: StreamId, file: i64) -> Result<roaring::RoaringTreemap> {

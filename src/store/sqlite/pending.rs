@@ -18,6 +18,8 @@ impl SqliteStore {
     pub(super) async fn begin_commit(&mut self, change: ChangeSet) -> Result<()> {
         self.settle().await?;
         let tables = change.parts.iter().map(|part| self.table(&part.register).cloned()).collect::<Result<Vec<_>>>()?;
+        self.recollections.commit(&change);
+        self.novelty.commit(&change);
         let (touched, nameless) = (Touched::by(&change), Touched::nameless(&change));
         let mut writer = match self.writer.take() {
             Some(writer) => writer,
@@ -46,6 +48,8 @@ impl SqliteStore {
         let writer = self.writer.insert(writer);
         if done.is_ok() {
             self.checkpointer.committed(writer).await?;
+        } else {
+            self.forget();
         }
         done
     }

@@ -1,0 +1,155 @@
+//! The claims of a stream, read into memory while a file is taken whose rows mostly stand.
+//!
+//! Nobody else writes meanwhile: whoever runs anything holds the workspace's lock.
+
+use std::sync::Arc;
+
+use super::super::recollection::{Next, Recollection};
+use super::super::{Recalled, Result, StoreError};
+use super::{SqliteStore, unavailable};
+use crate::linking::{ClaimId, Known, StreamId};
+
+/// Claims that one text tells of.
+const PAGE: i64 = 16_384;
+/// Claims that are kept in mind: 24 bytes each.
+const MOST: usize = 2_000_000;
+
+impl SqliteStore {
+    /// What is known about these rows: from memory where it is kept, else from the tables.
+    pub(super) async fn recall_or_remember(
+        &mut self,
+        stream: StreamId,
+        rows: &[(Arc<str>, i64)],
+    ) -> Result<Vec<Recalled>> {
+        let (mut recalled, ask) = self.recollections.look_up(stream, rows);
+        if ask.is_empty() {
+            return Ok(recalled);
+        }
+        let asked: Vec<(Arc<str>, i64)> = ask.iter().map(|&i| rows[i].clone()).collect();
+        let found = self.recall_settled(stream, &asked).await?;
+        let known = found.iter().filter(|recalled| !recalled.claims.is_empty()).count();
+        for (i, found) in ask.into_iter().zip(found) {
+            recalled[i] = found;
+        }
+        if known * 2 > rows.len() {
+            self.recollect(stream, rows.len()).await?;
+        }
+        Ok(recalled)
+    }
+
+    async fn recall_settled(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
+        self.settle_sources(stream, rows).await?;
+        let recalled = self.recall_claims(stream, rows).await?;
+        let homes = recalled.iter().flat_map(|recalled| &recalled.claims).filter_map(|claim| claim.differs);
+        if self.settle_entities(homes).await? { self.recall_claims(stream, rows).await } else { Ok(recalled) }
+    }
+
+    /// Nothing is known from memory any more.
+    pub(super) fn forget(&mut self) {
+        self.recollections.forget();
+        self.novelty.forget();
+    }
+
+    /// Whether a register has no identity key at all.
+    pub(super) async fn is_without_keys(&mut self, register: &str) -> Result<bool> {
+        let kinds = self.table(register)?.key_ids.clone();
+        for field in kinds {
+            let found: Option<i64> = sqlx::query_scalar("select 1 from identity where field = ? limit 1")
+                .bind(field)
+                .fetch_optional(&mut self.conn)
+                .await
+                .map_err(unavailable)?;
+            if found.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    pub(super) async fn known_settled(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {
+        self.settle_keys(keys).await?;
+        let known = self.known_keys(register, keys).await?;
+        let named = known.entity_of.values().copied();
+        if self.settle_entities(named).await? { self.known_keys(register, keys).await } else { Ok(known) }
+    }
+
+    /// Reads the stream into memory once so many of its rows were recalled that it is worth it.
+    async fn recollect(&mut self, stream: StreamId, rows: usize) -> Result<()> {
+        if self.recollections.next(stream, rows) != Next::Weigh {
+            return Ok(());
+        }
+        self.settle().await?;
+        let claims = self.stream_claims(stream).await?;
+        let Some(most) = self.recollections.worth(stream, claims) else { return Ok(()) };
+        let read = self.read_stream(stream, (claims, most.min(MOST))).await?;
+        self.recollections.learnt(stream, read);
+        Ok(())
+    }
+
+    pub(super) async fn stream_claims(&mut self, stream: StreamId) -> Result<i64> {
+        sqlx::query_scalar("select count(*) from claim where stream = ?")
+            .bind(stream)
+            .fetch_one(&mut self.conn)
+            .await
+            .map_err(unavailable)
+    }
+
+    /// Reads all claims of a stream; `None` when there are more than `most`, or when they are so small a part of the table
+    /// that reading it from end to end is not worth it. One text tells of many claims, for a row of an answer costs a
+    /// thread hop.
+    async fn read_stream(&mut self, stream: StreamId, (claims, most): (i64, usize)) -> Result<Option<Recollection>> {
+        const WORTH: i64 = 8;
+        let all: i64 = sqlx::query_scalar("select coalesce(max(id), 0) from claim")
+            .fetch_one(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
+        if usize::try_from(claims).unwrap_or(usize::MAX) > most || claims < all / WORTH {
+            return Ok(None);
+        }
+        let sql = "select max(id), group_concat(id || ' ' || occurrence || ' ' || digest || ' ' || \
+                   length(cast(key as blob)) || ' ' || key, '') from (select id, occurrence, digest, key from claim not indexed \
+                   where stream = ? and id > ? order by id limit ?)";
+        let mut read = Recollection::new(0);
+        let mut after: ClaimId = 0;
+        loop {
+            let page: (Option<ClaimId>, Option<String>) = sqlx::query_as(sql)
+                .bind(stream)
+                .bind(after)
+                .bind(PAGE)
+                .fetch_one(&mut self.conn)
+                .await
+                .map_err(unavailable)?;
+            let (Some(last), Some(told)) = page else { return Ok(Some(read.sorted())) };
+            take_in(&mut read, &told).ok_or_else(|| StoreError::Damaged("a claim's numbers do not read".into()))?;
+            after = last;
+        }
+    }
+}
+
+/// Reads `id occurrence digest length key`, one claim after the other.
+fn take_in(read: &mut Recollection, mut told: &str) -> Option<()> {
+    while !told.is_empty() {
+        let mut number = || -> Option<i64> {
+            let (number, rest) = told.split_once(' ')?;
+            told = rest;
+            number.parse().ok()
+        };
+        let (id, occurrence, digest, length) = (number()?, number()?, number()?, number()?);
+        let (key, rest) = told.split_at_checked(usize::try_from(length).ok()?)?;
+        read.put(key, digest, id, occurrence);
+        told = rest;
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_told_apart_by_their_length() {
+        let mut read = Recollection::new(0);
+        assert_eq!(take_in(&mut read, "1 0 -7 3 a 12 0 9 6 甲乙3 1 8 0 "), Some(()));
+        assert_eq!(take_in(&mut read, "4 0 5 9 甲"), None);
+    }
+}
