@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 
 use arrow::record_batch::RecordBatch;
 use tokio::sync::mpsc;
@@ -16,7 +17,7 @@ use crate::mapping::{Note, Reason};
 
 /// Rows in one chunk: the unit of pull and commit.
 pub(super) const CHUNK_ROWS: usize = 8192;
-/// Chunks that wait between two of these.
+/// Chunks that are ready before they are asked for.
 const AHEAD: usize = 1;
 
 /// A decoded chunk.
@@ -93,11 +94,11 @@ pub(super) struct Intake {
 impl Intake {
     /// Starts reading. `map_ahead`: whether most rows are expected to be new or changed.
     pub(super) fn start(mut decoder: Box<dyn Decode>, flow: &Flow, map_ahead: bool) -> Self {
-        let (decoded_to, mut decoded) = mpsc::channel(AHEAD);
+        let (decoded_to, decoded) = sync_channel(0);
         tokio::task::spawn_blocking(move || {
             while let Some(chunk) = decoder.next(CHUNK_ROWS).transpose() {
                 let failed = chunk.is_err();
-                if decoded_to.blocking_send(chunk).is_err() || failed {
+                if decoded_to.send(chunk).is_err() || failed {
                     break;
                 }
             }
@@ -107,7 +108,7 @@ impl Intake {
         let ahead = Arc::clone(&map_ahead);
         let (lanes, reading) = (Arc::clone(&flow.lanes), flow.reading());
         tokio::task::spawn_blocking(move || {
-            while let Some(chunk) = decoded.blocking_recv() {
+            while let Ok(chunk) = decoded.recv() {
                 let prepared = chunk.map_err(EngineError::from).and_then(|decoded| {
                     let mut prepared = reading.of(decoded)?;
                     if ahead.load(Ordering::Relaxed) {

@@ -25,44 +25,64 @@ struct Writing<'a> {
     part: &'a RegisterPart,
 }
 
-/// Writes a change under a fence. `tables` are those of its parts with their rows, `months` those whose partitions may be
-/// missing.
+/// What a change stands on.
+pub(super) struct Ground<'a> {
+    /// Months whose partitions may be missing.
+    pub(super) months: &'a [Month],
+    pub(super) fence: Option<&'a Lease>,
+    /// The chunks of its file that were committed here before.
+    pub(super) chunks: Option<i64>,
+}
+
+/// Writes a change; `tables` are those of its parts with their rows. Returns how many chunks its file has now.
+///
+/// A chunk of a file does not wait for the disk: whatever is committed after it, the file's end before all, is durable only
+/// with it, and a server that lost its last chunks in a power cut lost the file's position with them.
 pub(super) async fn write(
     conn: &mut PgConnection,
     tables: Vec<(RegisterTable, Packed)>,
-    (months, fence): (&[Month], Option<&Lease>),
+    ground: Ground<'_>,
     change: &ChangeSet,
-) -> Result<()> {
+) -> Result<i64> {
     begin(conn).await?;
-    let written = match super::leases::check(conn, fence).await {
-        Ok(()) => write_in(conn, tables, months, change).await,
+    let written = match super::leases::check(conn, ground.fence).await {
+        Ok(()) => write_in(conn, tables, &ground, change).await,
         Err(fenced) => Err(fenced),
     };
     Boundary::ChunkWritten.reached();
-    finish(conn, written).await?;
+    let chunks = finish(conn, written).await?;
     Boundary::ChunkCommitted.reached();
-    Ok(())
+    Ok(chunks)
 }
 
 async fn write_in(
     conn: &mut PgConnection,
     tables: Vec<(RegisterTable, Packed)>,
-    months: &[Month],
+    ground: &Ground<'_>,
     change: &ChangeSet,
-) -> Result<()> {
-    for month in months {
+) -> Result<i64> {
+    for month in ground.months {
         month.make(conn).await?;
     }
     let chunk = match change.file {
-        Some(file) => advance(conn, file, change.position.clone()).await?,
+        Some(file) => {
+            let soon = "set local synchronous_commit = off";
+            sqlx::query(soon).execute(&mut *conn).await.map_err(refused)?;
+            advance(conn, file, change.position.clone()).await?
+        }
         None => 0,
     };
+    if ground.chunks.is_some_and(|before| chunk != before + 1) {
+        return Err(StoreError::Unavailable(
+            "the server came back without its last chunks; they are taken again".into(),
+        ));
+    }
     for (part, (table, packed)) in change.parts.iter().zip(tables) {
         let file = change.file.unwrap_or(0);
         let table = &table;
         Writing { conn: &mut *conn, run: change.run, file, at: change.at, chunk, table, part }.all(packed).await?;
     }
-    Ok(())
+    Ok(chunk)
 }
 
 async fn advance(conn: &mut PgConnection, file: i64, position: Option<crate::decode::Position>) -> Result<i64> {

@@ -4,14 +4,14 @@
 //! them. One advisory lock per database keeps that order between all processes; decoding and mapping go on beside it.
 //! The turn passes on between two chunks when somebody waits for it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::PgConnection;
 
 use super::super::pending::{Pending, Touched};
 use super::super::{ChangeSet, RegisterPart, Result, StoreError};
-use super::commit::write;
+use super::commit::{Ground, write};
 use super::connect::{refused, within};
 use super::pack::Packed;
 use super::schema::{Month, months};
@@ -27,6 +27,17 @@ pub(super) struct Turn {
     held: bool,
     /// Somebody waits, as the last commit saw it.
     wanted: Arc<AtomicBool>,
+    /// The file whose chunks are being committed, and how many of them are, as far as the last commit told.
+    file: Option<(i64, Arc<Mutex<Option<i64>>>)>,
+}
+
+impl Turn {
+    /// How many chunks of this file were committed, to be told by every commit.
+    fn chunks_of(&mut self, file: i64) -> Arc<Mutex<Option<i64>>> {
+        let of_file = self.file.take().filter(|(of, _)| *of == file);
+        let (_, chunks) = self.file.insert(of_file.unwrap_or_else(|| (file, Arc::default())));
+        Arc::clone(chunks)
+    }
 }
 
 impl PostgresStore {
@@ -105,9 +116,15 @@ impl PostgresStore {
         let (touched, nameless) = (Touched::by(&change), Touched::nameless(&change));
         let mut writer = self.writer.take().await?;
         let (wanted, fence) = (Arc::clone(&self.turn.wanted), self.fence.clone());
+        let chunks = change.file.map(|file| self.turn.chunks_of(file));
         let task = tokio::spawn(async move {
             let done = within(async {
-                write(&mut writer, tables, (&months, fence.as_ref()), &change).await?;
+                let before = chunks.as_ref().and_then(|chunks| *chunks.lock().unwrap_or_else(PoisonError::into_inner));
+                let ground = Ground { months: &months, fence: fence.as_ref(), chunks: before };
+                let now = write(&mut writer, tables, ground, &change).await?;
+                if let Some(chunks) = chunks {
+                    *chunks.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+                }
                 wanted.store(somebody_waits(&mut writer).await?, Ordering::Relaxed);
                 Ok(())
             })
