@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use huiliu::engine::Engine;
 use huiliu::error::Disposition;
 use huiliu::store::postgres::PostgresStore;
-use huiliu::store::{Operations as _, QuarantineFilter, Store, StoreError};
+use huiliu::store::{ChangeSet, FileStart, Operations as _, QuarantineFilter, RunStart, Store, StoreError};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::runs::valid_code;
@@ -329,6 +329,32 @@ async fn a_value_that_the_database_refuses_is_set_aside_with_its_row() {
     assert_eq!(told, [(1, "store_23514"), (8_192, "store_23514"), (8_193, "store_23514")]);
     assert_eq!(engine.doctor().await.unwrap().disagreements, 0);
     assert_eq!(line(&small.run("qy").await), "succeeded 0/0/0/0/0/0/0/0", "the file is taken");
+}
+
+/// Chunks do not wait for the disk; a power cut takes the last of them together with the file's position. Whoever comes
+/// back to such a server starts again from that position, and writes nothing behind the gap.
+#[tokio::test]
+async fn a_server_that_lost_its_last_chunks_is_noticed() {
+    let small = OnPostgres::new();
+    small.extract("QY_1.csv", &[row(CODES[0], "甲")]);
+    small.run("qy").await;
+    let url = small.database().await.unwrap();
+    let mut store = PostgresStore::open(&url, "test").await.unwrap();
+    let start = RunStart { pipeline: "qy".into(), kind: "run", at: 1, definitions: String::new() };
+    let run = store.begin_run(start).await.unwrap();
+    let file = FileStart { dataset: "gs.qy".into(), name: "f".into(), digest: "d".into(), bytes: 1, at: 1 };
+    let file = store.begin_file(file).await.unwrap();
+    let change = || ChangeSet { run, file: Some(file.id), at: 2, position: None, parts: Vec::new() };
+    for _ in 0..2 {
+        store.commit(change()).await.unwrap();
+        store.rest().await.unwrap();
+    }
+    sql(&url, "update huiliu.file set chunks = 1 where digest = 'd'").await;
+    store.commit(change()).await.unwrap();
+    let told = store.rest().await;
+    assert!(matches!(told, Err(StoreError::Unavailable(_))), "{told:?}");
+    let known = store.file("gs.qy", "d").await.unwrap().unwrap();
+    assert_eq!(known.chunks, 1, "nothing was written");
 }
 
 #[tokio::test]
