@@ -25,6 +25,7 @@ mod rules;
 mod signer;
 mod sm2;
 mod suite;
+mod timestamp;
 mod trust;
 mod verify;
 
@@ -42,6 +43,7 @@ pub use request::{distinguished_name, new_request};
 pub use rules::{When, check_rules};
 pub use signer::Signer;
 pub use suite::{Digest, DigestAlgorithm, Suite, digest_from_hex, hex};
+pub use timestamp::{Demands, Question, StampError, StampedBy, policy, signature_value, verify_stamp};
 pub use trust::{Believed, Trust};
 pub use verify::{Moment, SignedBy, verify_detached};
 
