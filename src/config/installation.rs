@@ -29,6 +29,8 @@ pub struct Installation {
     pub key_password: Option<Password>,
     /// Whose certificates are believed for what, and under which rules.
     pub trust: TrustFiles,
+    /// Who stamps the time of batches (时间戳); `None` stamps none.
+    pub timestamps: Option<Timestamps>,
     /// RabbitMQ (消息队列), for feeds that go there.
     pub broker: Option<Broker>,
     /// The daemon.
@@ -58,6 +60,26 @@ impl fmt::Debug for Broker {
     /// Without the addresses, which hold passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Broker").field("ca", &self.ca).finish_non_exhaustive()
+    }
+}
+
+/// The time-stamping authority (时间戳机构, RFC 3161) and what is asked of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Timestamps {
+    /// `https://…`; may hold user and password.
+    pub url: String,
+    /// How long a batch may be without its token before the feed alarms; default one day.
+    pub within: Duration,
+    /// How long one answer may take; default 10 s.
+    pub patience: Duration,
+    /// Object identifier of the policy that tokens must be under; `None` takes the authority's own.
+    pub policy: Option<String>,
+}
+
+impl fmt::Debug for Timestamps {
+    /// Without the address, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timestamps").field("within", &self.within).finish_non_exhaustive()
     }
 }
 
@@ -101,6 +123,8 @@ pub struct TrustFiles {
     pub departments: Option<PathBuf>,
     /// PEM of the authorities under which subscribers are encrypted to.
     pub subscribers: Option<PathBuf>,
+    /// PEM of the authorities under which time is stamped.
+    pub timestamps: Option<PathBuf>,
     /// Revocation lists: absolute paths and `http(s)://…`.
     pub crls: Vec<String>,
     /// Demands on all certificates.

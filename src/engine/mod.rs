@@ -173,6 +173,8 @@ pub struct Engine {
     broker: Option<RabbitMq>,
     /// When it was last looked whether the audit log needs a checkpoint.
     looked_at_audit: Option<chrono::DateTime<chrono::Utc>>,
+    /// How long the time-stamping authority is left alone.
+    stamp_rest: release::StampRest,
 }
 
 impl Engine {
@@ -182,8 +184,7 @@ impl Engine {
         store.prepare(&registers).await?;
         store.audit_by(premises::digests(&workspace));
         let broker = premises::broker(&workspace);
-        let stop = Arc::new(AtomicBool::new(false));
-        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker, looked_at_audit: None })
+        Ok(Self { broker, ..Self::over(workspace, store, clock) })
     }
 
     /// Over a checked workspace and an open store, to ask what would happen: registers' tables stay as they are.
@@ -194,8 +195,13 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let registers: Vec<_> = workspace.registers.values().collect();
         store.survey(&registers).await?;
+        Ok(Self::over(workspace, store, clock))
+    }
+
+    fn over(workspace: Workspace, store: Box<dyn Store>, clock: Clock) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker: None, looked_at_audit: None })
+        let (looked_at_audit, stamp_rest) = (None, release::StampRest::default());
+        Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker: None, looked_at_audit, stamp_rest }
     }
 
     /// With a broker that other engines of this process use too, so that all share its one connection.

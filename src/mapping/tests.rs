@@ -140,6 +140,7 @@ pub(super) fn workspace(mappings: &[&str], rule: &str) -> config::Workspace {
             signing: None,
             key_password: None,
             trust: config::TrustFiles::default(),
+            timestamps: None,
             broker: None,
             serve: config::Serve {
                 listen: String::new(),

@@ -18,6 +18,7 @@ mod recollection;
 mod review;
 mod rows;
 mod shapes;
+mod stamps;
 mod table;
 
 pub use audit::AuditFilter;
@@ -37,6 +38,7 @@ pub use rows::{
     ClaimView, DeliveryView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView,
     ReceiptRow, RunView,
 };
+pub use stamps::{StampDue, StampRow, Unstamped};
 pub use shapes::{OfferedColumn, ShapeView, same_shape};
 
 use std::collections::HashMap;

@@ -12,6 +12,7 @@ pub(super) fn check(ground: &Ground<'_>) -> Vec<Problem> {
     store(ground)
         .into_iter()
         .chain(broker(ground))
+        .chain(timestamps(ground))
         .map(|problem| problem.at(Mark::START.place("huiliu.yaml")))
         .collect()
 }
@@ -43,6 +44,30 @@ fn broker(ground: &Ground<'_>) -> Vec<Problem> {
     problems
 }
 
+/// A time-stamping authority must be one that can be asked, and somebody must be believed for its answers.
+fn timestamps(ground: &Ground<'_>) -> Vec<Problem> {
+    let installation = &ground.workspace.installation;
+    let Some(asked) = &installation.timestamps else { return Vec::new() };
+    let mut problems = Vec::new();
+    if !["http://", "https://"].iter().any(|scheme| asked.url.starts_with(scheme)) {
+        let problem = Problem::error("HL0770", "the address of the time-stamping authority does not begin with http(s)://");
+        problems.push(problem.hint("write timestamps: { url: \"https://tsa.example.cn/tsa\" }"));
+    }
+    if installation.trust.timestamps.is_none() {
+        let problem = Problem::error("HL0770", "nobody is believed for the tokens of the time-stamping authority");
+        problems.push(problem.hint("write trust: { timestamps: FILE }, the authority's roots in PEM"));
+    }
+    let odd = |policy: &&String| {
+        let arcs: Vec<&str> = policy.split('.').collect();
+        arcs.len() < 2 || arcs.iter().any(|arc| arc.is_empty() || !arc.bytes().all(|b| b.is_ascii_digit()))
+    };
+    if asked.policy.as_ref().filter(odd).is_some() {
+        let problem = Problem::error("HL0770", "the policy of time stamps is not an object identifier");
+        problems.push(problem.hint("write it as numbers: 1.2.156.10197.6"));
+    }
+    problems
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::sample::{load_and_check, put, summary, write};
@@ -63,5 +88,27 @@ mod tests {
         let (workspace, problems) = load_and_check(dir.path());
         assert_eq!(problems, []);
         assert!(!format!("{:?}", workspace.installation).contains("top-secret"));
+    }
+
+    #[test]
+    fn a_time_stamping_authority_is_one_that_can_be_asked_and_believed() {
+        let dir = write();
+        let check = |timestamps: &str, trust: &str| {
+            let yaml = format!("version: 1\ntimestamps: {{ {timestamps} }}\n{trust}");
+            put(dir.path(), "huiliu.yaml", yaml.as_bytes());
+            let (workspace, problems) = load_and_check(dir.path());
+            assert!(!format!("{:?}", workspace.installation).contains("top-secret"));
+            (workspace.installation.timestamps, summary(&problems))
+        };
+        let trust = "trust: { timestamps: tsa.pem }\n";
+        let (read, problems) = check("url: \"https://u:top-secret@tsa/\", within: 2h, policy: \"1.2.3\"", trust);
+        assert_eq!(problems, [""; 0]);
+        let read = read.unwrap();
+        assert_eq!((read.within.as_secs(), read.patience.as_secs(), read.policy.as_deref()), (7_200, 10, Some("1.2.3")));
+        assert_eq!(check("url: tsa.example", trust).1, ["HL0770 1:1"]);
+        assert_eq!(check("url: \"http://tsa\"", "").1, ["HL0770 1:1"]);
+        for policy in ["\"1\"", "\"1..2\"", "best", "\"1.2.x\""] {
+            assert_eq!(check(&format!("url: \"http://tsa\", policy: {policy}"), trust).1, ["HL0770 1:1"], "{policy}");
+        }
     }
 }

@@ -235,6 +235,19 @@ pub fn verify_stamp(
     })
 }
 
+/// What a token that was kept proves of a detached signature; its question is forgotten.
+///
+/// # Errors
+/// As [`verify_stamp`].
+pub fn verify_kept_stamp(
+    response: &[u8],
+    signature: &[u8],
+    trust: &Trust,
+    now: DateTime<Utc>,
+) -> Result<StampedBy, StampError> {
+    verify_stamp(response, &signature_value(signature)?.0, Demands::default(), trust, now)
+}
+
 /// The structure of a token is that of a signature; what is wrong with it is said as of a token.
 fn unreadable(error: CryptoError) -> StampError {
     StampError::Unreadable { what: error.to_string() }

@@ -2,6 +2,9 @@
 
 mod leaving;
 mod page;
+mod stamps;
+
+pub(super) use stamps::Rest as StampRest;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -59,9 +62,8 @@ struct Pass {
 }
 
 impl Engine {
-    /// Releases and delivers everything this feed has waiting.
-    #[tracing::instrument(name = "release", skip_all, fields(feed = name))]
-    pub async fn release(&mut self, name: &str) -> Result<FeedReport, EngineError> {
+    /// One pass: releases and delivers everything this feed has waiting.
+    async fn release_batches(&mut self, name: &str) -> Result<FeedReport, EngineError> {
         if self.workspace.feeds.contains_key(name)
             && let Some(why) = self.suspended(name).await?
         {
@@ -340,6 +342,7 @@ impl Engine {
         let set = SealSet {
             feed: pass.feed.name.clone(),
             state: kept,
+            stamp: self.workspace.installation.timestamps.is_some(),
             batch: row,
             upserts: std::mem::take(&mut pass.upserts),
             withdrawals: std::mem::take(&mut pass.withdrawals),

@@ -23,6 +23,7 @@ mod review;
 mod runs;
 mod schema;
 mod shapes;
+mod stamps;
 mod turn;
 mod views;
 
