@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+use super::TokenUri;
+
 /// This installation.
 #[derive(Debug, Clone)]
 pub struct Installation {
@@ -25,6 +27,8 @@ pub struct Installation {
     /// PEM of the signing key and chain; `None` is the key chosen with `huiliu key rotate`, or else the development CA,
     /// made on first use.
     pub signing: Option<SigningFiles>,
+    /// Of PKCS#11 tokens.
+    pub token_pin: Option<Password>,
     /// Of encrypted private keys.
     pub key_password: Option<Password>,
     /// Whose certificates are believed for what, and under which rules.
@@ -108,10 +112,19 @@ pub enum LogFormat {
 /// Where the installation's signing key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SigningFiles {
-    /// PKCS#8 PEM.
-    pub key: PathBuf,
+    /// The key.
+    pub key: SigningKey,
     /// Certificate chain PEM, leaf first.
     pub chain: PathBuf,
+}
+
+/// Where a signing key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SigningKey {
+    /// PKCS#8 PEM.
+    File(PathBuf),
+    /// On a PKCS#11 token (令牌).
+    Token(TokenUri),
 }
 
 /// Roots by purpose, revocation lists and rules.

@@ -3,7 +3,7 @@
 //! Decides: which algorithms, certificates and signatures are acceptable. Must not know: batches, feeds, databases.
 //! Guarantees: what is verified is the bytes as received, never a re-encoding; every refusal has its own code; signing
 //! the same bytes at the same time with the same key gives the same signature (RFC 6979). Only `signer`, `key`, `keyring`,
-//! `dev_ca`, `dev_set` and `files` touch files, and only to load or make keys and certificates.
+//! `token`, `dev_ca`, `dev_set` and `files` touch files, and only to load or make keys and certificates.
 
 mod asn1;
 mod certificate;
@@ -26,6 +26,7 @@ mod signer;
 mod sm2;
 mod suite;
 mod timestamp;
+mod token;
 mod trust;
 mod verify;
 

@@ -200,6 +200,19 @@ mod tests {
     }
 
     #[test]
+    fn a_proven_time_decides_about_the_certificate() {
+        let (trust, signature) = signed();
+        let code = |at: DateTime<Utc>| {
+            let moment = Moment::Stamped { at, now: noon() + TimeDelta::days(400) };
+            verify_detached(&signature, b"manifest", &trust, moment).map(|by| by.signed_at).map_err(|e| e.code())
+        };
+        assert_eq!(code(noon()), Ok(noon()), "long past the certificate's end");
+        assert_eq!(code(noon() + TimeDelta::days(31)), Err("HL0704"), "it had ended when the token came");
+        assert_eq!(code(noon() - TimeDelta::minutes(6)), Err("HL0709"), "it says it was signed after the token");
+        assert_eq!(code(noon() - TimeDelta::minutes(4)), Ok(noon()), "within what clocks differ");
+    }
+
+    #[test]
     fn signing_again_gives_the_same_bytes_in_every_suite() {
         for suite in Suite::ALL {
             let (root, key) = authority_of(suite, "root");

@@ -123,6 +123,14 @@ fn first_of(problems: &[Problem]) -> String {
 }
 
 impl EngineError {
+    /// Whether only a PKCS#11 token that signs is away.
+    pub(crate) fn misses_a_token(&self) -> bool {
+        use crate::batch::BatchError;
+        use crate::crypto::CryptoError;
+        let (Self::Crypto(error) | Self::Batch(BatchError::Crypto(error))) = self else { return false };
+        matches!(error, CryptoError::TokenAway { .. })
+    }
+
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
@@ -132,6 +140,7 @@ impl EngineError {
             Self::Outlet(error) => error.disposition(),
             Self::Broker(error) if error.passes() => Disposition::Retry,
             Self::Broker(_) => Disposition::Halt,
+            Self::Crypto(_) | Self::Batch(_) if self.misses_a_token() => Disposition::Retry,
             Self::Definitions(_) | Self::Crypto(_) | Self::Batch(_) | Self::Unbalanced { .. } | Self::Internal(_) => {
                 Disposition::Halt
             }

@@ -115,7 +115,7 @@ pub struct FeedReport {
     /// Why a batch still waits for its token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unstamped: Option<String>,
-    /// When it is worth asking for tokens again.
+    /// When it is worth trying again what is left: for a token of time, or a PKCS#11 token that signs.
     #[serde(skip)]
     pub again: Option<chrono::DateTime<chrono::Utc>>,
     /// Wall time.

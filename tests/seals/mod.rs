@@ -3,8 +3,10 @@
 //!
 //! Needs `openssl`, `java` and `python3` with venv on the path; fails, saying so, when they are missing.
 
+mod authority;
 mod encryption;
 mod revocation;
+mod timestamps;
 
 use std::fs;
 use std::path::{Path, PathBuf};

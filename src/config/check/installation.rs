@@ -1,6 +1,7 @@
 //! `huiliu.yaml`: stores and brokers that nobody can talk to.
 
 use super::super::yaml::Mark;
+use super::super::{SigningKey, TokenUri};
 use super::Ground;
 use crate::error::Problem;
 
@@ -13,6 +14,7 @@ pub(super) fn check(ground: &Ground<'_>) -> Vec<Problem> {
         .into_iter()
         .chain(broker(ground))
         .chain(timestamps(ground))
+        .chain(token(ground))
         .map(|problem| problem.at(Mark::START.place("huiliu.yaml")))
         .collect()
 }
@@ -42,6 +44,16 @@ fn broker(ground: &Ground<'_>) -> Vec<Problem> {
         problems.push(problem.hint("write https://host:15671, or leave broker_api out"));
     }
     problems
+}
+
+/// A key that is meant to be on a token must be named so that it can be found.
+fn token(ground: &Ground<'_>) -> Option<Problem> {
+    let SigningKey::File(path) = &ground.workspace.installation.signing.as_ref()?.key else { return None };
+    // Joined to the workspace, as every path is.
+    let text = path.strip_prefix(std::path::absolute(&ground.workspace.dir).ok()?).ok()?.to_str()?;
+    let why = TokenUri::is_meant_by(text).then(|| TokenUri::parse(text).err())??;
+    let problem = Problem::error("HL0780", format!("signing.key does not name a key on a token: {why}"));
+    Some(problem.hint("write pkcs11:token=LABEL;object=KEY?module-path=/usr/lib/….so"))
 }
 
 /// A time-stamping authority must be one that can be asked, and somebody must be believed for its answers.
@@ -88,6 +100,22 @@ mod tests {
         let (workspace, problems) = load_and_check(dir.path());
         assert_eq!(problems, []);
         assert!(!format!("{:?}", workspace.installation).contains("top-secret"));
+    }
+
+    #[test]
+    fn a_key_on_a_token_is_named_so_that_it_can_be_found() {
+        let dir = write();
+        let check = |key: &str| {
+            let yaml = format!("version: 1\ntoken_pin: env:SET\nsigning: {{ key: \"{key}\", chain: a.pem }}\n");
+            put(dir.path(), "huiliu.yaml", yaml.as_bytes());
+            let (workspace, problems) = load_and_check(dir.path());
+            (workspace.installation.signing.unwrap().key, summary(&problems))
+        };
+        let uri = "pkcs11:token=t;object=k?module-path=/x.so";
+        assert_eq!(check(uri), (SigningKey::Token(TokenUri::parse(uri).unwrap()), Vec::<String>::new()));
+        assert_eq!(check("pkcs11:token=t;object=k").1, ["HL0780 1:1"]);
+        assert_eq!(check("pkcs11:token=t;pin-value=1?module-path=/x.so").1, ["HL0780 1:1"]);
+        assert!(matches!(check("a.key"), (SigningKey::File(path), problems) if path.is_absolute() && problems.is_empty()));
     }
 
     #[test]

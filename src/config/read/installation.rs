@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use super::super::shape::{Key, Kind, Shape, Word};
 use super::super::units::span;
 use super::super::view::View;
-use super::super::{Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, Stale, Timestamps, TrustFiles};
+use super::super::{Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, SigningKey, Stale, Timestamps, TokenUri, TrustFiles};
 use super::{VERSION, number};
 
 /// The table.
@@ -44,6 +44,12 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
             "私钥口令 key_password",
             Kind::Secret,
             "Of encrypted private keys; best as env: or file: reference.",
+        ),
+        Key::optional(
+            "token_pin",
+            "令牌口令 token_pin",
+            Kind::Secret,
+            "PIN of PKCS#11 tokens; best as env: or file: reference.",
         ),
         Key::optional(
             "broker",
@@ -193,7 +199,7 @@ const SIGNING: Shape = Shape {
     title: "签名 signing",
     about: "Signing key and certificates.",
     keys: &[
-        Key::required("key", "私钥 key", Kind::Address, "PKCS#8 PEM file; P-256, RSA or SM2 (国密)."),
+        Key::required("key", "私钥 key", Kind::Address, "PKCS#8 PEM file; P-256, RSA or SM2 (国密). Or pkcs11:token=…;object=…?module-path=… (RFC 7512)."),
         Key::required("chain", "证书链 chain", Kind::Address, "PEM file, leaf certificate first."),
     ],
 };
@@ -213,9 +219,10 @@ pub(in crate::config) fn read(dir: &Path, view: View<'_>) -> Installation {
         store: store(dir, &state_dir, view.get("store").resolved()),
         spool: path(view.get("spool")).unwrap_or_else(|| state_dir.join("spool")),
         signing: signing.is_map().then(|| SigningFiles {
-            key: path(signing.get("key")).unwrap_or_default(),
+            key: signing_key(signing.get("key").resolved().unwrap_or_default(), dir),
             chain: path(signing.get("chain")).unwrap_or_default(),
         }),
+        token_pin: view.get("token_pin").resolved().map(Password::new),
         key_password: view.get("key_password").resolved().map(Password::new),
         broker: view.get("broker").resolved().map(|url| Broker {
             url,
@@ -231,6 +238,11 @@ pub(in crate::config) fn read(dir: &Path, view: View<'_>) -> Installation {
         otlp: view.get("otlp").resolved(),
         state_dir,
     }
+}
+
+/// A URI that does not read stays a path, and the check says what is wrong with it.
+fn signing_key(text: String, dir: &Path) -> SigningKey {
+    TokenUri::parse(&text).map_or_else(|_| SigningKey::File(dir.join(text)), SigningKey::Token)
 }
 
 fn timestamps(view: View<'_>) -> Option<Timestamps> {

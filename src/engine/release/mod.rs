@@ -42,7 +42,7 @@ struct Pass {
     decision: Decision,
     schema: Arc<FeedSchema>,
     schema_version: u32,
-    signer: Signer,
+    signer: Arc<Signer>,
     /// To whom bodies are encrypted, if they are.
     recipient: Option<Recipient>,
     /// `None` once it does not take batches now.
@@ -132,7 +132,7 @@ impl Engine {
             body: BodyBuilder::new(&schema, state.seq.unsigned_abs() + 1),
             schema_version: u32::try_from(state.schema.0).unwrap_or(u32::MAX),
             schema,
-            signer,
+            signer: Arc::new(signer),
             recipient,
             first,
             window: Changes { after: state.cursor, through },
@@ -318,7 +318,10 @@ impl Engine {
                 },
             )?;
             let kind = heading.kind;
-            let batch = seal(heading, body, &pass.signer)?;
+            let signer = Arc::clone(&pass.signer);
+            // A key on a token is asked over a bus or a network.
+            let sealing = tokio::task::spawn_blocking(move || seal(heading, body, &signer)).await;
+            let batch = sealing.map_err(|error| EngineError::Internal(error.to_string()))??;
             state.previous = Some(hex(&batch.manifest_digest));
             let row = BatchRow {
                 seq: state.seq,

@@ -14,6 +14,8 @@ use crate::tsa::Authority;
 
 /// Batches looked at together.
 const PAGE: i64 = 64;
+/// A PKCS#11 token that is away is looked for again after this long.
+const TOKEN_AGAIN: TimeDelta = TimeDelta::seconds(10);
 /// An authority that failed is left alone for so many seconds, and twice as long each time …
 const FIRST_REST: i64 = 5;
 /// … up to so many times.
@@ -45,6 +47,12 @@ impl Engine {
         // Whatever came of this pass, earlier ones sealed batches too.
         let mut report = match released {
             Ok(report) => report,
+            // What is not sealed stays where it was: the next pass reads it again.
+            Err(error) if error.misses_a_token() => {
+                let mut waits = FeedReport::new(name, "waiting", Some(error.to_string()));
+                waits.again = Some(self.clock.now() + TOKEN_AGAIN);
+                waits
+            }
             Err(error) => {
                 let mut unread = FeedReport::new(name, "failed", None);
                 self.stamp(name, &mut unread).await.ok();
@@ -76,7 +84,7 @@ impl Engine {
                 let token = match token {
                     Some(token) => token,
                     None if self.stamp_rest.ends_after(now).is_some() => {
-                        report.again = self.stamp_rest.ends_after(now);
+                        report.again = report.again.or(self.stamp_rest.ends_after(now));
                         break 'all;
                     }
                     None => match self.token(&mut authority, &feed, (seq, &signature)).await? {
@@ -142,7 +150,7 @@ impl Engine {
     fn not_stamped(&mut self, report: &mut FeedReport, seq: i64, error: &StampError) {
         let now = self.clock.now();
         self.stamp_rest.failed(now);
-        report.again = self.stamp_rest.ends_after(now);
+        report.again = report.again.or(self.stamp_rest.ends_after(now));
         report.unstamped = Some(format!("{} {error}", error.code()));
         tracing::warn!(feed = report.feed, batch = seq, code = error.code(), %error, "no time stamp; it is asked for again");
     }
