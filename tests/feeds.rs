@@ -148,7 +148,8 @@ async fn what_is_to_be_stamped_is_on_record_until_its_token_is_handed_on() {
     let small = Small::new();
     small.extract("QY_1.csv", &rows(&["在营", "在营", "在营", "在营"]));
     small.run("qy").await;
-    let yaml = "version: 1\ntimestamps: { url: \"http://127.0.0.1:9/tsa\", within: 2h }\ntrust: { timestamps: no.pem }\n";
+    let yaml =
+        "version: 1\ntimestamps: { url: \"http://127.0.0.1:9/tsa\", within: 2h }\ntrust: { timestamps: no.pem }\n";
     small.write("huiliu.yaml", yaml);
     let report = small.release().await;
     assert_eq!((report.batches, report.durable, report.stamped), (2, 4, 0), "delivered all the same");

@@ -39,7 +39,9 @@ pub use connector::{
 pub use feed::{Approval, BatchLimit, Delivery, DeliveryEncryption, Feed, MaskRule, OutletKind, Validity};
 pub use files::{Beside, Control, Files, Settle};
 pub use format::{Encoding, Format, Layer, Report};
-pub use installation::{Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, SigningKey, Stale, Timestamps, TrustFiles};
+pub use installation::{
+    Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, SigningKey, Stale, Timestamps, TrustFiles,
+};
 pub use pattern::{Pattern, matches};
 pub use pipeline::{Check, Limits, MissedRun, Pipeline};
 pub use read::cases::{Case, Cell, Given, Refused};

@@ -78,7 +78,11 @@ impl TokenUri {
                 "pin-value" | "pin-source" => {
                     return Err("a PIN does not stand in it; write token_pin: env:NAME into huiliu.yaml".into());
                 }
-                other => return Err(format!("{other} is not known; known are token, serial, manufacturer, model, object, id, type, module-path")),
+                other => {
+                    return Err(format!(
+                        "{other} is not known; known are token, serial, manufacturer, model, object, id, type, module-path"
+                    ));
+                }
             };
             if place.replace(words()?).is_some() {
                 return Err(format!("{name} stands in it twice"));
@@ -107,7 +111,10 @@ impl TokenUri {
     /// The token, for people.
     pub fn token_text(&self) -> String {
         let said = [("", &self.token), ("serial ", &self.serial)];
-        said.into_iter().filter_map(|(word, part)| part.as_ref().map(|part| format!("{word}{part}"))).collect::<Vec<_>>().join(", ")
+        said.into_iter()
+            .filter_map(|(word, part)| part.as_ref().map(|part| format!("{word}{part}")))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// The key, for people.

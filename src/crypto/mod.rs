@@ -44,7 +44,9 @@ pub use request::{distinguished_name, new_request};
 pub use rules::{When, check_rules};
 pub use signer::Signer;
 pub use suite::{Digest, DigestAlgorithm, Suite, digest_from_hex, hex};
-pub use timestamp::{Demands, Question, StampError, StampedBy, policy, signature_value, verify_kept_stamp, verify_stamp};
+pub use timestamp::{
+    Demands, Question, StampError, StampedBy, policy, signature_value, verify_kept_stamp, verify_stamp,
+};
 pub use trust::{Believed, Trust};
 pub use verify::{Moment, SignedBy, verify_detached};
 

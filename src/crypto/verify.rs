@@ -234,6 +234,10 @@ mod tests {
         assert_eq!(code(b"manifest", Moment::At(noon() + TimeDelta::days(31))), Err("HL0704"));
         assert_eq!(code(b"manifest", Moment::At(noon() - TimeDelta::days(31))), Err("HL0705"));
         assert_eq!(code(b"manifest", Moment::Signing { now: noon() - TimeDelta::hours(1) }), Err("HL0709"));
+        // Clocks may differ by five minutes, and not by a second more.
+        let behind = |seconds| Moment::Signing { now: noon() - TimeDelta::seconds(seconds) };
+        assert!(code(b"manifest", behind(300)).is_ok());
+        assert_eq!(code(b"manifest", behind(301)), Err("HL0709"));
         assert_eq!(code(b"manifest", Moment::Signing { now: noon() - TimeDelta::minutes(1) }), Ok(()));
         assert_eq!(code(b"manifest", Moment::Signing { now: noon() + TimeDelta::days(9999) }), Ok(()));
     }

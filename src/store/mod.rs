@@ -38,8 +38,8 @@ pub use rows::{
     ClaimView, DeliveryView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView,
     ReceiptRow, RunView,
 };
-pub use stamps::{StampDue, StampRow, Unstamped};
 pub use shapes::{OfferedColumn, ShapeView, same_shape};
+pub use stamps::{StampDue, StampRow, Unstamped};
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -65,7 +65,7 @@ impl Tsa {
             let config = CONFIG.replace("DIR", text(dir)).replace("DIGESTS", digests).replace("HASH", hash);
             fs::write(dir.join(name), config).unwrap();
         }
-        fs::write(dir.join("tsa.serial"), "4d\n").unwrap();
+        fs::write(dir.join("tsa.serial"), "4c\n").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/tsa", listener.local_addr().unwrap());
         let way = Arc::new(Mutex::new(Way::Honest));
@@ -141,7 +141,8 @@ fn answer(dir: &Path, suite: Suite, way: Way, mut question: Vec<u8>) -> Vec<u8> 
     fs::write(&query, question).unwrap();
     if suite == Suite::Sm2Sm3 {
         let class_path = output("deploy/dev/bouncycastle", &[]);
-        let files = [&path("tsa.key"), &path("tsa.pem"), &query, &reply].map(String::as_str);
+        let (key, certificate) = (path("tsa.key"), path("tsa.pem"));
+        let files = [&key, &certificate, &query, &reply].map(String::as_str);
         output("java", &[&["-cp", class_path.trim(), "tests/interop/Stamp.java"], &files[..]].concat());
         return fs::read(&reply).unwrap();
     }

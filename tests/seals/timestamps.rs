@@ -46,7 +46,7 @@ fn waiting(sealed: &Sealed) -> u64 {
 #[tokio::test]
 async fn tokens_of_openssl_and_of_bouncycastle_prove_the_time_of_batches() {
     for suite in Suite::ALL {
-        let (sealed, tsa) = stamped_by(suite, suite, "").await;
+        let (sealed, tsa) = stamped_by(suite, suite, ", patience: 60s").await;
         let before = Clock::System.now();
         assert_eq!(release(&sealed), (0, None), "{suite:?}");
         let [manifest, signature, _] = sealed.batch(1);
@@ -156,7 +156,8 @@ async fn a_signer_is_judged_at_the_time_of_the_token() {
     let (code, err) = verify(&["--tsa", text(&tsa.ca())]);
     assert_eq!(code, 0, "{err}");
     // Nobody's list about the time-stamping authority: it is demanded like everybody's.
-    let base = ["verify", "--trust", &root, "--crl", &stolen, text(&manifest), "--tsa", text(&tsa.ca())];
+    let tsa_root = tsa.ca();
+    let base = ["verify", "--trust", &root, "--crl", &stolen, text(&manifest), "--tsa", text(&tsa_root)];
     let (code, _, err) = huiliu(sealed.small.path(), &base, &[]);
     assert!(code == 1 && err.contains("error[HL0713]"), "{err}");
 }
@@ -173,7 +174,10 @@ async fn the_daemon_asks_again_until_the_authority_is_back_and_alarms_meanwhile(
     let series = format!("huiliu_feed_unstamped_batches{{feed=\"{FEED}\"}}");
     let told = daemon.ask_until("/metrics", |_, told| metric(told, &series) == Some(1.0));
     let age = metric(&told, &format!("huiliu_feed_unstamped_seconds{{feed=\"{FEED}\"}}"));
-    assert!(age.is_some_and(|age| age > 1.0) && metric(&told, "huiliu_timestamps_within_seconds") == Some(1.0), "{told}");
+    assert!(
+        age.is_some_and(|age| age > 1.0) && metric(&told, "huiliu_timestamps_within_seconds") == Some(1.0),
+        "{told}"
+    );
     let (_, status, _) = huiliu(sealed.small.path(), &["status"], &[]);
     assert!(status.contains("时间戳逾期 HL0778 1 batches wait"), "{status}");
     tsa.behave(Way::Honest);

@@ -16,11 +16,9 @@ use crate::error::Problem;
 
 /// Keys and certificates 密钥与证书
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Keys lie in .huiliu/keys, encrypted when huiliu.yaml has key_password; of a key on a \
+#[command(after_help = "Keys lie in .huiliu/keys, encrypted when huiliu.yaml has key_password; of a key on a \
 PKCS#11 token only its name lies there. What signed before stays \
-verifiable: every batch carries its certificate."
-)]
+verifiable: every batch carries its certificate.")]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,

@@ -62,7 +62,8 @@ fn timestamps(ground: &Ground<'_>) -> Vec<Problem> {
     let Some(asked) = &installation.timestamps else { return Vec::new() };
     let mut problems = Vec::new();
     if !["http://", "https://"].iter().any(|scheme| asked.url.starts_with(scheme)) {
-        let problem = Problem::error("HL0770", "the address of the time-stamping authority does not begin with http(s)://");
+        let problem =
+            Problem::error("HL0770", "the address of the time-stamping authority does not begin with http(s)://");
         problems.push(problem.hint("write timestamps: { url: \"https://tsa.example.cn/tsa\" }"));
     }
     if installation.trust.timestamps.is_none() {
@@ -115,7 +116,9 @@ mod tests {
         assert_eq!(check(uri), (SigningKey::Token(TokenUri::parse(uri).unwrap()), Vec::<String>::new()));
         assert_eq!(check("pkcs11:token=t;object=k").1, ["HL0780 1:1"]);
         assert_eq!(check("pkcs11:token=t;pin-value=1?module-path=/x.so").1, ["HL0780 1:1"]);
-        assert!(matches!(check("a.key"), (SigningKey::File(path), problems) if path.is_absolute() && problems.is_empty()));
+        assert!(
+            matches!(check("a.key"), (SigningKey::File(path), problems) if path.is_absolute() && problems.is_empty())
+        );
     }
 
     #[test]
@@ -132,7 +135,10 @@ mod tests {
         let (read, problems) = check("url: \"https://u:top-secret@tsa/\", within: 2h, policy: \"1.2.3\"", trust);
         assert_eq!(problems, [""; 0]);
         let read = read.unwrap();
-        assert_eq!((read.within.as_secs(), read.patience.as_secs(), read.policy.as_deref()), (7_200, 10, Some("1.2.3")));
+        assert_eq!(
+            (read.within.as_secs(), read.patience.as_secs(), read.policy.as_deref()),
+            (7_200, 10, Some("1.2.3"))
+        );
         assert_eq!(check("url: tsa.example", trust).1, ["HL0770 1:1"]);
         assert_eq!(check("url: \"http://tsa\"", "").1, ["HL0770 1:1"]);
         for policy in ["\"1\"", "\"1..2\"", "best", "\"1.2.x\""] {

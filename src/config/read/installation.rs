@@ -7,7 +7,10 @@ use chrono_tz::Tz;
 use super::super::shape::{Key, Kind, Shape, Word};
 use super::super::units::span;
 use super::super::view::View;
-use super::super::{Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, SigningKey, Stale, Timestamps, TokenUri, TrustFiles};
+use super::super::{
+    Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, SigningKey, Stale, Timestamps, TokenUri,
+    TrustFiles,
+};
 use super::{VERSION, number};
 
 /// The table.
@@ -123,8 +126,13 @@ const TIMESTAMPS: Shape = Shape {
             Kind::Secret,
             "http(s)://…; with a user and password best as env: or file: reference.",
         ),
-        Key::optional("within", "时限 within", Kind::Span, "How long a batch may be without its token before the alarm.")
-            .or("1d"),
+        Key::optional(
+            "within",
+            "时限 within",
+            Kind::Span,
+            "How long a batch may be without its token before the alarm.",
+        )
+        .or("1d"),
         Key::optional("patience", "等待 patience", Kind::Span, "How long one answer may take.").or("10s"),
         Key::optional(
             "policy",
@@ -199,7 +207,12 @@ const SIGNING: Shape = Shape {
     title: "签名 signing",
     about: "Signing key and certificates.",
     keys: &[
-        Key::required("key", "私钥 key", Kind::Address, "PKCS#8 PEM file; P-256, RSA or SM2 (国密). Or pkcs11:token=…;object=…?module-path=… (RFC 7512)."),
+        Key::required(
+            "key",
+            "私钥 key",
+            Kind::Address,
+            "PKCS#8 PEM file; P-256, RSA or SM2 (国密). Or pkcs11:token=…;object=…?module-path=… (RFC 7512).",
+        ),
         Key::required("chain", "证书链 chain", Kind::Address, "PEM file, leaf certificate first."),
     ],
 };

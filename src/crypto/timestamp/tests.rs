@@ -51,11 +51,8 @@ impl Authority {
         let one = |oid, value: Vec<u8>| asn1::sequence(&[&asn1::oid(oid), &asn1::element(octet::SET, &[&value])]);
         let digest_id = asn1::sequence(&[&asn1::oid(self.suite.digest().oid())]);
         let hash = asn1::element(octet::OCTET_STRING, &[&digest(said.der())]);
-        let id = if self.suite == Suite::Sm2Sm3 {
-            asn1::sequence(&[&digest_id, &hash])
-        } else {
-            asn1::sequence(&[&hash])
-        };
+        let id =
+            if self.suite == Suite::Sm2Sm3 { asn1::sequence(&[&digest_id, &hash]) } else { asn1::sequence(&[&hash]) };
         let attributes = asn1::set_of(
             octet::SET,
             vec![
@@ -166,7 +163,8 @@ fn what_is_no_token_is_told_apart_from_a_refusal() {
         format!("{} {found}", found.code())
     };
     let unreadable = "HL0772 the answer is not a time stamp: it is not a time-stamp response in DER";
-    for response in [&b"<html><body>502 Bad Gateway</body></html>"[..], b"", b"\x30\x80", &tsa.certificate.der()[..40]] {
+    for response in [&b"<html><body>502 Bad Gateway</body></html>"[..], b"", b"\x30\x80", &tsa.certificate.der()[..40]]
+    {
         assert_eq!(told(response), unreadable);
     }
     let status = |parts: &[&[u8]]| asn1::sequence(&[&asn1::sequence(parts)]);

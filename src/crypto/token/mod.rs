@@ -68,9 +68,11 @@ impl TokenKey {
         refused: RefusedPins,
     ) -> Result<Self, CryptoError> {
         let (mechanism, mut public, kind) = match suite {
-            Suite::EcdsaP256Sha256 => {
-                (Mechanism::EccKeyPairGen, vec![Attribute::EcParams(asn1::oid(suite::P256))], MechanismType::ECC_KEY_PAIR_GEN)
-            }
+            Suite::EcdsaP256Sha256 => (
+                Mechanism::EccKeyPairGen,
+                vec![Attribute::EcParams(asn1::oid(suite::P256))],
+                MechanismType::ECC_KEY_PAIR_GEN,
+            ),
             Suite::RsaSha256 => {
                 let bits = vec![Attribute::ModulusBits(RSA_BITS.into()), Attribute::PublicExponent(vec![1, 0, 1])];
                 (Mechanism::RsaPkcsKeyPairGen, bits, MechanismType::RSA_PKCS_KEY_PAIR_GEN)
@@ -83,7 +85,12 @@ impl TokenKey {
         let label = holder.uri.object.clone().unwrap_or_default().into_bytes();
         let named = [Attribute::Token(true), Attribute::Id(id), Attribute::Label(label)];
         public.extend(named.iter().cloned().chain([Attribute::Verify(true), Attribute::Private(false)]));
-        let secret = [Attribute::Private(true), Attribute::Sensitive(true), Attribute::Extractable(false), Attribute::Sign(true)];
+        let secret = [
+            Attribute::Private(true),
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::Sign(true),
+        ];
         let private: Vec<Attribute> = named.into_iter().chain(secret).collect();
         holder.enter(true, |entered| {
             if !entered.find(&wanted(&holder.uri, ObjectClass::PRIVATE_KEY))?.is_empty() {

@@ -90,7 +90,9 @@ mod tests {
         assert_eq!(pins.has("t", &pin("1234")).unwrap(), Some(false));
         pins.add("t", &pin("1234")).unwrap();
         pins.add("t", &pin("5678")).unwrap();
-        for (token, text, expect) in [("t", "1234", true), ("t", "5678", true), ("t", "9999", false), ("u", "1234", false)] {
+        for (token, text, expect) in
+            [("t", "1234", true), ("t", "5678", true), ("t", "9999", false), ("u", "1234", false)]
+        {
             assert_eq!(pins.has(token, &pin(text)).unwrap(), Some(expect), "{token} {text}");
         }
         let kept = fs::read(dir.path().join("keys/refused-pins")).unwrap();

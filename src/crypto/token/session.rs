@@ -111,7 +111,8 @@ impl Holder {
     fn slot(&self, context: &Pkcs11) -> Result<(Slot, TokenInfo), CryptoError> {
         let uri = &self.uri;
         let fits = |info: &TokenInfo| {
-            let same = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found.trim_end());
+            let same =
+                |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found.trim_end());
             info.token_initialized()
                 && same(&uri.token, info.label())
                 && same(&uri.serial, info.serial_number())
@@ -220,9 +221,10 @@ fn say<T>(uri: &TokenUri, done: Result<T, Error>) -> Result<T, CryptoError> {
         )
         | Error::NullFunctionPointer
         | Error::NotSupported => CryptoError::Mechanism { what: format!("the token {}: {error}", uri.token_text()) },
-        Error::Pkcs11(RvError::TokenWriteProtected | RvError::AttributeValueInvalid | RvError::TemplateInconsistent, _) => {
-            CryptoError::TokenObject { token: uri.token_text(), what: error.to_string() }
-        }
+        Error::Pkcs11(
+            RvError::TokenWriteProtected | RvError::AttributeValueInvalid | RvError::TemplateInconsistent,
+            _,
+        ) => CryptoError::TokenObject { token: uri.token_text(), what: error.to_string() },
         _ => away(uri, &error.to_string()),
     })
 }

@@ -129,13 +129,7 @@ impl Engine {
             Err(error) => return Ok(Err(error)),
         };
         self.stamp_rest = Rest::default();
-        let row = StampRow {
-            seq,
-            token,
-            at: by.at.timestamp_micros(),
-            authority: by.subject,
-            recorded_at: self.now(),
-        };
+        let row = StampRow { seq, token, at: by.at.timestamp_micros(), authority: by.subject, recorded_at: self.now() };
         self.store.keep_stamp(&feed.name, &row).await?;
         Ok(Ok(row))
     }

@@ -261,6 +261,14 @@ impl Schedule {
         }
     }
 
+    /// Something waits that this feed's next pass might settle: it is due at once, but for one that waits after a failure.
+    pub fn hurry(&mut self, feed: &str, now: DateTime<Utc>) {
+        let turn = self.turns.get_mut(&Job::Feed(feed.to_owned())).filter(|turn| turn.failures == 0);
+        if let Some(turn) = turn {
+            turn.next = Some(turn.next.map_or(now, |next| next.min(now)));
+        }
+    }
+
     /// When something is due next; `None` when nothing ever is, or everything is at work.
     pub fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let live = self.turns.iter().filter(|(job, turn)| !turn.running && !self.occupied(job));

@@ -198,4 +198,7 @@ fn a_feed_that_waits_for_a_time_stamp_comes_again_before_its_time_and_has_not_fa
     let regular = s.next_of(&feed);
     s.ended(&feed, Ended::DoneBut(at("2026-11-22T10:00:05")), at("2026-11-21T10:00:06"));
     assert_eq!(s.next_of(&feed), regular, "never later than its time");
+    let Job::Feed(name) = &feed else { unreachable!("a feed") };
+    s.hurry(name, at("2026-11-21T10:00:07"));
+    assert_eq!(s.next_of(&feed), Some(at("2026-11-21T10:00:07")));
 }

@@ -50,6 +50,9 @@ impl Daemon {
                 Ok(waiting) => waiting,
                 Err(error) => return tracing::warn!(%error, "time stamps could not be looked at"),
             };
+            if waiting.batches > 0 {
+                self.schedule.hurry(feed, now); // its own rhythm may be a day
+            }
             if waiting.late(Some(asked), now.timestamp_micros()) {
                 if self.alerts.unstamped.insert(feed.clone()) {
                     let batches = waiting.batches;

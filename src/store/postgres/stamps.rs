@@ -38,15 +38,13 @@ impl PostgresStore {
     }
 
     pub(super) async fn set_handed_on(&mut self, feed: &str, seq: i64) -> Result<()> {
-        sqlx::query(
-            "update stamp set handed_on = true where feed = (select id from feed where name = $1) and seq = $2",
-        )
-        .bind(feed)
-        .bind(seq)
-        .execute(self.link.get().await?)
-        .await
-        .map(|_| ())
-        .map_err(refused)
+        sqlx::query("update stamp set handed_on = true where feed = (select id from feed where name = $1) and seq = $2")
+            .bind(feed)
+            .bind(seq)
+            .execute(self.link.get().await?)
+            .await
+            .map(|_| ())
+            .map_err(refused)
     }
 
     pub(super) async fn stamps_after(&mut self, feed: &str, after: i64, limit: i64) -> Result<Vec<StampRow>> {

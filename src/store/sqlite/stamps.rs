@@ -37,15 +37,13 @@ impl SqliteStore {
     }
 
     pub(super) async fn set_handed_on(&mut self, feed: &str, seq: i64) -> Result<()> {
-        sqlx::query(
-            "update stamp set handed_on = true where feed = (select id from feed where name = ?) and seq = ?",
-        )
-        .bind(feed)
-        .bind(seq)
-        .execute(&mut self.conn)
-        .await
-        .map(|_| ())
-        .map_err(unavailable)
+        sqlx::query("update stamp set handed_on = true where feed = (select id from feed where name = ?) and seq = ?")
+            .bind(feed)
+            .bind(seq)
+            .execute(&mut self.conn)
+            .await
+            .map(|_| ())
+            .map_err(unavailable)
     }
 
     pub(super) async fn stamps_after(&mut self, feed: &str, after: i64, limit: i64) -> Result<Vec<StampRow>> {
