@@ -29,6 +29,7 @@ impl Token {
         let conf = format!("directories.tokendir = {}\nlog.level = ERROR\n", dir.join("tokens").display());
         fs::write(token.conf(), conf).unwrap();
         let made = Command::new(programs.join("softhsm2-util"))
+            .args(["--module", text(&token.module)])
             .args(["--init-token", "--free", "--label", "数据局", "--pin", "1234", "--so-pin", "12345678"])
             .env("SOFTHSM2_CONF", token.conf())
             .output()

@@ -56,7 +56,7 @@ impl Holder {
         let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
         let had = modules.get(&self.uri.module).is_some_and(|module| module.sessions.contains_key(&self.place(writes)));
         match self.attempt(&mut modules, writes, &act) {
-            Err(CryptoError::TokenAway { .. }) if had => self.attempt(&mut modules, writes, &act),
+            Err(error) if had && is_stale(&error) => self.attempt(&mut modules, writes, &act),
             done => done,
         }
     }
@@ -80,7 +80,7 @@ impl Holder {
             let (slot, session) = module.sessions.get(&place).ok_or_else(|| away(&self.uri, "no session"))?;
             act(&Entered { session, context: &module.context, slot: *slot, uri: &self.uri })
         });
-        if matches!(done, Err(CryptoError::TokenAway { .. })) {
+        if done.as_ref().is_err_and(is_stale) {
             let Module { sessions, context } = module;
             drop(sessions);
             // Of a library that is beyond answering, the next load tells.
@@ -188,6 +188,12 @@ impl Entered<'_> {
         }
         Err(CryptoError::Mechanism { what: format!("the token {} does not have {mechanism}", self.uri.token_text()) })
     }
+}
+
+/// Whether a session that gave this error is of no more use. One whose token was pulled out may say that there is no such
+/// key: only a new one tells.
+const fn is_stale(error: &CryptoError) -> bool {
+    matches!(error, CryptoError::TokenAway { .. } | CryptoError::TokenObject { .. })
 }
 
 fn load(path: &Path) -> Result<Pkcs11, CryptoError> {
