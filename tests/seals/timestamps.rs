@@ -175,7 +175,7 @@ async fn the_daemon_asks_again_until_the_authority_is_back_and_alarms_meanwhile(
     let told = daemon.ask_until("/metrics", |_, told| metric(told, &series) == Some(1.0));
     let age = metric(&told, &format!("huiliu_feed_unstamped_seconds{{feed=\"{FEED}\"}}"));
     assert!(
-        age.is_some_and(|age| age > 1.0) && metric(&told, "huiliu_timestamps_within_seconds") == Some(1.0),
+        age.is_some_and(|age| age > 1.0) && metric(&told, "huiliu_timestamps_within_seconds{}") == Some(1.0),
         "{told}"
     );
     let (_, status, _) = huiliu(sealed.small.path(), &["status"], &[]);

@@ -4,7 +4,7 @@
 //! at a time; after any failure that may pass, library and sessions are begun anew with the next call.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
@@ -73,7 +73,7 @@ impl Holder {
     ) -> Result<T, CryptoError> {
         let mut module = match modules.remove(&self.uri.module) {
             Some(module) => module,
-            None => Module { sessions: HashMap::new(), context: load(&self.uri.module)? },
+            None => Module { sessions: HashMap::new(), context: load(&self.uri)? },
         };
         let place = self.place(writes);
         let done = self.session(&mut module, &place, writes).and_then(|()| {
@@ -196,12 +196,14 @@ const fn is_stale(error: &CryptoError) -> bool {
     matches!(error, CryptoError::TokenAway { .. } | CryptoError::TokenObject { .. })
 }
 
-fn load(path: &Path) -> Result<Pkcs11, CryptoError> {
-    let failed = |error: Error| CryptoError::TokenModule { path: path.display().to_string(), why: error.to_string() };
-    let context = Pkcs11::new(path).map_err(failed)?;
+/// Loads a library and begins it. One that is there and does not begin may be missing its token.
+fn load(uri: &TokenUri) -> Result<Pkcs11, CryptoError> {
+    let path = || uri.module.display().to_string();
+    let context =
+        Pkcs11::new(&uri.module).map_err(|error| CryptoError::TokenModule { path: path(), why: error.to_string() })?;
     match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
         Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(context),
-        Err(error) => Err(failed(error)),
+        Err(error) => Err(away(uri, &format!("its library does not begin: {error}"))),
     }
 }
 
