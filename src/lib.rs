@@ -31,6 +31,7 @@ pub mod share;
 pub mod crypto;
 
 pub mod pki;
+pub mod tsa;
 
 pub mod audit;
 pub mod batch;

@@ -28,6 +28,8 @@ pub enum Roots {
     Departments,
     /// Those under which subscribers are encrypted to.
     Subscribers,
+    /// Those under which the time of batches is stamped.
+    Timestamps,
 }
 
 /// The installation's belief for one purpose; `None` where it names no roots for it. Lists at addresses are taken from
@@ -41,6 +43,7 @@ pub fn trust(workspace: &Workspace, roots: Roots) -> Result<Option<Trust>, Crypt
         Roots::Own => &files.own,
         Roots::Departments => &files.departments,
         Roots::Subscribers => &files.subscribers,
+        Roots::Timestamps => &files.timestamps,
     };
     file.as_deref().map(|file| trust_of(workspace, file)).transpose()
 }
@@ -137,8 +140,7 @@ fn keep(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), CryptoError> {
 
 async fn fetch(address: &str) -> Result<Vec<u8>, CryptoError> {
     let failed = |error: reqwest::Error| file("fetch", address, &error.without_url());
-    rustls::crypto::ring::default_provider().install_default().ok(); // somebody may have been first
-    let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().map_err(failed)?;
+    let client = client(PATIENCE).map_err(failed)?;
     let mut answer = client.get(address).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(failed)? {
@@ -148,6 +150,12 @@ async fn fetch(address: &str) -> Result<Vec<u8>, CryptoError> {
         }
     }
     Ok(bytes)
+}
+
+/// Somebody who asks servers of authorities.
+pub(crate) fn client(patience: Duration) -> reqwest::Result<reqwest::Client> {
+    rustls::crypto::ring::default_provider().install_default().ok(); // somebody may have been first
+    reqwest::Client::builder().timeout(patience).no_proxy().build()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CryptoError> {

@@ -140,3 +140,58 @@ async fn a_suspended_grant_sends_nothing_until_it_is_resumed_and_then_everything
     let told: Vec<&str> = entries.iter().rev().map(|entry| entry.action.as_str()).collect();
     assert_eq!(told, ["feed.release", "feed.suspend", "feed.resume", "feed.release"]);
 }
+
+/// A batch that is to be stamped is noted with it; tokens come one by one, in any order, once each.
+#[tokio::test]
+async fn what_is_to_be_stamped_is_on_record_until_its_token_is_handed_on() {
+    use huiliu::store::{StampRow, Unstamped};
+    let small = Small::new();
+    small.extract("QY_1.csv", &rows(&["在营", "在营", "在营", "在营"]));
+    small.run("qy").await;
+    let yaml =
+        "version: 1\ntimestamps: { url: \"http://127.0.0.1:9/tsa\", within: 2h }\ntrust: { timestamps: no.pem }\n";
+    small.write("huiliu.yaml", yaml);
+    let report = small.release().await;
+    assert_eq!((report.batches, report.durable, report.stamped), (2, 4, 0), "delivered all the same");
+    assert!(report.unstamped.unwrap().starts_with("HL0711"), "the roots are not there");
+    let mut engine = small.engine().await;
+    let asked = engine.workspace().installation.timestamps.clone();
+    let (store, feed) = (engine.store(), "housing.enterprise");
+    let due = store.stamps_due(feed, 10).await.unwrap();
+    assert_eq!(due.iter().map(|due| (due.seq, due.token.is_some())).collect::<Vec<_>>(), [(1, false), (2, false)]);
+    assert_eq!(store.stamps_due(feed, 1).await.unwrap(), due[..1]);
+    let sealed_at = super::support::now().timestamp_micros();
+    let waiting = store.unstamped(feed).await.unwrap();
+    assert_eq!(waiting, Unstamped { batches: 2, since: Some(sealed_at) });
+    let hour = 3_600_000_000;
+    assert_eq!([1, 2, 3].map(|n| waiting.late(asked.as_ref(), sealed_at + n * hour)), [false, false, true]);
+    assert!(!waiting.late(None, sealed_at + 3 * hour), "nobody stamps here");
+
+    let row = |seq, token: &[u8]| StampRow {
+        seq,
+        token: token.to_vec(),
+        at: sealed_at + 5,
+        authority: "CN=时间戳".into(),
+        recorded_at: sealed_at + 7,
+    };
+    assert!(store.keep_stamp(feed, &row(2, b"two")).await.unwrap());
+    assert!(!store.keep_stamp(feed, &row(2, b"other")).await.unwrap(), "once");
+    assert!(!store.keep_stamp(feed, &row(3, b"three")).await.unwrap(), "no such batch");
+    let due = store.stamps_due(feed, 10).await.unwrap();
+    assert_eq!(due.iter().map(|due| due.token.as_deref()).collect::<Vec<_>>(), [None, Some(&b"two"[..])]);
+    store.stamp_handed_on(feed, 2).await.unwrap();
+    assert_eq!(store.stamps_due(feed, 10).await.unwrap().len(), 1);
+    assert_eq!(store.unstamped(feed).await.unwrap().batches, 1);
+    assert!(store.keep_stamp(feed, &row(1, b"one")).await.unwrap());
+    assert_eq!(store.unstamped(feed).await.unwrap(), Unstamped::default());
+    assert_eq!(store.stamps(feed, 0, 10).await.unwrap(), [row(1, b"one"), row(2, b"two")]);
+    assert_eq!(store.stamps(feed, 1, 10).await.unwrap(), [row(2, b"two")]);
+    assert_eq!(store.stamps("other", 0, 10).await.unwrap(), []);
+
+    // What was sealed while nobody stamped wants no token.
+    small.write("huiliu.yaml", "version: 1\n");
+    small.extract("QY_2.csv", &rows(&["注销", "在营", "在营", "在营"]));
+    small.run("qy").await;
+    assert_eq!(small.release().await.batches, 1);
+    assert_eq!(small.engine().await.store().unstamped(feed).await.unwrap(), Unstamped::default());
+}

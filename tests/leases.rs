@@ -83,6 +83,7 @@ pub async fn a_fenced_holder_writes_nothing(one: &mut dyn Store, two: &mut dyn S
     fenced(told, "commit");
     let feed = one.feed("housing.enterprise").await.unwrap();
     let seal = huiliu::store::SealSet {
+        stamp: false,
         feed: "housing.enterprise".into(),
         state: huiliu::store::FeedState { cursor: 99, ..feed.clone() },
         batch: None,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use huiliu::batch::SealedBatch;
 use huiliu::clock::Clock;
-use huiliu::crypto::{Trust, dev_ca};
+use huiliu::crypto::{Suite, Trust, dev_ca, dev_set};
 use huiliu::engine::{Engine, FeedReport};
 use huiliu::outlet::rabbitmq::{Address, Link, Patience, RabbitMq, publish_receipt};
 use huiliu::outlet::{Delivered, Outlet as _};
@@ -474,6 +474,35 @@ async fn a_signed_receipt_is_verified_and_an_unsigned_one_refused_when_signature
     publish(&city.from(0), unsigned.to_string().as_bytes()).await;
     let report = engine.read_receipts().await.unwrap();
     assert_eq!(report.mismatches[0].why, "it is not signed");
+}
+
+/// The subscriber's key never leaves its token (令牌), and the receipt is as good.
+#[tokio::test]
+async fn a_receipt_signed_on_a_token_is_verified() {
+    use crate::seals::tokens::{Token, certified};
+    let city = City::provisioned().await;
+    city.release(0).await;
+    let dir = city.small.path();
+    dev_set::make(&dir.join("pki"), Suite::EcdsaP256Sha256, Clock::System.now()).unwrap();
+    let config = fs::read_to_string(city.path("huiliu.yaml")).unwrap();
+    let token = Token::new(&dir.join("hsm"));
+    city.small.write("huiliu.yaml", format!("{config}token_pin: env:TOKEN_PIN\n"));
+    certified(dir, &token, "receipts", Suite::EcdsaP256Sha256);
+    city.small.write("huiliu.yaml", format!("{config}receipt_ca: {}\n", city.path("pki/ca.pem")));
+    let (trust, feed, to, from) = (city.path(".huiliu/dev-ca.pem"), city.feed(0), city.sqlite(), city.from(0));
+    let sign = format!("{},{}", token.uri(";object=receipts"), city.path("receipts.pem"));
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_huiliu"))
+        .args(["receive", "--from", &from, "--feed", &feed, "--trust", &trust, "--to", &to, "--sign", &sign])
+        .env("SOFTHSM2_CONF", token.conf())
+        .env("HUILIU_TOKEN_PIN", "1234")
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let (code, out, err) = huiliu(dir, &["--json", "feed", "receipts", "--once"]);
+    let report: Json = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &report["recorded"]), (0, &json!(5)), "{out}{err}");
+    let kept = city.small.engine().await.store().receipts(&feed, 1).await.unwrap().remove(0);
+    assert_eq!(kept.signer.as_deref(), Some("C=CN, O=数据局, CN=令牌"));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["config"],
     &["decode", "mapping", "linking", "share", "crypto"],
     &["audit", "batch"],
-    &["source", "store", "outlet", "pki"],
+    &["source", "store", "outlet", "pki", "tsa"],
     &["engine", "receive", "demo"],
     &["serve"],
     &["cli"],

@@ -36,14 +36,18 @@ pub struct Belief {
 impl Belief {
     /// Reads all of it.
     pub(super) async fn reader(&self) -> anyhow::Result<Reader> {
-        let path = &self.trust;
+        let keys = self.decrypt.iter().map(|files| self.opener(files)).collect::<anyhow::Result<_>>()?;
+        Ok(Reader { trust: self.trust_in(&self.trust).await?, keys })
+    }
+
+    /// Belief in the authorities of this file, by the same rules and lists.
+    pub(super) async fn trust_in(&self, path: &Path) -> anyhow::Result<Trust> {
         let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let trust = Trust::from_pem(&pem).map_err(|error| Problem::from(&error).detail(path.display().to_string()))?;
         let stale = if self.stale_crl == "alarm" { Stale::Alarm } else { Stale::Refuse };
         let rules = Rules { national_only: self.national_only, stale, ..Rules::default() };
         let crls = pki::lists(&self.crl).await.map_err(|error| Problem::from(&error))?;
-        let keys = self.decrypt.iter().map(|files| self.opener(files)).collect::<anyhow::Result<_>>()?;
-        Ok(Reader { trust: trust.with_rules(rules).with_crls(crls), keys })
+        Ok(trust.with_rules(rules).with_crls(crls))
     }
 
     fn opener(&self, files: &str) -> anyhow::Result<Opener> {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::belief::{Belief, two_files};
 use super::{Context, Exit};
 use crate::batch::Reader;
-use crate::crypto::Signer;
+use crate::config::{Password, TokenUri};
+use crate::crypto::{CryptoError, Signer};
 use crate::error::Problem;
 use crate::outlet::rabbitmq::{Address, Link, Patience};
 use crate::receive::{Answering, Following, QueuedFeed, ReceiveError, Received, Sink, Spool, Target, receive_feed};
@@ -35,9 +36,12 @@ pub struct Args {
     /// Queue: CA certificate(s) of the broker, PEM, believed beside the public ones
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// Queue: sign receipts 回执 with this key and certificate chain, PEM; without it they say they are not signed
+    /// Queue: sign receipts 回执 with this key (PEM, or pkcs11:…) and certificate chain; without it they say they are not signed
     #[arg(long, value_name = "KEY,CHAIN")]
     pub sign: Option<String>,
+    /// PIN of a PKCS#11 token 令牌, best from the environment
+    #[arg(long, value_name = "PIN", env = "HUILIU_TOKEN_PIN", hide_env_values = true)]
+    pub token_pin: Option<String>,
 }
 
 /// Loads what is there. Feeds that stop at a bad batch are reported, the others go on; any stop makes it fail.
@@ -87,8 +91,7 @@ async fn from_queue(
         ));
     }
     let address = Address::parse(&args.from, args.ca.as_deref()).map_err(|error| problem(error.into()))?;
-    let password = args.belief.key_password.as_deref();
-    let signer = args.sign.as_deref().map(|files| read_signer(files, password)).transpose()?;
+    let signer = args.sign.as_deref().map(|files| read_signer(files, args)).transpose()?;
     let answering = Answering { user: address.user().to_owned(), signer, clock: context.clock };
     let mut sink = target.open(args.state.as_deref()).await.map_err(problem)?;
     if args.follow {
@@ -137,9 +140,17 @@ async fn interrupted() {
 }
 
 /// `KEY,CHAIN` → a signer.
-fn read_signer(files: &str, password: Option<&str>) -> anyhow::Result<Arc<Signer>> {
-    let (key, chain) = two_files(files, "--sign")?;
-    let signer = Signer::load(key, chain, password);
+fn read_signer(files: &str, args: &Args) -> anyhow::Result<Arc<Signer>> {
+    let signer = match files.rsplit_once(',').filter(|_| TokenUri::is_meant_by(files)) {
+        Some((uri, chain)) => {
+            let uri = TokenUri::parse(uri).map_err(|what| Problem::from(&CryptoError::TokenUri { what }))?;
+            Signer::on_token(uri, chain.as_ref(), args.token_pin.clone().map(Password::new).as_ref())
+        }
+        None => {
+            let (key, chain) = two_files(files, "--sign")?;
+            Signer::load(key, chain, args.belief.key_password.as_deref())
+        }
+    };
     Ok(Arc::new(signer.map_err(|error| Problem::from(&error))?))
 }
 

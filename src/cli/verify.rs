@@ -8,8 +8,9 @@ use chrono::{DateTime, Utc};
 use super::belief::Belief;
 use super::{Context, Exit};
 use crate::batch::{Encryption, batch_id};
+use crate::crypto::StampedBy;
 use crate::error::Problem;
-use crate::receive::{Link, Proof, Proven, moment, prove_all};
+use crate::receive::{Judging, Link, Proof, Proven, Timestamp, prove_all};
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,9 @@ pub struct Args {
     /// Certificates must be valid at this time (RFC 3339) instead of when each batch was signed
     #[arg(long, value_name = "TIME")]
     pub at: Option<DateTime<Utc>>,
+    /// CA certificate(s) of the time-stamping authority, PEM: checks .tsr beside a manifest, whose time then counts 时间戳
+    #[arg(long, value_name = "FILE")]
+    pub tsa: Option<PathBuf>,
     /// Manifests, with .avro and .p7s beside them
     #[arg(required = true, value_name = "FILE.manifest.json")]
     pub files: Vec<PathBuf>,
@@ -27,9 +31,13 @@ pub struct Args {
 /// Checks each file; fails when anything about any of them does not hold.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let reader = args.belief.reader().await?;
-    let moment = moment(args.at, context.clock.now());
+    let timestamps = match &args.tsa {
+        Some(tsa) => Some(args.belief.trust_in(tsa).await?),
+        None => None,
+    };
+    let judging = Judging::new(args.at, context.clock.now(), timestamps);
     let files = args.files;
-    let proofs = tokio::task::spawn_blocking(move || prove_all(&files, &reader, moment)).await?;
+    let proofs = tokio::task::spawn_blocking(move || prove_all(&files, &reader, &judging)).await?;
     let problems: Vec<Problem> = proofs.iter().filter_map(|proof| proof.problem.clone()).collect();
     if context.json {
         context.print_json(&proofs)?;
@@ -64,6 +72,10 @@ fn proven_text(proven: &Proven) -> String {
     line("signed by", format!("{} at {} ({})", signed.subject, signed.signed_at, signed.suite));
     line("issued by", format!("{}, serial {}", signed.issuer, signed.serial));
     line("trusted", signed.root.clone());
+    line("timestamp", timestamp_text(&proven.timestamp));
+    if let Timestamp::Proven(by) = &proven.timestamp {
+        by.warnings.iter().for_each(|warning| line("WARNING", warning.clone()));
+    }
     line("from, to", format!("{} → {}, register {}", manifest.issuer, manifest.subscriber, manifest.register));
     let facts = &manifest.body;
     line("body", format!("{} bytes, {} {}", facts.bytes, facts.algorithm.name(), facts.digest));
@@ -92,6 +104,17 @@ fn proven_text(proven: &Proven) -> String {
     line("purpose", decision.purpose.clone());
     line("basis", decision.basis.clone().unwrap_or_else(|| "none given".into()));
     out
+}
+
+fn timestamp_text(timestamp: &Timestamp) -> String {
+    match timestamp {
+        Timestamp::None => "none: the time is the signer's word 无时间戳".to_owned(),
+        Timestamp::NotChecked => "there, not checked: give --tsa 未核对".to_owned(),
+        Timestamp::Proven(by) => {
+            let StampedBy { at, subject, root, serial, policy, suite, .. } = by;
+            format!("{at} by {subject} ({suite}), serial {serial}, policy {policy}, trusted {root} 已证明")
+        }
+    }
 }
 
 /// Text of a manifest on a terminal: no control characters.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+use super::TokenUri;
+
 /// This installation.
 #[derive(Debug, Clone)]
 pub struct Installation {
@@ -25,10 +27,14 @@ pub struct Installation {
     /// PEM of the signing key and chain; `None` is the key chosen with `huiliu key rotate`, or else the development CA,
     /// made on first use.
     pub signing: Option<SigningFiles>,
+    /// Of PKCS#11 tokens.
+    pub token_pin: Option<Password>,
     /// Of encrypted private keys.
     pub key_password: Option<Password>,
     /// Whose certificates are believed for what, and under which rules.
     pub trust: TrustFiles,
+    /// Who stamps the time of batches (时间戳); `None` stamps none.
+    pub timestamps: Option<Timestamps>,
     /// RabbitMQ (消息队列), for feeds that go there.
     pub broker: Option<Broker>,
     /// The daemon.
@@ -61,6 +67,26 @@ impl fmt::Debug for Broker {
     }
 }
 
+/// The time-stamping authority (时间戳机构, RFC 3161) and what is asked of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Timestamps {
+    /// `https://…`; may hold user and password.
+    pub url: String,
+    /// How long a batch may be without its token before the feed alarms; default one day.
+    pub within: Duration,
+    /// How long one answer may take; default 10 s.
+    pub patience: Duration,
+    /// Object identifier of the policy that tokens must be under; `None` takes the authority's own.
+    pub policy: Option<String>,
+}
+
+impl fmt::Debug for Timestamps {
+    /// Without the address, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timestamps").field("within", &self.within).finish_non_exhaustive()
+    }
+}
+
 /// How `huiliu serve` works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Serve {
@@ -86,10 +112,19 @@ pub enum LogFormat {
 /// Where the installation's signing key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SigningFiles {
-    /// PKCS#8 PEM.
-    pub key: PathBuf,
+    /// The key.
+    pub key: SigningKey,
     /// Certificate chain PEM, leaf first.
     pub chain: PathBuf,
+}
+
+/// Where a signing key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SigningKey {
+    /// PKCS#8 PEM.
+    File(PathBuf),
+    /// On a PKCS#11 token (令牌).
+    Token(TokenUri),
 }
 
 /// Roots by purpose, revocation lists and rules.
@@ -101,6 +136,8 @@ pub struct TrustFiles {
     pub departments: Option<PathBuf>,
     /// PEM of the authorities under which subscribers are encrypted to.
     pub subscribers: Option<PathBuf>,
+    /// PEM of the authorities under which time is stamped.
+    pub timestamps: Option<PathBuf>,
     /// Revocation lists: absolute paths and `http(s)://…`.
     pub crls: Vec<String>,
     /// Demands on all certificates.

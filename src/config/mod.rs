@@ -26,6 +26,7 @@ mod schema;
 mod secret;
 mod shape;
 mod template;
+mod token_uri;
 mod units;
 mod view;
 mod workspace;
@@ -38,13 +39,16 @@ pub use connector::{
 pub use feed::{Approval, BatchLimit, Delivery, DeliveryEncryption, Feed, MaskRule, OutletKind, Validity};
 pub use files::{Beside, Control, Files, Settle};
 pub use format::{Encoding, Format, Layer, Report};
-pub use installation::{Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, Stale, TrustFiles};
+pub use installation::{
+    Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, SigningKey, Stale, Timestamps, TrustFiles,
+};
 pub use pattern::{Pattern, matches};
 pub use pipeline::{Check, Limits, MissedRun, Pipeline};
 pub use read::cases::{Case, Cell, Given, Refused};
 pub use register::{Bonds, Deadline, Expired, Field, Link, Register, ShareClass, Single, States, Totals};
 pub use schema::{KINDS, schema};
 pub use template::{Match, Template};
+pub use token_uri::TokenUri;
 pub use units::{ByteSize, Malformed, Percent, Quota, Rate};
 pub use workspace::{CodeTable, DatasetRef, MappingFile, Workspace, load_and_check, read_cases};
 

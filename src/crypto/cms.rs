@@ -97,6 +97,23 @@ impl SignedAttributes<'_> {
     }
 }
 
+impl<'a> SignedAttributes<'a> {
+    /// The one value of another attribute; `None` when it is not there, or not with one value.
+    pub(super) fn value(&self, wanted: ObjectIdentifier) -> Option<Element<'a>> {
+        let mut elements = Elements::new(self.raw).ok()?.any().ok()?.inside().ok()?;
+        while !elements.is_empty() {
+            let mut fields = elements.expect(Tag::Sequence).ok()?.inside().ok()?;
+            let oid = fields.expect(Tag::ObjectIdentifier).ok()?.oid().ok()?;
+            let mut values = fields.expect(Tag::Set).ok()?.inside().ok()?;
+            if oid == wanted {
+                let value = values.any().ok()?;
+                return values.is_empty().then_some(value);
+            }
+        }
+        None
+    }
+}
+
 impl<'a> SignedData<'a> {
     /// Reads a DER SignedData.
     ///

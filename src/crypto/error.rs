@@ -124,6 +124,50 @@ pub enum CryptoError {
         /// What.
         what: String,
     },
+    /// The library that speaks to a PKCS#11 token cannot be loaded.
+    #[error("the PKCS#11 library {path} cannot be used: {why}")]
+    TokenModule {
+        /// Which.
+        path: String,
+        /// The system's reason, or the library's.
+        why: String,
+    },
+    /// A PKCS#11 token (令牌) is not there, or does not answer as it should.
+    #[error("the token {token} is away: {why}")]
+    TokenAway {
+        /// Which.
+        token: String,
+        /// The library's reason.
+        why: String,
+    },
+    /// A token's PIN is missing or wrong, or the token is locked.
+    #[error("the PIN of the token {token}: {what}")]
+    Pin {
+        /// Which.
+        token: String,
+        /// What.
+        what: String,
+    },
+    /// The key that is meant is not on the token, or cannot be.
+    #[error("the token {token}: {what}")]
+    TokenObject {
+        /// Which.
+        token: String,
+        /// What.
+        what: String,
+    },
+    /// The token cannot sign so.
+    #[error("a mechanism is missing: {what}")]
+    Mechanism {
+        /// Which.
+        what: String,
+    },
+    /// A key on a token is not named as it should be (RFC 7512).
+    #[error("it does not name a key on a token: {what}")]
+    TokenUri {
+        /// What is wrong with it.
+        what: String,
+    },
     /// The private key cannot be used.
     #[error("the private key cannot be used: {what}")]
     BadKey {
@@ -164,13 +208,19 @@ impl CryptoError {
             Self::OtherKind { .. } => "HL0716",
             Self::Password { .. } => "HL0717",
             Self::Sealed { .. } => "HL0718",
+            Self::TokenUri { .. } => "HL0780",
+            Self::TokenModule { .. } => "HL0781",
+            Self::TokenAway { .. } => "HL0782",
+            Self::Pin { .. } => "HL0783",
+            Self::TokenObject { .. } => "HL0784",
+            Self::Mechanism { .. } => "HL0785",
         }
     }
 
-    /// What the engine does: nothing about evidence mends itself, only files and clocks do.
+    /// What the engine does: nothing about evidence mends itself, only files, clocks and tokens do.
     pub const fn disposition(&self) -> Disposition {
         match self {
-            Self::File { .. } => Disposition::Retry,
+            Self::File { .. } | Self::TokenAway { .. } => Disposition::Retry,
             Self::MalformedSignature { .. }
             | Self::UnsupportedSuite { .. }
             | Self::Tampered { .. }
@@ -187,6 +237,11 @@ impl CryptoError {
             | Self::OtherKind { .. }
             | Self::Password { .. }
             | Self::Sealed { .. }
+            | Self::TokenUri { .. }
+            | Self::TokenModule { .. }
+            | Self::Pin { .. }
+            | Self::TokenObject { .. }
+            | Self::Mechanism { .. }
             | Self::BadKey { .. } => Disposition::Halt,
         }
     }

@@ -1,8 +1,8 @@
-//! Private keys of every suite: made, read from PKCS#8 (encrypted or not), written, and used to sign.
+//! Private keys of every suite: made, read from PKCS#8 (encrypted or not), written, and used to sign; or on a token.
 //!
 //! Decides: which keys are good enough (RSA: 2048 bits and more). Must not know: certificates, files. Guarantees: a key
 //! is never printed and its PKCS#8 form is wiped from memory; signing is deterministic (RFC 6979, PKCS#1 v1.5): same
-//! bytes, same key, same signature.
+//! bytes, same key, same signature, but for elliptic curves on a token.
 
 use std::fmt;
 use std::path::Path;
@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use super::asn1::{self, NotDer, octet};
 use super::files::failed;
+use super::token::TokenKey;
 use super::{CryptoError, Suite, sm2, suite};
 
 /// Bits of an RSA key that is made here.
@@ -27,8 +28,8 @@ const RSA_BITS: usize = 3072;
 
 /// A private key of one suite.
 pub struct PrivateKey {
-    /// PKCS#8 PrivateKeyInfo, unencrypted.
-    document: SecretDocument,
+    /// PKCS#8 PrivateKeyInfo, unencrypted; of a key on a token there is none.
+    document: Option<SecretDocument>,
     kind: Kind,
 }
 
@@ -36,6 +37,13 @@ enum Kind {
     EcdsaP256(p256::ecdsa::SigningKey),
     Rsa(Box<ring::rsa::KeyPair>),
     Sm2(Box<::sm2::dsa::SigningKey>),
+    Token(Box<TokenKey>),
+}
+
+impl From<TokenKey> for PrivateKey {
+    fn from(key: TokenKey) -> Self {
+        Self { document: None, kind: Kind::Token(Box::new(key)) }
+    }
 }
 
 impl fmt::Debug for PrivateKey {
@@ -127,33 +135,44 @@ impl PrivateKey {
                 Kind::Sm2(Box::new(key.map_err(|_| bad("it is damaged: not an SM2 key"))?))
             }
         };
-        Ok(Self { document, kind })
+        Ok(Self { document: Some(document), kind })
     }
 
     /// PKCS#8 PrivateKeyInfo, unencrypted.
-    pub(super) fn pkcs8(&self) -> &[u8] {
-        self.document.as_bytes()
+    ///
+    /// # Errors
+    /// [`CryptoError::Mechanism`] for a key on a token, which does not leave it.
+    pub(super) fn pkcs8(&self) -> Result<&[u8], CryptoError> {
+        let document = self.document.as_ref().map(SecretDocument::as_bytes);
+        document.ok_or_else(|| CryptoError::Mechanism { what: "keys on tokens sign here, and do nothing else".into() })
     }
 
     /// The suite of its signatures.
     pub const fn suite(&self) -> Suite {
-        match self.kind {
+        match &self.kind {
             Kind::EcdsaP256(_) => Suite::EcdsaP256Sha256,
             Kind::Rsa(_) => Suite::RsaSha256,
             Kind::Sm2(_) => Suite::Sm2Sm3,
+            Kind::Token(key) => key.suite(),
         }
     }
 
-    /// PKCS#8 in PEM, encrypted under the password (PBES2: scrypt, AES-256-CBC) when there is one.
+    /// What is kept in a file of it: PKCS#8 in PEM, encrypted under the password (PBES2: scrypt, AES-256-CBC) when there is
+    /// one; of a key on a token its URI.
     ///
     /// # Errors
     /// [`CryptoError::BadKey`] when the system has no randomness.
     pub fn to_pem(&self, password: Option<&str>) -> Result<Zeroizing<String>, CryptoError> {
+        if let Kind::Token(key) = &self.kind {
+            return Ok(Zeroizing::new(format!("{}\n", key.uri())));
+        }
         let unwritable = |_| bad("it cannot be written as PEM");
+        let der = self.pkcs8()?;
         let Some(password) = password else {
-            return self.document.to_pem("PRIVATE KEY", LineEnding::LF).map_err(unwritable);
+            let document = SecretDocument::try_from(der).map_err(|_| bad("it is not PKCS#8"))?;
+            return document.to_pem("PRIVATE KEY", LineEnding::LF).map_err(unwritable);
         };
-        let info = PrivateKeyInfoRef::from_der(self.document.as_bytes()).map_err(|_| bad("it is not PKCS#8"))?;
+        let info = PrivateKeyInfoRef::from_der(der).map_err(|_| bad("it is not PKCS#8"))?;
         let encrypted = info.encrypt_with_rng(&mut getrandom::SysRng, password);
         let encrypted = encrypted.map_err(|_| bad("it cannot be encrypted"))?;
         encrypted.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF).map_err(unwritable)
@@ -165,6 +184,7 @@ impl PrivateKey {
             Kind::EcdsaP256(key) => key.verifying_key().to_sec1_point(false).as_bytes().to_vec(),
             Kind::Rsa(key) => key.public_key().as_ref().to_vec(),
             Kind::Sm2(key) => key.verifying_key().to_sec1_bytes().to_vec(),
+            Kind::Token(key) => key.public_bits().to_vec(),
         }
     }
 
@@ -181,7 +201,8 @@ impl PrivateKey {
     /// The signature over `message`; of elliptic curves as DER.
     ///
     /// # Errors
-    /// [`CryptoError::BadKey`] when the key cannot sign, which does not happen to keys that were read.
+    /// [`CryptoError::BadKey`] when the key cannot sign, which does not happen to keys that were read; on a token, those of
+    /// [`TokenKey::sign`].
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
         match &self.kind {
             Kind::EcdsaP256(key) => {
@@ -199,6 +220,7 @@ impl PrivateKey {
                 let signature = key.try_sign(message).map_err(|_| bad("it cannot sign"))?;
                 Ok(signature.to_der().as_bytes().to_vec())
             }
+            Kind::Token(key) => key.sign(message),
         }
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn wrap(certificate: &Certificate, suite: Suite, key: &[u8]) -> Resul
 /// The content key, by the owner's private key.
 pub(super) fn unwrap(private: &PrivateKey, wrapped: &Wrapped<'_>) -> Result<ContentKey, CryptoError> {
     let closed = || sealed("its content key does not open with this private key");
-    let der = private.pkcs8();
+    let der = private.pkcs8()?;
     let key = match (private.suite(), wrapped.algorithm) {
         (Suite::RsaSha256, RSA_OAEP) => {
             if !wrapped.parameters.is_some_and(|parameters| is_oaep_with_sha256(parameters).unwrap_or(false)) {

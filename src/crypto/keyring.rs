@@ -12,7 +12,9 @@ use zeroize::Zeroizing;
 
 use super::files::{failed, write_whole};
 use super::signer::belongs;
-use super::{Certificate, CryptoError, PrivateKey, Purpose, Signer};
+use super::token::{RefusedPins, TokenKey};
+use super::{Certificate, CryptoError, PrivateKey, Purpose, Signer, Suite};
+use crate::config::{Password, TokenUri};
 
 /// The file that names the signing key.
 const CURRENT: &str = "current";
@@ -21,6 +23,8 @@ const CURRENT: &str = "current";
 #[derive(Debug, Clone)]
 pub struct KeyRing {
     dir: PathBuf,
+    /// Of tokens.
+    pin: Option<Password>,
 }
 
 /// One kept key, as far as it can be told without its password.
@@ -32,6 +36,8 @@ pub struct Kept {
     pub current: bool,
     /// Whether a password is needed.
     pub encrypted: bool,
+    /// Where it is, when it is on a token.
+    pub token: Option<String>,
     /// Its certificate and those between it and the root; none while it is only requested.
     pub chain: Vec<Certificate>,
 }
@@ -39,7 +45,34 @@ pub struct Kept {
 impl KeyRing {
     /// `keys` below a state directory.
     pub fn below(state_dir: &Path) -> Self {
-        Self { dir: state_dir.join("keys") }
+        Self { dir: state_dir.join("keys"), pin: None }
+    }
+
+    /// With the PIN of tokens.
+    #[must_use]
+    pub fn with_pin(self, pin: Option<Password>) -> Self {
+        Self { pin, ..self }
+    }
+
+    /// A key that is on a token already.
+    ///
+    /// # Errors
+    /// [`CryptoError::TokenModule`], [`CryptoError::TokenAway`], [`CryptoError::Pin`], [`CryptoError::TokenObject`],
+    /// [`CryptoError::Mechanism`].
+    pub fn on_token(&self, uri: &TokenUri) -> Result<PrivateKey, CryptoError> {
+        Ok(TokenKey::open(uri.clone(), self.pin.as_ref(), self.refused_pins())?.into())
+    }
+
+    /// Makes a key on a token.
+    ///
+    /// # Errors
+    /// As [`KeyRing::on_token`]; [`CryptoError::Mechanism`] for SM2.
+    pub fn make_on_token(&self, uri: TokenUri, suite: Suite) -> Result<PrivateKey, CryptoError> {
+        Ok(TokenKey::make(uri, suite, self.pin.as_ref(), self.refused_pins())?.into())
+    }
+
+    fn refused_pins(&self) -> RefusedPins {
+        RefusedPins::kept(self.dir.join("refused-pins"))
     }
 
     /// Every key, by name.
@@ -55,6 +88,7 @@ impl KeyRing {
                 Ok(Kept {
                     current: current.as_deref() == Some(name.as_str()),
                     encrypted: pem.contains("BEGIN ENCRYPTED PRIVATE KEY"),
+                    token: TokenUri::is_meant_by(&pem).then(|| pem.trim().to_owned()),
                     chain: self.chain(&name)?,
                     name,
                 })
@@ -67,7 +101,11 @@ impl KeyRing {
     /// # Errors
     /// [`CryptoError::File`] when there is none; as [`PrivateKey::from_pem`].
     pub fn key(&self, name: &str, password: Option<&str>) -> Result<PrivateKey, CryptoError> {
-        PrivateKey::from_pem(&self.read_key(name)?, password)
+        let text = self.read_key(name)?;
+        if TokenUri::is_meant_by(&text) {
+            return self.on_token(&TokenUri::parse(&text).map_err(|what| CryptoError::TokenUri { what })?);
+        }
+        PrivateKey::from_pem(&text, password)
     }
 
     /// Keeps a key under a new name, encrypted under the password when there is one, with its chain if it has one yet.
@@ -81,11 +119,8 @@ impl KeyRing {
         chain: &[Certificate],
         password: Option<&str>,
     ) -> Result<PathBuf, CryptoError> {
-        check_name(name)?;
+        self.check_free(name)?;
         let path = self.path(name, "key");
-        if path.exists() {
-            return Err(CryptoError::BadKey { what: format!("there is a key {name} already; nothing was changed") });
-        }
         if !chain.is_empty() {
             belongs(key, chain)?;
         }
@@ -96,6 +131,18 @@ impl KeyRing {
             self.write_chain(name, chain)?;
         }
         Ok(path)
+    }
+
+    /// Whether a new key may have this name.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadKey`] when the name is taken or none.
+    pub fn check_free(&self, name: &str) -> Result<(), CryptoError> {
+        check_name(name)?;
+        if self.path(name, "key").exists() {
+            return Err(CryptoError::BadKey { what: format!("there is a key {name} already; nothing was changed") });
+        }
+        Ok(())
     }
 
     /// Gives a kept key the chain that was issued for it, in place of any it had.

@@ -3,7 +3,7 @@
 //! Decides: which algorithms, certificates and signatures are acceptable. Must not know: batches, feeds, databases.
 //! Guarantees: what is verified is the bytes as received, never a re-encoding; every refusal has its own code; signing
 //! the same bytes at the same time with the same key gives the same signature (RFC 6979). Only `signer`, `key`, `keyring`,
-//! `dev_ca`, `dev_set` and `files` touch files, and only to load or make keys and certificates.
+//! `token`, `dev_ca`, `dev_set` and `files` touch files, and only to load or make keys and certificates.
 
 mod asn1;
 mod certificate;
@@ -25,6 +25,8 @@ mod rules;
 mod signer;
 mod sm2;
 mod suite;
+mod timestamp;
+mod token;
 mod trust;
 mod verify;
 
@@ -42,6 +44,9 @@ pub use request::{distinguished_name, new_request};
 pub use rules::{When, check_rules};
 pub use signer::Signer;
 pub use suite::{Digest, DigestAlgorithm, Suite, digest_from_hex, hex};
+pub use timestamp::{
+    Demands, Question, StampError, StampedBy, policy, signature_value, verify_kept_stamp, verify_stamp,
+};
 pub use trust::{Believed, Trust};
 pub use verify::{Moment, SignedBy, verify_detached};
 

@@ -9,7 +9,9 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 use super::certificate::Certificate;
+use super::token::{RefusedPins, TokenKey};
 use super::{CryptoError, PrivateKey, Purpose, Suite, cms};
+use crate::config::{Password, TokenUri};
 
 /// A signing key, its certificate and the certificates between it and the root.
 pub struct Signer {
@@ -55,6 +57,15 @@ impl Signer {
     /// As [`Signer::from_pem`], and [`CryptoError::File`].
     pub fn load(key: &Path, chain: &Path, password: Option<&str>) -> Result<Self, CryptoError> {
         Self::new(PrivateKey::load(key, password)?, Certificate::load_all(chain)?)
+    }
+
+    /// With a key on a token, for those who keep nothing: a token that was shown a wrong PIN is left alone.
+    ///
+    /// # Errors
+    /// As [`Signer::new`], and those of the token.
+    pub fn on_token(uri: TokenUri, chain: &Path, pin: Option<&Password>) -> Result<Self, CryptoError> {
+        let key = TokenKey::open(uri, pin, RefusedPins::forgotten())?;
+        Self::new(key.into(), Certificate::load_all(chain)?)
     }
 
     /// The signer's certificate.

@@ -43,6 +43,13 @@ pub struct Believed<'a> {
     pub warnings: Vec<CryptoError>,
 }
 
+impl Believed<'_> {
+    /// The warnings, each with its code, for reports.
+    pub(super) fn told(&self) -> Vec<String> {
+        self.warnings.iter().map(|warning| format!("{} {warning}", warning.code())).collect()
+    }
+}
+
 impl Trust {
     /// From a PEM text with one or more certificates; the usual rules, no revocation lists.
     ///

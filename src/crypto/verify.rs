@@ -21,6 +21,14 @@ pub enum Moment {
     },
     /// At this moment, whatever the signature says.
     At(DateTime<Utc>),
+    /// At a moment by which somebody else has proven that the signature was there (时间戳): a certificate that was good
+    /// then stays good, whatever became of it or its key afterwards. The signing time must not lie after it.
+    Stamped {
+        /// The proven moment.
+        at: DateTime<Utc>,
+        /// The present.
+        now: DateTime<Utc>,
+    },
 }
 
 /// Clocks of sender and receiver may differ by this much.
@@ -60,6 +68,53 @@ pub fn verify_detached(
 ) -> Result<SignedBy, CryptoError> {
     let data = SignedData::parse(signature)?;
     let signer = only_signer(&data)?;
+    let (leaf, others) = brought(&data, signer)?;
+    let (suite, signed_at) = check_signature(&data, signer, &leaf, |algorithm, _| Ok(algorithm.digest(&[content])))?;
+    let when = match moment {
+        Moment::At(at) => When::then(at),
+        Moment::Signing { now } => {
+            not_from_the_future(signed_at, now)?;
+            When::said(signed_at, now)
+        }
+        Moment::Stamped { at, now } => {
+            not_from_the_future(signed_at, at)?;
+            When { at, now, proven: true }
+        }
+    };
+    let believed = trust.check(&leaf, &others, Purpose::SignData, when)?;
+    Ok(SignedBy {
+        subject: leaf.subject(),
+        issuer: leaf.issuer(),
+        serial: leaf.serial(),
+        root: believed.root.subject(),
+        signed_at,
+        suite: suite.name(),
+        warnings: believed.told(),
+    })
+}
+
+/// The one signer.
+pub(super) fn one_signer<'d, 'b>(data: &'d SignedData<'b>) -> Result<&'d SignerInfo<'b>, CryptoError> {
+    match data.signers.as_slice() {
+        [signer] => Ok(signer),
+        _ => Err(CryptoError::MalformedSignature { what: "there is not exactly one signer" }),
+    }
+}
+
+/// The one signer of a detached signature.
+pub(super) fn only_signer<'d, 'b>(data: &'d SignedData<'b>) -> Result<&'d SignerInfo<'b>, CryptoError> {
+    let signer = one_signer(data)?;
+    if data.content.is_some() {
+        return Err(CryptoError::MalformedSignature { what: "it is not detached" });
+    }
+    Ok(signer)
+}
+
+/// The signer's certificate and the others that a signature brings along.
+pub(super) fn brought(
+    data: &SignedData<'_>,
+    signer: &SignerInfo<'_>,
+) -> Result<(Certificate, Vec<Certificate>), CryptoError> {
     let mut leaf = None;
     let mut others = Vec::new();
     for der in &data.certificates {
@@ -71,35 +126,7 @@ pub fn verify_detached(
         }
     }
     let leaf = leaf.ok_or(CryptoError::MalformedSignature { what: "the signer's certificate is not in it" })?;
-    let (suite, signed_at) = check_signature(&data, signer, &leaf, |algorithm, _| Ok(algorithm.digest(&[content])))?;
-    let when = match moment {
-        Moment::At(at) => When::then(at),
-        Moment::Signing { now } => {
-            not_from_the_future(signed_at, now)?;
-            When::said(signed_at, now)
-        }
-    };
-    let believed = trust.check(&leaf, &others, Purpose::SignData, when)?;
-    Ok(SignedBy {
-        subject: leaf.subject(),
-        issuer: leaf.issuer(),
-        serial: leaf.serial(),
-        root: believed.root.subject(),
-        signed_at,
-        suite: suite.name(),
-        warnings: believed.warnings.iter().map(|warning| format!("{} {warning}", warning.code())).collect(),
-    })
-}
-
-/// The one signer of a detached signature.
-pub(super) fn only_signer<'d, 'b>(data: &'d SignedData<'b>) -> Result<&'d SignerInfo<'b>, CryptoError> {
-    let [signer] = data.signers.as_slice() else {
-        return Err(CryptoError::MalformedSignature { what: "there is not exactly one signer" });
-    };
-    if data.content.is_some() {
-        return Err(CryptoError::MalformedSignature { what: "it is not detached" });
-    }
-    Ok(signer)
+    Ok((leaf, others))
 }
 
 /// Signature → attributes → digest of the content, over the bytes as received. Gives the suite and the signing time.
@@ -110,21 +137,32 @@ pub(super) fn check_signature(
     leaf: &Certificate,
     digest: impl FnOnce(DigestAlgorithm, DateTime<Utc>) -> Result<Digest, CryptoError>,
 ) -> Result<(Suite, DateTime<Utc>), CryptoError> {
+    let signed_at = signer.attributes.as_ref().and_then(|attributes| attributes.signing_time);
+    let signed_at = signed_at.ok_or(CryptoError::MalformedSignature { what: "it has no signing time" });
+    let suite = check_attributes(data, signer, leaf, |algorithm| digest(algorithm, signed_at.clone()?))?;
+    Ok((suite, signed_at?))
+}
+
+/// Signature → attributes → digest of the content, as [`check_signature`], of a signer who need not say when.
+pub(super) fn check_attributes(
+    data: &SignedData<'_>,
+    signer: &SignerInfo<'_>,
+    leaf: &Certificate,
+    digest: impl FnOnce(DigestAlgorithm) -> Result<Digest, CryptoError>,
+) -> Result<Suite, CryptoError> {
     let suite = Suite::of_signer(signer.digest_algorithm, signer.signature_algorithm)?;
     let attributes =
         signer.attributes.as_ref().ok_or(CryptoError::MalformedSignature { what: "it has no signed attributes" })?;
-    let signed_at =
-        attributes.signing_time.ok_or(CryptoError::MalformedSignature { what: "it has no signing time" })?;
     if !leaf.verify(suite, &attributes.signed_bytes(), signer.signature) {
         return Err(CryptoError::Tampered { what: "the signature is not by the certificate's key" });
     }
     if attributes.content_type != data.content_type {
         return Err(CryptoError::Tampered { what: "the content type is not the one signed" });
     }
-    if attributes.message_digest != digest(suite.digest(), signed_at)? {
+    if attributes.message_digest != digest(suite.digest())? {
         return Err(CryptoError::Tampered { what: "the content is not the one signed" });
     }
-    Ok((suite, signed_at))
+    Ok(suite)
 }
 
 /// A signing time must not lie in the future, within what clocks differ.
@@ -162,6 +200,19 @@ mod tests {
     }
 
     #[test]
+    fn a_proven_time_decides_about_the_certificate() {
+        let (trust, signature) = signed();
+        let code = |at: DateTime<Utc>| {
+            let moment = Moment::Stamped { at, now: noon() + TimeDelta::days(400) };
+            verify_detached(&signature, b"manifest", &trust, moment).map(|by| by.signed_at).map_err(|e| e.code())
+        };
+        assert_eq!(code(noon()), Ok(noon()), "long past the certificate's end");
+        assert_eq!(code(noon() + TimeDelta::days(31)), Err("HL0704"), "it had ended when the token came");
+        assert_eq!(code(noon() - TimeDelta::minutes(6)), Err("HL0709"), "it says it was signed after the token");
+        assert_eq!(code(noon() - TimeDelta::minutes(4)), Ok(noon()), "within what clocks differ");
+    }
+
+    #[test]
     fn signing_again_gives_the_same_bytes_in_every_suite() {
         for suite in Suite::ALL {
             let (root, key) = authority_of(suite, "root");
@@ -183,6 +234,10 @@ mod tests {
         assert_eq!(code(b"manifest", Moment::At(noon() + TimeDelta::days(31))), Err("HL0704"));
         assert_eq!(code(b"manifest", Moment::At(noon() - TimeDelta::days(31))), Err("HL0705"));
         assert_eq!(code(b"manifest", Moment::Signing { now: noon() - TimeDelta::hours(1) }), Err("HL0709"));
+        // Clocks may differ by five minutes, and not by a second more.
+        let behind = |seconds| Moment::Signing { now: noon() - TimeDelta::seconds(seconds) };
+        assert!(code(b"manifest", behind(300)).is_ok());
+        assert_eq!(code(b"manifest", behind(301)), Err("HL0709"));
         assert_eq!(code(b"manifest", Moment::Signing { now: noon() - TimeDelta::minutes(1) }), Ok(()));
         assert_eq!(code(b"manifest", Moment::Signing { now: noon() + TimeDelta::days(9999) }), Ok(()));
     }

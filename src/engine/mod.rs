@@ -123,6 +123,14 @@ fn first_of(problems: &[Problem]) -> String {
 }
 
 impl EngineError {
+    /// Whether only a PKCS#11 token that signs is away.
+    pub(crate) fn misses_a_token(&self) -> bool {
+        use crate::batch::BatchError;
+        use crate::crypto::CryptoError;
+        let (Self::Crypto(error) | Self::Batch(BatchError::Crypto(error))) = self else { return false };
+        matches!(error, CryptoError::TokenAway { .. })
+    }
+
     /// What to do about it.
     pub fn disposition(&self) -> Disposition {
         match self {
@@ -132,6 +140,7 @@ impl EngineError {
             Self::Outlet(error) => error.disposition(),
             Self::Broker(error) if error.passes() => Disposition::Retry,
             Self::Broker(_) => Disposition::Halt,
+            Self::Crypto(_) | Self::Batch(_) if self.misses_a_token() => Disposition::Retry,
             Self::Definitions(_) | Self::Crypto(_) | Self::Batch(_) | Self::Unbalanced { .. } | Self::Internal(_) => {
                 Disposition::Halt
             }
@@ -173,6 +182,8 @@ pub struct Engine {
     broker: Option<RabbitMq>,
     /// When it was last looked whether the audit log needs a checkpoint.
     looked_at_audit: Option<chrono::DateTime<chrono::Utc>>,
+    /// How long the time-stamping authority is left alone.
+    stamp_rest: release::StampRest,
 }
 
 impl Engine {
@@ -182,8 +193,7 @@ impl Engine {
         store.prepare(&registers).await?;
         store.audit_by(premises::digests(&workspace));
         let broker = premises::broker(&workspace);
-        let stop = Arc::new(AtomicBool::new(false));
-        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker, looked_at_audit: None })
+        Ok(Self { broker, ..Self::over(workspace, store, clock) })
     }
 
     /// Over a checked workspace and an open store, to ask what would happen: registers' tables stay as they are.
@@ -194,8 +204,13 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let registers: Vec<_> = workspace.registers.values().collect();
         store.survey(&registers).await?;
+        Ok(Self::over(workspace, store, clock))
+    }
+
+    fn over(workspace: Workspace, store: Box<dyn Store>, clock: Clock) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker: None, looked_at_audit: None })
+        let (looked_at_audit, stamp_rest) = (None, release::StampRest::default());
+        Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker: None, looked_at_audit, stamp_rest }
     }
 
     /// With a broker that other engines of this process use too, so that all share its one connection.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use crate::config::{DeliveryEncryption, Feed, OutletKind, Password, Workspace};
+use crate::config::{DeliveryEncryption, Feed, OutletKind, Password, SigningFiles, SigningKey, Workspace};
 use crate::crypto::{
     Certificate, CryptoError, DigestAlgorithm, KeyRing, Purpose, Recipient, Signer, Suite, Trust, When, check_rules,
     dev_ca,
@@ -27,10 +27,15 @@ pub fn spool_dir(workspace: &Workspace) -> PathBuf {
 /// first use and labelled as such.
 pub fn signer(workspace: &Workspace, now: DateTime<Utc>) -> Result<Signer, CryptoError> {
     let password = workspace.installation.key_password.as_ref().map(Password::reveal);
-    if let Some(files) = &workspace.installation.signing {
-        return Signer::load(&files.key, &files.chain, password);
+    let ring = KeyRing::below(&state_dir(workspace)).with_pin(workspace.installation.token_pin.clone());
+    match &workspace.installation.signing {
+        Some(SigningFiles { key: SigningKey::File(key), chain }) => return Signer::load(key, chain, password),
+        Some(SigningFiles { key: SigningKey::Token(uri), chain }) => {
+            return Signer::new(ring.on_token(uri)?, Certificate::load_all(chain)?);
+        }
+        None => {}
     }
-    match KeyRing::below(&state_dir(workspace)).signer(password)? {
+    match ring.signer(password)? {
         Some(signer) => Ok(signer),
         None => dev_ca::signer(&state_dir(workspace), now),
     }

@@ -109,8 +109,22 @@ pub struct FeedReport {
     pub withdrawals: u64,
     /// Records that became durable with the outlet.
     pub durable: u64,
+    /// Tokens of time (时间戳) that came.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub stamped: u64,
+    /// Why a batch still waits for its token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unstamped: Option<String>,
+    /// When it is worth trying again what is left: for a token of time, or a PKCS#11 token that signs.
+    #[serde(skip)]
+    pub again: Option<chrono::DateTime<chrono::Utc>>,
     /// Wall time.
     pub seconds: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl FeedReport {
@@ -125,6 +139,9 @@ impl FeedReport {
             upserts: 0,
             withdrawals: 0,
             durable: 0,
+            stamped: 0,
+            unstamped: None,
+            again: None,
             seconds: 0.0,
         }
     }

@@ -138,8 +138,10 @@ pub(super) fn workspace(mappings: &[&str], rule: &str) -> config::Workspace {
             store: String::new(),
             spool: ".".into(),
             signing: None,
+            token_pin: None,
             key_password: None,
             trust: config::TrustFiles::default(),
+            timestamps: None,
             broker: None,
             serve: config::Serve {
                 listen: String::new(),

@@ -35,6 +35,12 @@ pub enum Delivered {
 pub trait Outlet: Send + Sync {
     /// Delivers one batch.
     async fn deliver(&self, batch: &SealedBatch) -> Result<Delivered, OutletError>;
+
+    /// Puts the token of time (时间戳) of a batch beside it, some time after the batch; the same again is success. An
+    /// outlet that has no such place takes it and does nothing: the office keeps every token.
+    async fn stamp(&self, _batch: (&str, u64), _token: &[u8]) -> Result<(), OutletError> {
+        Ok(())
+    }
 }
 
 /// Why a delivery failed.

@@ -72,6 +72,10 @@ impl<O: Outlet> Outlet for Scripted<O> {
             },
         }
     }
+
+    async fn stamp(&self, batch: (&str, u64), token: &[u8]) -> Result<(), OutletError> {
+        self.inner.stamp(batch, token).await
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The spool: a directory of batches as files, for subscribers who fetch by file transfer and for the embedded default.
 //!
-//! `<spool>/<feed>/<seq, 12 digits>.avro`, `.p7s`, `.manifest.json`: each written under a temporary name, synced and
+//! `<spool>/<feed>/<seq, 12 digits>.avro`, `.p7s`, `.manifest.json`, and later perhaps `.tsr`: each written under a temporary name, synced and
 //! renamed, the manifest last, the directory synced before the batch counts as durable. A reader that sees a manifest
 //! therefore sees the whole batch; after a power cut a manifest may be there without its body until the batch, which was
 //! not durable yet, is delivered again.
@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 
 use super::{Delivered, Outlet, OutletError};
-use crate::batch::SealedBatch;
+use crate::batch::{SealedBatch, batch_id};
 
 const MANIFEST: &str = ".manifest.json";
 
-/// The three files of one batch.
+/// The files of one batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchFiles {
     /// `.avro`
@@ -25,20 +25,23 @@ pub struct BatchFiles {
     pub signature: PathBuf,
     /// `.manifest.json`
     pub manifest: PathBuf,
+    /// `.tsr`, where there is one: the time-stamp response over the signature.
+    pub stamp: PathBuf,
 }
 
 impl BatchFiles {
     /// The files of batch `seq` in the directory of its feed.
     pub fn in_feed(directory: &Path, seq: u64) -> Self {
         let file = |extension| directory.join(format!("{seq:012}{extension}"));
-        Self { body: file(".avro"), signature: file(".p7s"), manifest: file(MANIFEST) }
+        Self { body: file(".avro"), signature: file(".p7s"), manifest: file(MANIFEST), stamp: file(".tsr") }
     }
 
     /// The files that belong to a manifest file; `None` when its name is not a manifest's.
     pub fn beside(manifest: &Path) -> Option<Self> {
         let stem = manifest.file_name()?.to_str()?.strip_suffix(MANIFEST)?;
         let file = |extension| manifest.with_file_name(format!("{stem}{extension}"));
-        Some(Self { body: file(".avro"), signature: file(".p7s"), manifest: manifest.to_path_buf() })
+        let manifest = manifest.to_path_buf();
+        Some(Self { body: file(".avro"), signature: file(".p7s"), manifest, stamp: file(".tsr") })
     }
 
     /// The sequence number in a manifest's file name; `None` for any other file.
@@ -68,45 +71,68 @@ impl Spool {
     }
 
     fn write(&self, batch: &SealedBatch) -> Result<(), OutletError> {
+        self.put((&batch.feed, batch.seq), |files| {
+            vec![(files.body, &batch.body), (files.signature, &batch.signature), (files.manifest, &batch.manifest)]
+        })
+    }
+
+    /// Puts these of a batch's files into place, in this order.
+    fn put<'b>(
+        &self,
+        (feed, seq): (&str, u64),
+        what: impl FnOnce(BatchFiles) -> Vec<(PathBuf, &'b Vec<u8>)>,
+    ) -> Result<(), OutletError> {
         let unavailable = |place: &Path, error: io::Error| OutletError::Unavailable {
-            batch: batch.id(),
+            batch: batch_id(feed, seq),
             place: place.display().to_string(),
             why: error.to_string(),
         };
-        let directory = self.feed_directory(&batch.feed).ok_or_else(|| OutletError::Unavailable {
-            batch: batch.id(),
+        let directory = self.feed_directory(feed).ok_or_else(|| OutletError::Unavailable {
+            batch: batch_id(feed, seq),
             place: self.root.display().to_string(),
             why: "the feed's name cannot be a directory's".into(),
         })?;
         make_directory(&directory).map_err(|error| unavailable(&directory, error))?;
-        let files = BatchFiles::in_feed(&directory, batch.seq);
-        for (path, bytes) in
-            [(&files.body, &batch.body), (&files.signature, &batch.signature), (&files.manifest, &batch.manifest)]
-        {
-            match holds(path, bytes).map_err(|error| unavailable(path, error))? {
-                Held::Nothing => write_whole(path, bytes).map_err(|error| unavailable(path, error))?,
+        for (path, bytes) in what(BatchFiles::in_feed(&directory, seq)) {
+            match holds(&path, bytes).map_err(|error| unavailable(&path, error))? {
+                Held::Nothing => write_whole(&path, bytes).map_err(|error| unavailable(&path, error))?,
                 Held::Same => {}
                 Held::Other => {
-                    return Err(OutletError::Conflict { batch: batch.id(), place: path.display().to_string() });
+                    let place = path.display().to_string();
+                    return Err(OutletError::Conflict { batch: batch_id(feed, seq), place });
                 }
             }
         }
         sync_directory(&directory).map_err(|error| unavailable(&directory, error))
+    }
+
+    /// Does this beside everything else, and says whose it was when it broke off.
+    async fn aside(
+        &self,
+        batch: String,
+        work: impl FnOnce(&Self) -> Result<(), OutletError> + Send + 'static,
+    ) -> Result<(), OutletError> {
+        let spool = self.clone();
+        let broken = || OutletError::Unavailable {
+            batch,
+            place: self.root.display().to_string(),
+            why: "the write was broken off".into(),
+        };
+        tokio::task::spawn_blocking(move || work(&spool)).await.unwrap_or_else(|_| Err(broken()))
     }
 }
 
 #[async_trait]
 impl Outlet for Spool {
     async fn deliver(&self, batch: &SealedBatch) -> Result<Delivered, OutletError> {
-        let (spool, owned) = (self.clone(), batch.clone());
-        match tokio::task::spawn_blocking(move || spool.write(&owned)).await {
-            Ok(written) => written.map(|()| Delivered::Durable),
-            Err(_) => Err(OutletError::Unavailable {
-                batch: batch.id(),
-                place: self.root.display().to_string(),
-                why: "the write was broken off".into(),
-            }),
-        }
+        let owned = batch.clone();
+        self.aside(batch.id(), move |spool| spool.write(&owned)).await.map(|()| Delivered::Durable)
+    }
+
+    async fn stamp(&self, (feed, seq): (&str, u64), token: &[u8]) -> Result<(), OutletError> {
+        let (name, token) = (feed.to_owned(), token.to_vec());
+        let put = move |spool: &Self| spool.put((&name, seq), |files| vec![(files.stamp, &token)]);
+        self.aside(batch_id(feed, seq), put).await
     }
 }
 
@@ -197,6 +223,22 @@ mod tests {
         assert_eq!(fs::read(files.body).unwrap(), batch.body);
         assert_eq!(fs::read(files.signature).unwrap(), batch.signature);
         assert_eq!(fs::read(files.manifest).unwrap(), batch.manifest);
+    }
+
+    #[tokio::test]
+    async fn a_token_of_time_lies_beside_its_batch_and_is_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::new(dir.path());
+        let batch = chain(&CaAndSigner::new(), 1).remove(0);
+        spool.deliver(&batch).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(spool.stamp((&batch.feed, 1), b"token").await, Ok(()));
+        }
+        let files = BatchFiles::in_feed(&spool.feed_directory(&batch.feed).unwrap(), 1);
+        assert_eq!(files.stamp.file_name().unwrap(), "000000000001.tsr");
+        let other = spool.stamp((&batch.feed, 1), b"tokeN").await.unwrap_err();
+        assert_eq!((other.code(), fs::read(files.stamp).unwrap()), ("HL0731", b"token".to_vec()));
+        assert_eq!(code(&spool, &batch).await, Ok(Delivered::Durable), "the batch again, beside its token");
     }
 
     #[tokio::test]

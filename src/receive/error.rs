@@ -1,6 +1,7 @@
 //! What stops a receiver, each with its own code.
 
 use crate::batch::BatchError;
+use crate::crypto::StampError;
 use crate::error::Problem;
 use crate::outlet::rabbitmq::BrokerError;
 
@@ -14,6 +15,14 @@ pub enum ReceiveError {
         batch: String,
         /// What.
         error: BatchError,
+    },
+    /// The token of time (时间戳) beside it.
+    #[error("{batch}: {error}")]
+    Stamp {
+        /// The file.
+        batch: String,
+        /// What.
+        error: StampError,
     },
     /// A number is missing.
     #[error("{feed}: batch {expected} is missing; the next one there is {found}")]
@@ -93,6 +102,7 @@ impl ReceiveError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Batch { error, .. } => error.code(),
+            Self::Stamp { error, .. } => error.code(),
             Self::Hole { .. } => "HL0740",
             Self::Fork { .. } => "HL0741",
             Self::Incomplete { .. } => "HL0742",

@@ -29,7 +29,7 @@ pub use follow::Following;
 pub use inbox::{Content, Inbox, Parcel};
 pub use ndjson::NdjsonSink;
 pub use postgres::PostgresSink;
-pub use proof::{Link, Proof, Proven, moment, prove_all};
+pub use proof::{Judging, Link, Proof, Proven, Timestamp, prove_all};
 pub use queue::{Answering, QueuedFeed};
 pub use sink::{Sink, Target};
 pub use spool::{Spool, SpooledFeed};

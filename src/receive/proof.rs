@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::ReceiveError;
-use super::spool::{Envelope, read_body, read_envelope};
+use super::spool::{Envelope, read_body, read_envelope, read_stamp};
 use crate::batch::{HexDigest, Manifest, Opened, OpenedManifest, Reader, batch_id, open_manifest};
-use crate::crypto::{Moment, SignedBy};
+use crate::crypto::{Moment, SignedBy, StampedBy, Trust, verify_kept_stamp};
 use crate::error::Problem;
 use crate::outlet::BatchFiles;
 
@@ -38,8 +38,33 @@ pub struct Proven {
     pub manifest: Manifest,
     /// Whether the records were looked at: not when they are encrypted and no key is given.
     pub read: bool,
+    /// Whether somebody else has proven its time.
+    pub timestamp: Timestamp,
     /// Its place in the chain.
     pub link: Link,
+}
+
+/// The token of time (时间戳) beside a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Timestamp {
+    /// There is none: the time is the signer's word.
+    None,
+    /// There is one, and nobody is believed for it.
+    NotChecked,
+    /// The signature was there by then, and the signer's certificate was good then.
+    Proven(StampedBy),
+}
+
+/// By what batches are judged, besides whom to believe and with which keys to read.
+#[derive(Debug)]
+pub struct Judging {
+    /// At which moment certificates must be good; a token of time overrules the signer's word.
+    pub moment: Moment,
+    /// The present.
+    pub now: DateTime<Utc>,
+    /// Whose tokens of time are believed.
+    pub timestamps: Option<Trust>,
 }
 
 /// How a batch is linked to the one before.
@@ -55,8 +80,8 @@ pub enum Link {
 }
 
 /// Checks each manifest file with the files beside it, and the chain among all that were given.
-pub fn prove_all(files: &[PathBuf], reader: &Reader, moment: Moment) -> Vec<Proof> {
-    let opened: Vec<Result<Proven, ReceiveError>> = files.iter().map(|file| prove(file, reader, moment)).collect();
+pub fn prove_all(files: &[PathBuf], reader: &Reader, judging: &Judging) -> Vec<Proof> {
+    let opened: Vec<Result<Proven, ReceiveError>> = files.iter().map(|file| prove(file, reader, judging)).collect();
     let mut digests: BTreeMap<(String, u64), Vec<HexDigest>> = BTreeMap::new();
     for proven in opened.iter().flatten() {
         let key = (proven.manifest.feed.clone(), proven.manifest.seq);
@@ -79,12 +104,27 @@ pub fn prove_all(files: &[PathBuf], reader: &Reader, moment: Moment) -> Vec<Proo
         .collect()
 }
 
-/// The moment at which certificates are checked: given by the user, or each batch's own signing time.
-pub fn moment(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Moment {
-    at.map_or(Moment::Signing { now }, Moment::At)
+impl Judging {
+    /// At the moment given by the user, or each batch's own signing time.
+    pub fn new(at: Option<DateTime<Utc>>, now: DateTime<Utc>, timestamps: Option<Trust>) -> Self {
+        Self { moment: at.map_or(Moment::Signing { now }, Moment::At), now, timestamps }
+    }
+
+    /// What the token beside a batch proves, and at which moment its signer is judged.
+    fn of(&self, files: &BatchFiles, signature: &[u8], name: &str) -> Result<(Timestamp, Moment), ReceiveError> {
+        let Some(token) = read_stamp(files, name)? else { return Ok((Timestamp::None, self.moment)) };
+        let Some(trust) = &self.timestamps else { return Ok((Timestamp::NotChecked, self.moment)) };
+        let by = verify_kept_stamp(&token, signature, trust, self.now)
+            .map_err(|error| ReceiveError::Stamp { batch: name.to_owned(), error })?;
+        let moment = match self.moment {
+            Moment::Signing { now } => Moment::Stamped { at: by.at, now },
+            given => given,
+        };
+        Ok((Timestamp::Proven(by), moment))
+    }
 }
 
-fn prove(file: &Path, reader: &Reader, moment: Moment) -> Result<Proven, ReceiveError> {
+fn prove(file: &Path, reader: &Reader, judging: &Judging) -> Result<Proven, ReceiveError> {
     let name = file.display().to_string();
     let files = BatchFiles::beside(file).ok_or_else(|| ReceiveError::Usage {
         what: format!("{name} is not a manifest"),
@@ -92,16 +132,18 @@ fn prove(file: &Path, reader: &Reader, moment: Moment) -> Result<Proven, Receive
     })?;
     let failed = |error| ReceiveError::Batch { batch: name.clone(), error };
     let Envelope { manifest, signature } = read_envelope(&files, &name)?;
+    let (timestamp, moment) = judging.of(&files, &signature, &name)?;
     let opened = open_manifest(&manifest, &signature, &reader.trust, moment).map_err(failed)?;
     let body = read_body(&files.body, opened.manifest.body.bytes, &name)?;
     if opened.manifest.body.encryption.is_some() && reader.keys.is_empty() {
         opened.check_body(&body).map_err(failed)?;
         let OpenedManifest { manifest, digest, signed } = opened;
-        return Ok(Proven { signed, manifest_digest: HexDigest(digest), manifest, read: false, link: Link::NotGiven });
+        let (manifest_digest, link) = (HexDigest(digest), Link::NotGiven);
+        return Ok(Proven { signed, manifest_digest, manifest, read: false, timestamp, link });
     }
     let Opened { manifest, manifest_digest, signed, .. } = opened.open_body(&body, &reader.keys).map_err(failed)?;
     let manifest_digest = HexDigest(manifest_digest);
-    Ok(Proven { signed, manifest_digest, manifest, read: true, link: Link::NotGiven })
+    Ok(Proven { signed, manifest_digest, manifest, read: true, timestamp, link: Link::NotGiven })
 }
 
 fn link(proven: Proven, given: &BTreeMap<(String, u64), Vec<HexDigest>>) -> Result<Proven, ReceiveError> {

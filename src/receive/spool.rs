@@ -169,6 +169,11 @@ pub(super) fn read_body(file: &Path, bytes: u64, name: &str) -> Result<Vec<u8>, 
     }
 }
 
+/// Reads the token of time beside a batch; `None` when there is none.
+pub(super) fn read_stamp(files: &BatchFiles, name: &str) -> Result<Option<Vec<u8>>, ReceiveError> {
+    files.stamp.exists().then(|| read(&files.stamp, SIGNATURE_BYTES, name)).transpose()
+}
+
 fn read(path: &Path, limit: u64, name: &str) -> Result<Vec<u8>, ReceiveError> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));

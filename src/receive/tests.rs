@@ -305,10 +305,10 @@ async fn json_lines_move_the_cursor_only_when_they_were_written() {
 #[tokio::test]
 async fn proofs_say_what_was_checked() {
     let city = City::new(4).await;
-    let moment = moment(None, noon());
+    let judging = Judging::new(None, noon(), None);
     let link = |seqs: &[u64]| -> Vec<Result<Link, &'static str>> {
         let files: Vec<PathBuf> = seqs.iter().map(|seq| city.files(*seq).manifest).collect();
-        prove_all(&files, &city.reader, moment)
+        prove_all(&files, &city.reader, &judging)
             .into_iter()
             .map(|proof| match (proof.proven, proof.problem) {
                 (Some(proven), None) => Ok(proven.link),
@@ -322,7 +322,7 @@ async fn proofs_say_what_was_checked() {
     let other = one(&city, heading(3, Some([9; 32])), &[("name", FieldType::Text)]);
     outlet::Spool::new(city.path("elsewhere")).deliver(&other).await.unwrap();
     let elsewhere = BatchFiles::in_feed(&city.path("elsewhere").join(FEED), 3).manifest;
-    let both = prove_all(&[city.files(3).manifest, elsewhere, city.path("x.json")], &city.reader, moment);
+    let both = prove_all(&[city.files(3).manifest, elsewhere, city.path("x.json")], &city.reader, &judging);
     let codes: Vec<_> = both.iter().map(|proof| proof.problem.as_ref().map(|problem| problem.code)).collect();
     assert_eq!(codes, [Some("HL0741"), Some("HL0741"), Some("HL0747")]);
 }

@@ -60,7 +60,8 @@ impl Outcome {
                 _ => Ended::Broken,
             },
             Self::Feed(report, _) => match report.status {
-                "released" | "nothing new" | "refused" => Ended::Done,
+                "released" | "nothing new" | "refused" => report.again.map_or(Ended::Done, Ended::DoneBut),
+                "waiting" if why.contains("HL0782") => report.again.map_or(Ended::Failed, Ended::DoneBut),
                 "waiting" if why.contains("HL0610") || why.contains("HL0611") => Ended::Held,
                 _ => Ended::Failed,
             },

@@ -45,6 +45,9 @@ pub(super) struct Metrics {
     lag_records: Gauges,
     lag_seconds: Floats,
     lag_bytes: Gauges,
+    unstamped: Gauges,
+    unstamped_seconds: Floats,
+    stamps_within: Floats,
     lease_held: Gauges,
     lease_token: Gauges,
     definitions: Gauges,
@@ -76,6 +79,13 @@ impl Metrics {
             lag_records: gauges(&mut registry, "huiliu_feed_lag_records", "Changes and records not yet durable"),
             lag_seconds: floats(&mut registry, "huiliu_feed_lag_seconds", "Age of the oldest of them"),
             lag_bytes: gauges(&mut registry, "huiliu_feed_lag_bytes", "Bytes of sealed batches not yet durable"),
+            unstamped: gauges(&mut registry, "huiliu_feed_unstamped_batches", "Batches that wait for their time stamp"),
+            unstamped_seconds: floats(&mut registry, "huiliu_feed_unstamped_seconds", "Age of the oldest of them"),
+            stamps_within: floats(
+                &mut registry,
+                "huiliu_timestamps_within_seconds",
+                "How long a batch may be without its time stamp; absent where none is stamped",
+            ),
             lease_held: gauges(&mut registry, "huiliu_lease_held", "Whether this daemon holds the lease"),
             lease_token: gauges(&mut registry, "huiliu_lease_token", "Fencing token of the lease"),
             definitions: gauges(&mut registry, "huiliu_definitions_info", "The definitions in force"),
@@ -159,6 +169,10 @@ impl Metrics {
         self.definitions.clear();
         self.definitions.get_or_create(&vec![("digest", workspace.digest())]).set(1);
         self.within.clear();
+        self.stamps_within.clear();
+        if let Some(asked) = &workspace.installation.timestamps {
+            self.stamps_within.get_or_create(&Vec::new()).set(asked.within.as_secs_f64());
+        }
         for pipeline in workspace.pipelines.values() {
             let label = vec![("pipeline", pipeline.name.clone())];
             self.unbalanced.get_or_create(&label).inc_by(0);
@@ -190,6 +204,9 @@ impl Metrics {
             self.lag_records.get_or_create(&label).set(signed(lag.records));
             self.lag_bytes.get_or_create(&label).set(signed(lag.bytes));
             self.lag_seconds.get_or_create(&label).set(lag.since.map_or(0.0, |since| age(now, since)));
+            let waiting = store.unstamped(&feed.name).await?;
+            self.unstamped.get_or_create(&label).set(signed(waiting.batches));
+            self.unstamped_seconds.get_or_create(&label).set(waiting.since.map_or(0.0, |since| age(now, since)));
         }
         self.look_at_quarantine(store, workspace, now).await?;
         self.certificates.clear();

@@ -378,6 +378,8 @@ pub struct SealSet {
     pub state: FeedState,
     /// The batch, unless this step released nothing.
     pub batch: Option<BatchRow>,
+    /// Whether the batch is to be given a token of time (时间戳).
+    pub stamp: bool,
     /// Records sent: entity, version, digest.
     pub upserts: Vec<Holding>,
     /// Records withdrawn.

@@ -19,6 +19,7 @@ mod recollection;
 mod review;
 mod rows;
 mod shapes;
+mod stamps;
 mod table;
 
 pub use audit::AuditFilter;
@@ -39,6 +40,7 @@ pub use rows::{
     ReceiptRow, RunView,
 };
 pub use shapes::{OfferedColumn, ShapeView, same_shape};
+pub use stamps::{StampDue, StampRow, Unstamped};
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{
     AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition,
     FeedLag, Lease, LeaseView, NewBackfill, OfferedColumn, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView,
-    Surveyed, Versions, WorkedWith,
+    StampDue, StampRow, Surveyed, Unstamped, Versions, WorkedWith,
 };
 use crate::audit::{Entry, SignedCheckpoint};
 use crate::config::Register;
@@ -72,6 +72,16 @@ pub trait Operations: Send {
     async fn reopen_feed(&mut self, feed: &str) -> Result<()>;
     /// Suspends a feed's grant since an instant (microseconds), with a reason; `None` resumes it.
     async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>) -> Result<()>;
+    /// Batches of a feed, in order, that want a token of time, or whose token the outlet does not have.
+    async fn stamps_due(&mut self, feed: &str, limit: i64) -> Result<Vec<StampDue>>;
+    /// Keeps a token; false when the batch has one or wants none.
+    async fn keep_stamp(&mut self, feed: &str, stamp: &StampRow) -> Result<bool>;
+    /// The outlet has the token of this batch.
+    async fn stamp_handed_on(&mut self, feed: &str, seq: i64) -> Result<()>;
+    /// Tokens of a feed behind this number, in order.
+    async fn stamps(&mut self, feed: &str, after: i64, limit: i64) -> Result<Vec<StampRow>>;
+    /// How many batches of a feed wait for a token, and since when.
+    async fn unstamped(&mut self, feed: &str) -> Result<Unstamped>;
     /// What waits for this feed. Changes nothing, also when the feed is not known yet.
     async fn feed_lag(&mut self, feed: &str, register: &str) -> Result<FeedLag>;
     /// Notes what a pipeline or feed works with from now on; what it worked with before no longer counts. Nothing is

@@ -3,8 +3,11 @@
 //!
 //! Needs `openssl`, `java` and `python3` with venv on the path; fails, saying so, when they are missing.
 
+mod authority;
 mod encryption;
 mod revocation;
+mod timestamps;
+pub mod tokens;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -224,7 +227,7 @@ async fn a_key_is_made_requested_certified_and_follows_another_without_a_gap() {
 async fn a_pkcs12_file_is_taken_in_with_its_own_password_only() {
     let small = Small::new();
     let path = |name: &str| small.path().join(name).to_str().unwrap().to_owned();
-    for suite in [Suite::EcdsaP256Sha256, Suite::RsaSha256] {
+    for suite in Suite::ALL {
         let word = suite.word();
         dev_set::make(&small.path().join(word), suite, now()).unwrap();
         let (key, chain, ca) = (

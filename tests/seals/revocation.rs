@@ -12,7 +12,7 @@ use huiliu::crypto::Suite;
 use super::{FEED, Sealed, huiliu, output, text};
 
 /// An authority of OpenSSL's `ca` that issued one signing certificate: `root.pem`, `leaf.key`, `leaf.pem`.
-struct Authority<'a> {
+pub struct Authority<'a> {
     dir: &'a Path,
 }
 
@@ -35,7 +35,7 @@ commonName = supplied
 ";
 
 impl<'a> Authority<'a> {
-    fn new(dir: &'a Path) -> Self {
+    pub fn new(dir: &'a Path) -> Self {
         fs::create_dir_all(dir).unwrap();
         let this = Self { dir };
         fs::write(this.path("ca.cnf"), CONFIG.replace("DIR", text(dir))).unwrap();
@@ -60,7 +60,7 @@ impl<'a> Authority<'a> {
         this
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         text(&self.dir.join(name)).to_owned()
     }
 
@@ -69,7 +69,7 @@ impl<'a> Authority<'a> {
     }
 
     /// Revokes the leaf for this reason, in a minute from now: a moment that no signature of the test shares.
-    fn revoke(&self, reason: &str) {
+    pub fn revoke(&self, reason: &str) {
         let index = fs::read_to_string(self.path("index.txt")).unwrap();
         let fields: Vec<&str> = index.trim_end().split('\t').collect();
         let at = (Clock::System.now() + TimeDelta::minutes(1)).format("%y%m%d%H%M%SZ").to_string();
@@ -79,7 +79,7 @@ impl<'a> Authority<'a> {
     }
 
     /// The list as it is now, good for some days.
-    fn list(&self, name: &str, days: &str) -> String {
+    pub fn list(&self, name: &str, days: &str) -> String {
         let path = self.path(name);
         self.ca(&["-gencrl", "-crldays", days, "-out", &path]);
         path

@@ -3,6 +3,7 @@
 mod provision;
 mod receipts;
 mod status;
+mod timestamps;
 
 use std::sync::Arc;
 
@@ -39,6 +40,8 @@ enum Verb {
     Status,
     /// Make exchange, queues and users on RabbitMQ; safe to call again 建队列
     Provision(provision::Args),
+    /// Which batches wait for their token of time, and the tokens that came, as files 时间戳
+    Timestamps(timestamps::Args),
     /// Read what subscribers answered, and compare it with what was sent 回执
     Receipts(receipts::Args),
 }
@@ -61,6 +64,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Verb::Resume(of) => suspend(&of, false, context).await,
         Verb::Status => status::run(context).await,
         Verb::Provision(args) => provision::run(args, context).await,
+        Verb::Timestamps(args) => timestamps::run(args, context).await,
         Verb::Receipts(args) => receipts::run(&args, context).await,
     }
 }
@@ -134,6 +138,9 @@ async fn release(feeds: Vec<String>, context: &Context) -> anyhow::Result<Exit> 
         for report in &reports {
             if let Some(why) = &report.why {
                 context.note(&format!("{}: {} {why}", report.feed, report.status))?;
+            }
+            if let Some(why) = &report.unstamped {
+                context.note(&format!("{}: 时间戳待补 waits for a time stamp: {why}", report.feed))?;
             }
         }
     }

@@ -7,7 +7,9 @@ use anyhow::Context as _;
 use super::{Keys, problem};
 use crate::cli::workspace::{Access, open};
 use crate::cli::{Context, Exit, audit};
+use crate::config::TokenUri;
 use crate::crypto::{Certificate, PrivateKey, from_pkcs12};
+use crate::engine::Engine;
 use crate::error::Problem;
 
 /// Arguments of `key import`.
@@ -21,6 +23,9 @@ pub struct Args {
     /// A private key, PKCS#8 PEM
     #[arg(long, value_name = "FILE", requires = "chain")]
     key: Option<PathBuf>,
+    /// A key that is on a PKCS#11 token already 令牌: "pkcs11:token=LABEL;object=KEY?module-path=/usr/lib/….so"
+    #[arg(long, value_name = "URI", requires = "chain", conflicts_with_all = ["key", "pkcs12"], value_parser = super::token_uri)]
+    token: Option<TokenUri>,
     /// Certificates, PEM, the key's own first
     #[arg(long, value_name = "FILE", required_unless_present = "pkcs12")]
     chain: Option<PathBuf>,
@@ -34,6 +39,13 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let mut opened = open(context, Access::Write).await?;
     let keys = Keys::of(opened.engine.workspace());
     let password = args.password.as_deref();
+    if let (Some(uri), Some(chain)) = (&args.token, &args.chain) {
+        keys.ring.check_free(&args.name).map_err(problem)?;
+        let key = keys.ring.on_token(uri).map_err(problem)?;
+        let chain = Certificate::load_all(chain).map_err(problem)?;
+        keys.ring.keep(&args.name, &key, &chain, None).map_err(problem)?;
+        return told(&args.name, &chain, &mut opened.engine, context).await;
+    }
     let chain = match (&args.pkcs12, &args.key, &args.chain) {
         (Some(file), ..) => {
             let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -54,13 +66,18 @@ pub(super) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }
         (None, _, None) => return Err(Problem::error("HL0710", "no file is given to import").into()),
     };
+    told(&args.name, &chain, &mut opened.engine, context).await
+}
+
+/// What was taken in.
+async fn told(name: &str, chain: &[Certificate], engine: &mut Engine, context: &Context) -> anyhow::Result<Exit> {
     let leaf = chain.first().map(Certificate::subject).unwrap_or_default();
-    audit::note(&mut opened.engine, "key.import", &format!("{}: {leaf}", args.name), context).await?;
+    audit::note(engine, "key.import", &format!("{name}: {leaf}"), context).await?;
     if context.json {
-        context.print_json(&serde_json::json!({ "key": args.name, "subject": leaf, "certificates": chain.len() }))?;
+        context.print_json(&serde_json::json!({ "key": name, "subject": leaf, "certificates": chain.len() }))?;
     } else {
-        context.print(&format!("{}: {leaf}\n", args.name))?;
-        context.note(&format!("next: huiliu key rotate {}", args.name))?;
+        context.print(&format!("{name}: {leaf}\n"))?;
+        context.note(&format!("next: huiliu key rotate {name}"))?;
     }
     Ok(Exit::Done)
 }

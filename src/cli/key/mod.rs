@@ -9,17 +9,16 @@ use clap::Subcommand;
 
 use super::workspace::{Access, definitions, open};
 use super::{Context, Exit, audit};
-use crate::config::{Password, Workspace};
+use crate::config::{Password, TokenUri, Workspace};
 use crate::crypto::{CryptoError, KeyRing, Suite, dev_set, distinguished_name, new_request};
 use crate::engine;
 use crate::error::Problem;
 
 /// Keys and certificates 密钥与证书
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Keys lie in .huiliu/keys, encrypted when huiliu.yaml has key_password. What signed before stays \
-verifiable: every batch carries its certificate."
-)]
+#[command(after_help = "Keys lie in .huiliu/keys, encrypted when huiliu.yaml has key_password; of a key on a \
+PKCS#11 token only its name lies there. What signed before stays \
+verifiable: every batch carries its certificate.")]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -34,6 +33,9 @@ enum Verb {
         /// Kind: p256, rsa, sm2 (国密)
         #[arg(long, value_parser = suite)]
         suite: Suite,
+        /// On a PKCS#11 token 令牌: "pkcs11:token=LABEL?module-path=/usr/lib/….so"; token_pin in huiliu.yaml opens it
+        #[arg(long, value_name = "URI", value_parser = token_uri)]
+        token: Option<TokenUri>,
     },
     /// Print a certificate request for a key, to be sent to the authority 证书申请
     Csr {
@@ -71,6 +73,10 @@ enum Verb {
     },
 }
 
+pub(super) fn token_uri(text: &str) -> Result<TokenUri, String> {
+    TokenUri::parse(text)
+}
+
 fn suite(word: &str) -> Result<Suite, String> {
     Suite::from_word(word).ok_or_else(|| format!("the kinds are {}", Suite::ALL.map(Suite::word).join(", ")))
 }
@@ -78,7 +84,7 @@ fn suite(word: &str) -> Result<Suite, String> {
 /// Runs the verb.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args.verb {
-        Verb::New { name, suite } => new(&name, suite, context).await,
+        Verb::New { name, suite, token } => new(&name, (suite, token), context).await,
         Verb::Csr { name, subject } => csr(&name, &subject, context),
         Verb::Import(args) => import::run(args, context).await,
         Verb::List => show::list(context),
@@ -97,7 +103,8 @@ struct Keys {
 impl Keys {
     fn of(workspace: &Workspace) -> Self {
         let installation = &workspace.installation;
-        Self { ring: KeyRing::below(&engine::state_dir(workspace)), password: installation.key_password.clone() }
+        let ring = KeyRing::below(&engine::state_dir(workspace)).with_pin(installation.token_pin.clone());
+        Self { ring, password: installation.key_password.clone() }
     }
 
     fn password(&self) -> Option<&str> {
@@ -105,18 +112,24 @@ impl Keys {
     }
 }
 
-async fn new(name: &str, suite: Suite, context: &Context) -> anyhow::Result<Exit> {
+async fn new(name: &str, (suite, token): (Suite, Option<TokenUri>), context: &Context) -> anyhow::Result<Exit> {
     let mut opened = open(context, Access::Write).await?;
     let keys = Keys::of(opened.engine.workspace());
-    let key = crate::crypto::PrivateKey::generate(suite).map_err(problem)?;
-    let path = keys.ring.keep(name, &key, &[], keys.password()).map_err(problem)?;
-    audit::note(&mut opened.engine, "key.new", &format!("{name}, {}", suite.word()), context).await?;
+    keys.ring.check_free(name).map_err(problem)?;
+    let on_token = token.is_some();
+    let key = match token {
+        Some(uri) => keys.ring.make_on_token(uri.naming(name), suite),
+        None => crate::crypto::PrivateKey::generate(suite),
+    };
+    let path = keys.ring.keep(name, &key.map_err(problem)?, &[], keys.password()).map_err(problem)?;
+    let place = if on_token { ", on a token" } else { "" };
+    audit::note(&mut opened.engine, "key.new", &format!("{name}, {}{place}", suite.word()), context).await?;
     if context.json {
         context.print_json(&serde_json::json!({ "key": name, "suite": suite.word(), "file": path }))?;
         return Ok(Exit::Done);
     }
     context.print(&format!("{}\n", path.display()))?;
-    if keys.password.is_none() {
+    if keys.password.is_none() && !on_token {
         context.note(
             "the key is not encrypted: write key_password: env:NAME into huiliu.yaml before making keys 未加密",
         )?;

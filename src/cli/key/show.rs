@@ -18,6 +18,9 @@ struct Listed {
     /// Whether it signs now.
     signs: bool,
     encrypted: bool,
+    /// Where it is, when it is on a PKCS#11 token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     /// `None` while it waits for its certificate.
     certificate: Option<Shown>,
 }
@@ -66,6 +69,7 @@ pub(super) fn list(context: &Context) -> anyhow::Result<Exit> {
             key: kept.name.clone(),
             signs: kept.current && workspace.installation.signing.is_none(),
             encrypted: kept.encrypted,
+            token: kept.token.clone(),
             certificate: kept.chain.first().map(|certificate| Shown::of(certificate, now)),
         });
         context.print_json(&listed.collect::<Vec<_>>())?;
@@ -86,7 +90,8 @@ fn row(kept: &Kept, workspace: &Workspace, zone: Tz, now: DateTime<Utc>) -> [Str
     let suite = certificate.and_then(|certificate| certificate.suite().ok());
     let signs = if kept.current && workspace.installation.signing.is_none() { "签名中 signs" } else { "" };
     let urgent = certificate.map_or("待签发 waits for its certificate", |certificate| urgency(certificate, now));
-    let state: Vec<&str> = [signs, urgent].into_iter().filter(|state| !state.is_empty()).collect();
+    let token = kept.token.as_ref().map_or("", |_| "在令牌中 on a token");
+    let state: Vec<&str> = [signs, token, urgent].into_iter().filter(|state| !state.is_empty()).collect();
     [
         kept.name.clone(),
         suite.map_or("", |suite| suite.word()).to_owned(),

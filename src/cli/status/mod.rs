@@ -124,6 +124,10 @@ struct FeedStatus {
     holding: i64,
     /// Why nothing goes out, where somebody suspended the grant.
     suspended: Option<String>,
+    /// Batches that wait for their token of time.
+    unstamped: u64,
+    /// HL0778: since when (RFC 3339) one has waited longer than the installation allows.
+    unstamped_late: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -160,6 +164,9 @@ async fn gather(engine: &mut Engine, context: &Context) -> anyhow::Result<Status
     let mut feeds = Vec::new();
     for feed in workspace.feeds.values() {
         let horizon = engine.store().horizon(&feed.register.value).await?;
+        let unstamped = engine.store().unstamped(&feed.name).await?;
+        let asked = workspace.installation.timestamps.as_ref();
+        let late = unstamped.late(asked, context.clock.now().timestamp_micros());
         let view = known.iter().find(|view| view.feed == feed.name);
         let number = |pick: fn(&FeedView) -> i64| view.map_or(0, pick);
         feeds.push(FeedStatus {
@@ -171,6 +178,8 @@ async fn gather(engine: &mut Engine, context: &Context) -> anyhow::Result<Status
             undelivered: number(|view| view.undelivered),
             holding: number(|view| view.holding),
             suspended: view.and_then(|view| view.suspended.clone()),
+            unstamped: unstamped.batches,
+            unstamped_late: unstamped.since.filter(|_| late).map(rfc3339),
         });
     }
     let quarantine = quarantine(engine).await?;

@@ -126,6 +126,10 @@ fn feeds(feeds: &[FeedStatus]) -> String {
     });
     let mut out = table(&columns, rows);
     for f in feeds {
+        if let Some(since) = &f.unstamped_late {
+            let FeedStatus { feed, unstamped, .. } = f;
+            out += &format!("  {feed}: 时间戳逾期 HL0778 {unstamped} batches wait for a time stamp since {since}\n");
+        }
         if let Some(why) = &f.suspended {
             out += &format!("  {}: 已中止 suspended: {}\n", f.feed, super::super::table::shown(why));
         }
@@ -182,6 +186,8 @@ mod tests {
                 undelivered: 0,
                 holding: 9_800,
                 suspended: None,
+                unstamped: 2,
+                unstamped_late: Some("2026-02-27T16:00:00Z".into()),
             }],
             quarantine: vec![QuarantineStatus {
                 dataset: "market-regulation.enterprise".into(),
@@ -213,6 +219,7 @@ mod tests {
         ═══════════════════════════════════════════════════════════════════════════════════════════════════════════════
          housing.enterprise   住房和城乡建设局                12                 3                    0          9 800
         ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+          housing.enterprise: 时间戳逾期 HL0778 2 batches wait for a time stamp since 2026-02-27T16:00:00Z
 
         ──────────────────────────────────────────────────────────────
          问题数据 quarantine            部门 department   待处理 open

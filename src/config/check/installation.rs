@@ -1,6 +1,7 @@
 //! `huiliu.yaml`: stores and brokers that nobody can talk to.
 
 use super::super::yaml::Mark;
+use super::super::{SigningKey, TokenUri};
 use super::Ground;
 use crate::error::Problem;
 
@@ -12,6 +13,8 @@ pub(super) fn check(ground: &Ground<'_>) -> Vec<Problem> {
     store(ground)
         .into_iter()
         .chain(broker(ground))
+        .chain(timestamps(ground))
+        .chain(token(ground))
         .map(|problem| problem.at(Mark::START.place("huiliu.yaml")))
         .collect()
 }
@@ -43,6 +46,41 @@ fn broker(ground: &Ground<'_>) -> Vec<Problem> {
     problems
 }
 
+/// A key that is meant to be on a token must be named so that it can be found.
+fn token(ground: &Ground<'_>) -> Option<Problem> {
+    let SigningKey::File(path) = &ground.workspace.installation.signing.as_ref()?.key else { return None };
+    // Joined to the workspace, as every path is.
+    let text = path.strip_prefix(std::path::absolute(&ground.workspace.dir).ok()?).ok()?.to_str()?;
+    let why = TokenUri::is_meant_by(text).then(|| TokenUri::parse(text).err())??;
+    let problem = Problem::error("HL0780", format!("signing.key does not name a key on a token: {why}"));
+    Some(problem.hint("write pkcs11:token=LABEL;object=KEY?module-path=/usr/lib/….so"))
+}
+
+/// A time-stamping authority must be one that can be asked, and somebody must be believed for its answers.
+fn timestamps(ground: &Ground<'_>) -> Vec<Problem> {
+    let installation = &ground.workspace.installation;
+    let Some(asked) = &installation.timestamps else { return Vec::new() };
+    let mut problems = Vec::new();
+    if !["http://", "https://"].iter().any(|scheme| asked.url.starts_with(scheme)) {
+        let problem =
+            Problem::error("HL0770", "the address of the time-stamping authority does not begin with http(s)://");
+        problems.push(problem.hint("write timestamps: { url: \"https://tsa.example.cn/tsa\" }"));
+    }
+    if installation.trust.timestamps.is_none() {
+        let problem = Problem::error("HL0770", "nobody is believed for the tokens of the time-stamping authority");
+        problems.push(problem.hint("write trust: { timestamps: FILE }, the authority's roots in PEM"));
+    }
+    let odd = |policy: &&String| {
+        let arcs: Vec<&str> = policy.split('.').collect();
+        arcs.len() < 2 || arcs.iter().any(|arc| arc.is_empty() || !arc.bytes().all(|b| b.is_ascii_digit()))
+    };
+    if asked.policy.as_ref().filter(odd).is_some() {
+        let problem = Problem::error("HL0770", "the policy of time stamps is not an object identifier");
+        problems.push(problem.hint("write it as numbers: 1.2.156.10197.6"));
+    }
+    problems
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::sample::{load_and_check, put, summary, write};
@@ -63,5 +101,48 @@ mod tests {
         let (workspace, problems) = load_and_check(dir.path());
         assert_eq!(problems, []);
         assert!(!format!("{:?}", workspace.installation).contains("top-secret"));
+    }
+
+    #[test]
+    fn a_key_on_a_token_is_named_so_that_it_can_be_found() {
+        let dir = write();
+        let check = |key: &str| {
+            let yaml = format!("version: 1\ntoken_pin: env:SET\nsigning: {{ key: \"{key}\", chain: a.pem }}\n");
+            put(dir.path(), "huiliu.yaml", yaml.as_bytes());
+            let (workspace, problems) = load_and_check(dir.path());
+            (workspace.installation.signing.unwrap().key, summary(&problems))
+        };
+        let uri = "pkcs11:token=t;object=k?module-path=/x.so";
+        assert_eq!(check(uri), (SigningKey::Token(TokenUri::parse(uri).unwrap()), Vec::<String>::new()));
+        assert_eq!(check("pkcs11:token=t;object=k").1, ["HL0780 1:1"]);
+        assert_eq!(check("pkcs11:token=t;pin-value=1?module-path=/x.so").1, ["HL0780 1:1"]);
+        assert!(
+            matches!(check("a.key"), (SigningKey::File(path), problems) if path.is_absolute() && problems.is_empty())
+        );
+    }
+
+    #[test]
+    fn a_time_stamping_authority_is_one_that_can_be_asked_and_believed() {
+        let dir = write();
+        let check = |timestamps: &str, trust: &str| {
+            let yaml = format!("version: 1\ntimestamps: {{ {timestamps} }}\n{trust}");
+            put(dir.path(), "huiliu.yaml", yaml.as_bytes());
+            let (workspace, problems) = load_and_check(dir.path());
+            assert!(!format!("{:?}", workspace.installation).contains("top-secret"));
+            (workspace.installation.timestamps, summary(&problems))
+        };
+        let trust = "trust: { timestamps: tsa.pem }\n";
+        let (read, problems) = check("url: \"https://u:top-secret@tsa/\", within: 2h, policy: \"1.2.3\"", trust);
+        assert_eq!(problems, [""; 0]);
+        let read = read.unwrap();
+        assert_eq!(
+            (read.within.as_secs(), read.patience.as_secs(), read.policy.as_deref()),
+            (7_200, 10, Some("1.2.3"))
+        );
+        assert_eq!(check("url: tsa.example", trust).1, ["HL0770 1:1"]);
+        assert_eq!(check("url: \"http://tsa\"", "").1, ["HL0770 1:1"]);
+        for policy in ["\"1\"", "\"1..2\"", "best", "\"1.2.x\""] {
+            assert_eq!(check(&format!("url: \"http://tsa\", policy: {policy}"), trust).1, ["HL0770 1:1"], "{policy}");
+        }
     }
 }

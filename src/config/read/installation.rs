@@ -7,7 +7,10 @@ use chrono_tz::Tz;
 use super::super::shape::{Key, Kind, Shape, Word};
 use super::super::units::span;
 use super::super::view::View;
-use super::super::{Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, Stale, TrustFiles};
+use super::super::{
+    Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, SigningKey, Stale, Timestamps, TokenUri,
+    TrustFiles,
+};
 use super::{VERSION, number};
 
 /// The table.
@@ -46,6 +49,12 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
             "Of encrypted private keys; best as env: or file: reference.",
         ),
         Key::optional(
+            "token_pin",
+            "令牌口令 token_pin",
+            Kind::Secret,
+            "PIN of PKCS#11 tokens; best as env: or file: reference.",
+        ),
+        Key::optional(
             "broker",
             "消息队列 broker",
             Kind::Secret,
@@ -70,6 +79,12 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
             "PEM file with certificate authorities under which subscribers sign receipts.",
         ),
         Key::optional("trust", "信任 trust", Kind::Map(&TRUST), "Whose certificates are believed for what."),
+        Key::optional(
+            "timestamps",
+            "时间戳 timestamps",
+            Kind::Map(&TIMESTAMPS),
+            "The authority that stamps the time of every batch; none when absent. Needs trust.timestamps.",
+        ),
         Key::optional("serve", "守护进程 serve", Kind::Map(&SERVE), "How `huiliu serve` works."),
         Key::optional(
             "retention",
@@ -101,6 +116,33 @@ const SERVE: Shape = Shape {
     ],
 };
 
+const TIMESTAMPS: Shape = Shape {
+    title: "时间戳 timestamps",
+    about: "A time-stamping authority (RFC 3161). One that is down stops no delivery: its tokens are got later.",
+    keys: &[
+        Key::required(
+            "url",
+            "地址 url",
+            Kind::Secret,
+            "http(s)://…; with a user and password best as env: or file: reference.",
+        ),
+        Key::optional(
+            "within",
+            "时限 within",
+            Kind::Span,
+            "How long a batch may be without its token before the alarm.",
+        )
+        .or("1d"),
+        Key::optional("patience", "等待 patience", Kind::Span, "How long one answer may take.").or("10s"),
+        Key::optional(
+            "policy",
+            "策略 policy",
+            Kind::Text,
+            "Object identifier of the policy that tokens must be under; the authority's own when absent.",
+        ),
+    ],
+};
+
 const LOGS: &[Word] =
     &[Word::now("text", "文本 For people."), Word::now("json", "JSON One object a line, for programs.")];
 
@@ -125,6 +167,12 @@ const TRUST: Shape = Shape {
             "订阅方加密 subscribers",
             Kind::Address,
             "PEM file: authorities of the certificates that feeds are encrypted to.",
+        ),
+        Key::optional(
+            "timestamps",
+            "时间戳 timestamps",
+            Kind::Address,
+            "PEM file: authorities under which the time of batches is stamped.",
         ),
         Key::later("clients", "接口调用 clients"),
         Key::optional(
@@ -159,7 +207,12 @@ const SIGNING: Shape = Shape {
     title: "签名 signing",
     about: "Signing key and certificates.",
     keys: &[
-        Key::required("key", "私钥 key", Kind::Address, "PKCS#8 PEM file; P-256, RSA or SM2 (国密)."),
+        Key::required(
+            "key",
+            "私钥 key",
+            Kind::Address,
+            "PKCS#8 PEM file; P-256, RSA or SM2 (国密). Or pkcs11:token=…;object=…?module-path=… (RFC 7512).",
+        ),
         Key::required("chain", "证书链 chain", Kind::Address, "PEM file, leaf certificate first."),
     ],
 };
@@ -179,9 +232,10 @@ pub(in crate::config) fn read(dir: &Path, view: View<'_>) -> Installation {
         store: store(dir, &state_dir, view.get("store").resolved()),
         spool: path(view.get("spool")).unwrap_or_else(|| state_dir.join("spool")),
         signing: signing.is_map().then(|| SigningFiles {
-            key: path(signing.get("key")).unwrap_or_default(),
+            key: signing_key(signing.get("key").resolved().unwrap_or_default(), dir),
             chain: path(signing.get("chain")).unwrap_or_default(),
         }),
+        token_pin: view.get("token_pin").resolved().map(Password::new),
         key_password: view.get("key_password").resolved().map(Password::new),
         broker: view.get("broker").resolved().map(|url| Broker {
             url,
@@ -189,6 +243,7 @@ pub(in crate::config) fn read(dir: &Path, view: View<'_>) -> Installation {
             api: view.get("broker_api").resolved(),
             receipt_ca: path(view.get("receipt_ca")),
         }),
+        timestamps: timestamps(view.get("timestamps")),
         trust: trust(dir, view.get("trust")),
         serve: serve(view.get("serve")),
         retention: view.get("retention").parsed(|text| span::parse(text).ok()),
@@ -196,6 +251,21 @@ pub(in crate::config) fn read(dir: &Path, view: View<'_>) -> Installation {
         otlp: view.get("otlp").resolved(),
         state_dir,
     }
+}
+
+/// A URI that does not read stays a path, and the check says what is wrong with it.
+fn signing_key(text: String, dir: &Path) -> SigningKey {
+    TokenUri::parse(&text).map_or_else(|_| SigningKey::File(dir.join(text)), SigningKey::Token)
+}
+
+fn timestamps(view: View<'_>) -> Option<Timestamps> {
+    let span = |name| view.get(name).parsed(|text| span::parse(text).ok()).unwrap_or_default();
+    view.is_map().then(|| Timestamps {
+        url: view.get("url").resolved().unwrap_or_default(),
+        within: span("within"),
+        patience: span("patience"),
+        policy: view.get("policy").is_written().then(|| view.get("policy").text()),
+    })
 }
 
 fn trust(dir: &Path, view: View<'_>) -> TrustFiles {
@@ -208,6 +278,7 @@ fn trust(dir: &Path, view: View<'_>) -> TrustFiles {
         own: path("own"),
         departments: path("departments"),
         subscribers: path("subscribers"),
+        timestamps: path("timestamps"),
         crls: view.get("crls").items().iter().filter_map(|item| item.resolved().map(source)).collect(),
         rules: Rules {
             national_only: view.get("algorithms").raw() == Some("national"),

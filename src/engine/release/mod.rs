@@ -2,6 +2,9 @@
 
 mod leaving;
 mod page;
+mod stamps;
+
+pub(super) use stamps::Rest as StampRest;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -39,7 +42,7 @@ struct Pass {
     decision: Decision,
     schema: Arc<FeedSchema>,
     schema_version: u32,
-    signer: Signer,
+    signer: Arc<Signer>,
     /// To whom bodies are encrypted, if they are.
     recipient: Option<Recipient>,
     /// `None` once it does not take batches now.
@@ -59,9 +62,8 @@ struct Pass {
 }
 
 impl Engine {
-    /// Releases and delivers everything this feed has waiting.
-    #[tracing::instrument(name = "release", skip_all, fields(feed = name))]
-    pub async fn release(&mut self, name: &str) -> Result<FeedReport, EngineError> {
+    /// One pass: releases and delivers everything this feed has waiting.
+    async fn release_batches(&mut self, name: &str) -> Result<FeedReport, EngineError> {
         if self.workspace.feeds.contains_key(name)
             && let Some(why) = self.suspended(name).await?
         {
@@ -130,7 +132,7 @@ impl Engine {
             body: BodyBuilder::new(&schema, state.seq.unsigned_abs() + 1),
             schema_version: u32::try_from(state.schema.0).unwrap_or(u32::MAX),
             schema,
-            signer,
+            signer: Arc::new(signer),
             recipient,
             first,
             window: Changes { after: state.cursor, through },
@@ -320,7 +322,10 @@ impl Engine {
                 },
             )?;
             let kind = heading.kind;
-            let batch = seal(heading, body, &pass.signer)?;
+            let signer = Arc::clone(&pass.signer);
+            // A key on a token is asked over a bus or a network.
+            let sealing = tokio::task::spawn_blocking(move || seal(heading, body, &signer)).await;
+            let batch = sealing.map_err(|error| EngineError::Internal(error.to_string()))??;
             state.previous = Some(hex(&batch.manifest_digest));
             let row = BatchRow {
                 seq: state.seq,
@@ -344,6 +349,7 @@ impl Engine {
         let set = SealSet {
             feed: pass.feed.name.clone(),
             state: kept,
+            stamp: self.workspace.installation.timestamps.is_some(),
             batch: row,
             upserts: std::mem::take(&mut pass.upserts),
             withdrawals: std::mem::take(&mut pass.withdrawals),

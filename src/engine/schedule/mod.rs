@@ -47,6 +47,8 @@ impl fmt::Display for Job {
 pub enum Ended {
     /// Well.
     Done,
+    /// Well, but something is left that is worth trying then.
+    DoneBut(DateTime<Utc>),
     /// It waits for a person, or for midnight: looking again before its time would change nothing.
     Held,
     /// What it met may pass: again after a back-off.
@@ -207,13 +209,14 @@ impl Schedule {
         let Some(turn) = self.turns.get_mut(job) else { return };
         turn.running = false;
         match ended {
-            Ended::Done | Ended::Held => turn.failures = 0,
+            Ended::Done | Ended::DoneBut(_) | Ended::Held => turn.failures = 0,
             Ended::Broken | Ended::Failed => turn.failures = turn.failures.saturating_add(1),
             Ended::Elsewhere(_) | Ended::Stopped => {}
         }
         turn.next = match ended {
             Ended::Failed => Some(now + span(backoff::after(turn.failures, seed, &job.to_string()))),
             Ended::Elsewhere(then) => Some(then),
+            Ended::DoneBut(then) => Some(turn.next.map_or(then, |next| next.min(then))),
             Ended::Stopped => Some(now),
             Ended::Done | Ended::Held | Ended::Broken => match &turn.rhythm {
                 Rhythm::Cron { missed: MissedRun::Skip, .. } if turn.due(now) => turn.after(now),
@@ -225,7 +228,7 @@ impl Schedule {
     fn backfill_ended(&mut self, id: i64, ended: Ended, now: DateTime<Utc>) {
         self.working.remove(&id);
         match ended {
-            Ended::Done | Ended::Stopped => drop(self.resting.remove(&id)),
+            Ended::Done | Ended::DoneBut(_) | Ended::Stopped => drop(self.resting.remove(&id)),
             Ended::Elsewhere(then) => drop(self.resting.insert(id, (then, 0))),
             Ended::Failed | Ended::Held | Ended::Broken => {
                 let failures = self.resting.get(&id).map_or(0, |(_, failures)| *failures) + 1;
@@ -255,6 +258,14 @@ impl Schedule {
             {
                 turn.next = Some(turn.next.map_or(now, |next| next.min(now)));
             }
+        }
+    }
+
+    /// Something waits that this feed's next pass might settle: it is due at once, but for one that waits after a failure.
+    pub fn hurry(&mut self, feed: &str, now: DateTime<Utc>) {
+        let turn = self.turns.get_mut(&Job::Feed(feed.to_owned())).filter(|turn| turn.failures == 0);
+        if let Some(turn) = turn {
+            turn.next = Some(turn.next.map_or(now, |next| next.min(now)));
         }
     }
 

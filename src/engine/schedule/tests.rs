@@ -184,3 +184,21 @@ fn what_another_daemon_did_or_does_is_not_done_again() {
     s.ran_elsewhere("enterprise-registration", now);
     assert_eq!(s.next(then), Some(at("2026-11-23T02:30:00")));
 }
+
+#[test]
+fn a_feed_that_waits_for_a_time_stamp_comes_again_before_its_time_and_has_not_failed() {
+    let mut s = Schedule::new(&workspace(&[]), 7, at("2026-11-21T10:00:00"));
+    let feed = s.turns.keys().find(|job| matches!(job, Job::Feed(_))).unwrap().clone();
+    s.turns.retain(|job, _| *job == feed);
+    s.turns.get_mut(&feed).unwrap().next = Some(at("2026-11-21T10:00:00"));
+    assert_eq!(s.take(at("2026-11-21T10:00:00")).as_ref(), Some(&feed));
+    s.ended(&feed, Ended::DoneBut(at("2026-11-21T10:00:05")), at("2026-11-21T10:00:00"));
+    assert_eq!((s.next_of(&feed), s.failures(&feed)), (Some(at("2026-11-21T10:00:05")), 0));
+    assert_eq!(s.take(at("2026-11-21T10:00:05")).as_ref(), Some(&feed));
+    let regular = s.next_of(&feed);
+    s.ended(&feed, Ended::DoneBut(at("2026-11-22T10:00:05")), at("2026-11-21T10:00:06"));
+    assert_eq!(s.next_of(&feed), regular, "never later than its time");
+    let Job::Feed(name) = &feed else { unreachable!("a feed") };
+    s.hurry(name, at("2026-11-21T10:00:07"));
+    assert_eq!(s.next_of(&feed), Some(at("2026-11-21T10:00:07")));
+}

@@ -1,4 +1,5 @@
-//! Freshness (时限): a pipeline that is late is told once, and again when it is not any more.
+//! Freshness (时限): a pipeline that is late is told once, and again when it is not any more; so is a feed whose batches
+//! wait too long for their time stamps (时间戳).
 
 use std::collections::BTreeSet;
 
@@ -12,6 +13,7 @@ use crate::engine::Due;
 pub(super) struct Alerts {
     looked: Option<DateTime<Utc>>,
     late: BTreeSet<String>,
+    unstamped: BTreeSet<String>,
 }
 
 impl Daemon {
@@ -35,6 +37,29 @@ impl Daemon {
                 }
             } else if self.alerts.late.remove(pipeline) {
                 tracing::info!(pipeline, "no longer late");
+            }
+        }
+        self.alert_of_stamps(now).await;
+    }
+
+    async fn alert_of_stamps(&mut self, now: DateTime<Utc>) {
+        let workspace = self.shared.workspace();
+        let Some(asked) = &workspace.installation.timestamps else { return };
+        for feed in workspace.feeds.keys() {
+            let waiting = match self.store.unstamped(feed).await {
+                Ok(waiting) => waiting,
+                Err(error) => return tracing::warn!(%error, "time stamps could not be looked at"),
+            };
+            if waiting.batches > 0 {
+                self.schedule.hurry(feed, now); // its own rhythm may be a day
+            }
+            if waiting.late(Some(asked), now.timestamp_micros()) {
+                if self.alerts.unstamped.insert(feed.clone()) {
+                    let batches = waiting.batches;
+                    tracing::error!(feed, batches, code = "HL0778", "batches wait too long for their time stamps");
+                }
+            } else if self.alerts.unstamped.remove(feed) {
+                tracing::info!(feed, "no batch waits too long for its time stamp");
             }
         }
     }

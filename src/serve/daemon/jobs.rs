@@ -118,7 +118,8 @@ impl Daemon {
         let failures = self.schedule.failures(job);
         let next = self.schedule.next_of(job).map(|next| next.to_rfc3339());
         match ended {
-            Ended::Done => {
+            Ended::DoneBut(_) if !why.is_empty() => tracing::warn!(%job, why, next, "waits; will be tried again"),
+            Ended::Done | Ended::DoneBut(_) => {
                 let quiet = matches!(outcome, Outcome::Feed(report, _) if report.status == "nothing new");
                 if !quiet {
                     tracing::info!(%job, "done");

@@ -197,6 +197,9 @@ async fn keep(conn: &mut PgConnection, seal: &SealSet) -> Result<()> {
     }
     if let Some(batch) = &seal.batch {
         insert_batch(conn, state.id, batch, seal.at).await?;
+        if seal.stamp {
+            super::stamps::want(conn, (state.id, batch.seq), seal.at).await?;
+        }
     }
     hold(conn, seal).await?;
     insert_counts(conn, seal).await

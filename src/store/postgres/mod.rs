@@ -24,6 +24,7 @@ mod review;
 mod runs;
 mod schema;
 mod shapes;
+mod stamps;
 mod turn;
 mod views;
 

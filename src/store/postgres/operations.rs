@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::super::{
     AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition,
     FeedLag, Lease, LeaseView, NewBackfill, OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed,
-    ShapeView, Surveyed, Versions, WorkedWith,
+    ShapeView, StampDue, StampRow, Surveyed, Unstamped, Versions, WorkedWith,
 };
 use super::connect::within;
 use super::{PostgresStore, at_rest};
@@ -98,6 +98,26 @@ impl Operations for PostgresStore {
 
     async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>) -> Result<()> {
         at_rest!(self.note_suspended(feed, why))
+    }
+
+    async fn stamps_due(&mut self, feed: &str, limit: i64) -> Result<Vec<StampDue>> {
+        at_rest!(self.due_stamps(feed, limit))
+    }
+
+    async fn keep_stamp(&mut self, feed: &str, stamp: &StampRow) -> Result<bool> {
+        at_rest!(self.put_stamp(feed, stamp))
+    }
+
+    async fn stamp_handed_on(&mut self, feed: &str, seq: i64) -> Result<()> {
+        at_rest!(self.set_handed_on(feed, seq))
+    }
+
+    async fn stamps(&mut self, feed: &str, after: i64, limit: i64) -> Result<Vec<StampRow>> {
+        at_rest!(self.stamps_after(feed, after, limit))
+    }
+
+    async fn unstamped(&mut self, feed: &str) -> Result<Unstamped> {
+        at_rest!(self.waiting_for_stamps(feed))
     }
 
     async fn feed_lag(&mut self, feed: &str, register: &str) -> Result<FeedLag> {

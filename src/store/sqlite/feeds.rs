@@ -99,6 +99,9 @@ impl SqliteStore {
             .map_err(unavailable)?;
             if let Some(batch) = &seal.batch {
                 insert_batch(conn, state.id, batch, seal.at).await?;
+                if seal.stamp {
+                    super::stamps::want(conn, (state.id, batch.seq), seal.at).await?;
+                }
             }
             let (feed, seq) = (state.id, state.seq);
             let (upserts, withdrawals) = (std::mem::take(&mut seal.upserts), std::mem::take(&mut seal.withdrawals));

@@ -18,6 +18,7 @@ mod review;
 mod runs;
 mod schema;
 mod shapes;
+mod stamps;
 mod views;
 
 use std::collections::HashMap;

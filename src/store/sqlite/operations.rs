@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::super::{
     AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition,
     FeedLag, Lease, LeaseView, NewBackfill, OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed,
-    ShapeView, Surveyed, Versions, WorkedWith,
+    ShapeView, StampDue, StampRow, Surveyed, Unstamped, Versions, WorkedWith,
 };
 use super::SqliteStore;
 use crate::audit::{Entry, SignedCheckpoint};
@@ -114,6 +114,31 @@ impl Operations for SqliteStore {
     async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>) -> Result<()> {
         self.settle().await?;
         self.note_suspended(feed, why).await
+    }
+
+    async fn stamps_due(&mut self, feed: &str, limit: i64) -> Result<Vec<StampDue>> {
+        self.settle().await?;
+        self.due_stamps(feed, limit).await
+    }
+
+    async fn keep_stamp(&mut self, feed: &str, stamp: &StampRow) -> Result<bool> {
+        self.settle().await?;
+        self.put_stamp(feed, stamp).await
+    }
+
+    async fn stamp_handed_on(&mut self, feed: &str, seq: i64) -> Result<()> {
+        self.settle().await?;
+        self.set_handed_on(feed, seq).await
+    }
+
+    async fn stamps(&mut self, feed: &str, after: i64, limit: i64) -> Result<Vec<StampRow>> {
+        self.settle().await?;
+        self.stamps_after(feed, after, limit).await
+    }
+
+    async fn unstamped(&mut self, feed: &str) -> Result<Unstamped> {
+        self.settle().await?;
+        self.waiting_for_stamps(feed).await
     }
 
     async fn feed_lag(&mut self, feed: &str, register: &str) -> Result<FeedLag> {
