@@ -95,6 +95,14 @@ impl Boundary {
     }
 }
 
+/// By how much this machine's clock is wrong, as a test wants it: seconds, in the file that `HUILIU_CLOCK_OFF` names, read
+/// every time, so that it jumps while the process runs. Nothing, and nothing read, in a build without failpoints.
+pub fn clock_is_off_by() -> chrono::TimeDelta {
+    let told = fail::has_failpoints().then(|| std::env::var_os("HUILIU_CLOCK_OFF")).flatten();
+    let seconds = told.and_then(|file| std::fs::read_to_string(file).ok()).and_then(|text| text.trim().parse().ok());
+    chrono::TimeDelta::try_seconds(seconds.unwrap_or(0)).unwrap_or_default()
+}
+
 /// Reads `FAILPOINTS`, as long as what is returned lives; `None`, and nothing read, in a build without failpoints.
 pub fn armed() -> Option<fail::FailScenario<'static>> {
     fail::has_failpoints().then(fail::FailScenario::setup)
