@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::daemon::{Daemon, huiliu, metric};
@@ -187,6 +188,31 @@ fn under_a_wrong_clock_nothing_is_done_and_when_it_is_right_again_everything() {
     let second = small.path().join(".huiliu/spool/housing.enterprise/000000000002.manifest.json");
     daemon.ask_until("/healthz", |_, _| second.exists());
     daemon.stop();
+}
+
+#[test]
+fn work_that_hangs_does_not_keep_it_from_ending() {
+    let small = scheduled();
+    small.write("huiliu.yaml", "version: 1\nissuer: 市\nserve: { lease: 2s, stop_within: 1s }\n");
+    small.extract("QY_1.csv", &[row(CODES[0], "甲")]);
+    // Reading it waits for a writer who never comes, as a file server does that is gone.
+    let never = small.path().join(".huiliu/spool/housing.enterprise/000000000001.avro");
+    fs::create_dir_all(never.parent().unwrap()).unwrap();
+    assert!(Command::new("mkfifo").arg(&never).status().unwrap().success());
+    let daemon = Daemon::start(small.path());
+    let db = small.path().join(".huiliu/huiliu.db");
+    wait_for_sql(&db, "select count(*) from batch", 1);
+    wait_for_sql(&db, "select count(*) from lease where name = 'feed/housing.enterprise' and holder <> ''", 1);
+    daemon.signal("TERM");
+    let (status, log) = daemon.end();
+    assert!(status.code() == Some(1) && log.contains("HL0904]: feed/housing.enterprise did not stop"), "{status} {log}");
+
+    fs::remove_file(never).unwrap();
+    let again = Daemon::start(small.path());
+    again.wait_for_done("feed/housing.enterprise", 1);
+    again.stop();
+    let (code, out, err) = huiliu(small.path(), &["doctor"]);
+    assert_eq!(code, 0, "{out}{err}");
 }
 
 #[test]
