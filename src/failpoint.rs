@@ -37,6 +37,8 @@ pub enum Boundary {
     LoadAcknowledged,
     /// A receipt is kept; the broker would hand it over again.
     ReceiptKept,
+    /// A backfill's reader has some rows; nothing of them is written.
+    ReadAhead,
     /// All rows of a backfill's chunk are in; it is not marked as done.
     BackfillWorked,
     /// It is marked as done.
@@ -45,7 +47,7 @@ pub enum Boundary {
 
 impl Boundary {
     /// All of them, in the order in which a record meets them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ChunkWritten,
         Self::ChunkCommitted,
         Self::Retracted,
@@ -61,6 +63,7 @@ impl Boundary {
         Self::ReceiptSent,
         Self::LoadAcknowledged,
         Self::ReceiptKept,
+        Self::ReadAhead,
         Self::BackfillWorked,
         Self::BackfillDone,
     ];
@@ -83,6 +86,7 @@ impl Boundary {
             Self::ReceiptSent => "receipt-sent",
             Self::LoadAcknowledged => "load-acknowledged",
             Self::ReceiptKept => "receipt-kept",
+            Self::ReadAhead => "read-ahead",
             Self::BackfillWorked => "backfill-worked",
             Self::BackfillDone => "backfill-done",
         }
