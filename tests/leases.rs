@@ -5,8 +5,8 @@ use std::time::Duration;
 use huiliu::store::postgres::PostgresStore;
 use huiliu::store::sqlite::SqliteStore;
 use huiliu::store::{
-    BackfillState, ChangeSet, ChunkEnd, ChunkState, FileStart, FileStatus, Lease, NewBackfill, NewChunk, RunStart,
-    LONGEST_LEASE, Store, StoreError,
+    BackfillState, ChangeSet, ChunkEnd, ChunkState, FileStart, FileStatus, LONGEST_LEASE, Lease, NewBackfill, NewChunk,
+    RunStart, Store, StoreError,
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 

@@ -49,7 +49,10 @@ async fn whoever_cannot_or_must_not_open_it_is_told_why() {
     assert_eq!(refusal(&url, "other").await, "HL0404");
 
     let wrong = refusal(&url.replace("huiliu:huiliu@", "huiliu:wrong@"), "one").await;
-    assert!(wrong.starts_with("Retry") && wrong.contains("HL0934") && wrong.contains("28P01") && !wrong.contains("wrong"), "{wrong}");
+    assert!(
+        wrong.starts_with("Retry") && wrong.contains("HL0934") && wrong.contains("28P01") && !wrong.contains("wrong"),
+        "{wrong}"
+    );
     let missing = refusal(&format!("{url}_not"), "one").await;
     assert!(missing.starts_with("Retry") && missing.contains("HL0934") && missing.contains("3D000"), "{missing}");
 

@@ -205,11 +205,15 @@ fn work_that_hangs_does_not_keep_it_from_ending() {
     wait_for_sql(&db, "select count(*) from lease where name = 'feed/housing.enterprise' and holder <> ''", 1);
     daemon.signal("TERM");
     let (status, log) = daemon.end();
-    assert!(status.code() == Some(1) && log.contains("HL0904]: feed/housing.enterprise did not stop"), "{status} {log}");
+    assert!(
+        status.code() == Some(1) && log.contains("HL0904]: feed/housing.enterprise did not stop"),
+        "{status} {log}"
+    );
 
     fs::remove_file(never).unwrap();
     let again = Daemon::start(small.path());
-    again.wait_for_done("feed/housing.enterprise", 1);
+    let manifest = small.path().join(".huiliu/spool/housing.enterprise/000000000001.manifest.json");
+    again.ask_until("/healthz", |_, _| manifest.exists());
     again.stop();
     let (code, out, err) = huiliu(small.path(), &["doctor"]);
     assert_eq!(code, 0, "{out}{err}");

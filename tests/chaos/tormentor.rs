@@ -110,7 +110,7 @@ pub struct Tormentor<'a> {
     pub kinds: BTreeMap<Kind, u64>,
     bag: Vec<Kind>,
     wrong: Vec<(Wrong, Instant)>,
-    restarting: Option<Child>,
+    restarting: Option<(Kind, Child)>,
 }
 
 impl<'a> Tormentor<'a> {
@@ -124,7 +124,7 @@ impl<'a> Tormentor<'a> {
     pub async fn disturb(&mut self, processes: &mut [Process], dice: &mut Dice) {
         let at = dice.among(processes.len());
         let millis = 100 + dice.below(2_900);
-        let kind = self.next_kind(dice);
+        let Some(kind) = self.next_kind(dice) else { return };
         let what = match kind {
             Kind::Kill => {
                 processes[at].kill();
@@ -149,8 +149,7 @@ impl<'a> Tormentor<'a> {
                 let closed = self.victims.vhost.close_shown_connections().await;
                 format!("the broker closes all {closed} connections")
             }
-            Kind::RestartPostgres => self.restart("postgres"),
-            Kind::RestartRabbitMq => self.restart("rabbitmq"),
+            Kind::RestartPostgres | Kind::RestartRabbitMq => self.restart(kind),
             Kind::FillDisk => {
                 self.victims.disk.fill();
                 self.until(Wrong::Disk, millis);
@@ -169,29 +168,34 @@ impl<'a> Tormentor<'a> {
         self.done.push(Disturbance { number, what });
     }
 
-    /// From the bag; what cannot go wrong just now waits in it for its turn.
-    fn next_kind(&mut self, dice: &mut Dice) -> Kind {
+    /// From the bag; what cannot go wrong just now stays in it, and is waited for when nothing else is left.
+    fn next_kind(&mut self, dice: &mut Dice) -> Option<Kind> {
         self.let_go_of_restarted(false);
         if self.bag.is_empty() {
             self.bag = BAG.to_vec();
         }
         let from = dice.among(self.bag.len());
         let possible = (0..self.bag.len()).map(|n| (from + n) % self.bag.len()).find(|&n| self.may(self.bag[n]));
-        possible.map_or(Kind::Kill, |n| self.bag.swap_remove(n))
+        possible.map(|n| self.bag.swap_remove(n))
     }
 
     fn may(&self, kind: Kind) -> bool {
         match kind {
-            Kind::RestartPostgres | Kind::RestartRabbitMq | Kind::EndBackends | Kind::CloseConnections => {
-                self.restarting.is_none()
-            }
+            Kind::RestartPostgres | Kind::RestartRabbitMq => self.restarting.is_none(),
+            Kind::EndBackends => !self.is_restarting(Kind::RestartPostgres),
+            Kind::CloseConnections => !self.is_restarting(Kind::RestartRabbitMq),
             Kind::FillDisk => !self.victims.disk.full,
             _ => true,
         }
     }
 
-    fn restart(&mut self, name: &str) -> String {
-        self.restarting = self.victims.servers.restart(name);
+    fn is_restarting(&self, kind: Kind) -> bool {
+        self.restarting.as_ref().is_some_and(|(of, _)| *of == kind)
+    }
+
+    fn restart(&mut self, kind: Kind) -> String {
+        let name = if kind == Kind::RestartPostgres { "postgres" } else { "rabbitmq" };
+        self.restarting = self.victims.servers.restart(name).map(|child| (kind, child));
         if self.restarting.is_some() {
             format!("{name} loses its power")
         } else {
@@ -201,7 +205,7 @@ impl<'a> Tormentor<'a> {
 
     /// Whether no server is on its way up any more; waits for one when asked to.
     fn let_go_of_restarted(&mut self, wait: bool) {
-        let Some(child) = &mut self.restarting else { return };
+        let Some((_, child)) = &mut self.restarting else { return };
         let ended = if wait { Some(child.wait().unwrap()) } else { child.try_wait().unwrap() };
         if let Some(status) = ended {
             assert!(status.success(), "a server did not come up again");

@@ -41,7 +41,8 @@ pub struct OwnServers {
 impl OwnServers {
     /// Starts them; at most one test may.
     pub fn start() -> Self {
-        let given = ["HUILIU_TEST_POSTGRES", "HUILIU_TEST_RABBITMQ"].iter().any(|name| std::env::var_os(name).is_some());
+        let given =
+            ["HUILIU_TEST_POSTGRES", "HUILIU_TEST_RABBITMQ"].iter().any(|name| std::env::var_os(name).is_some());
         if given {
             return Self { target: None, printed: printed().clone() };
         }

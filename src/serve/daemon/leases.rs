@@ -28,11 +28,7 @@ fn host() -> String {
 }
 
 /// Takes the first free of this machine's daemon leases.
-pub(super) async fn announce(
-    store: &mut dyn Store,
-    holder: &str,
-    setup: &Setup,
-) -> Result<Lease, ServeError> {
+pub(super) async fn announce(store: &mut dyn Store, holder: &str, setup: &Setup) -> Result<Lease, ServeError> {
     let ttl = setup.workspace.installation.serve.lease;
     for n in 1..=DAEMONS {
         let name = format!("daemon/{}/{n}", host());

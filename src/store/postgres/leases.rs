@@ -31,11 +31,7 @@ pub(super) async fn check(conn: &mut PgConnection, fence: Option<&Lease>) -> Res
 }
 
 impl PostgresStore {
-    pub(super) async fn take_lease(
-        &mut self,
-        (name, holder): (&str, &str),
-        ttl: Duration,
-    ) -> Result<Option<Lease>> {
+    pub(super) async fn take_lease(&mut self, (name, holder): (&str, &str), ttl: Duration) -> Result<Option<Lease>> {
         // One statement, which locks the row: of two that ask together one sees the other.
         let token: Option<i64> = sqlx::query_scalar(concat!(
             "insert into lease as l (name, holder, token, until) values ($1, $2, 1, ",
@@ -56,14 +52,18 @@ impl PostgresStore {
     }
 
     pub(super) async fn hold_lease(&mut self, lease: &Lease, ttl: Duration) -> Result<bool> {
-        let done = sqlx::query(concat!("update lease set until = ", now!(), " + $1 where name = $2 and holder = $3 and token = $4"))
-            .bind(micros(ttl))
-            .bind(&lease.name)
-            .bind(&lease.holder)
-            .bind(lease.token)
-            .execute(self.link.get().await?)
-            .await
-            .map_err(refused)?;
+        let done = sqlx::query(concat!(
+            "update lease set until = ",
+            now!(),
+            " + $1 where name = $2 and holder = $3 and token = $4"
+        ))
+        .bind(micros(ttl))
+        .bind(&lease.name)
+        .bind(&lease.holder)
+        .bind(lease.token)
+        .execute(self.link.get().await?)
+        .await
+        .map_err(refused)?;
         Ok(done.rows_affected() == 1)
     }
 

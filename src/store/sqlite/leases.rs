@@ -29,11 +29,7 @@ pub(super) async fn check(conn: &mut SqliteConnection, fence: Option<&Lease>) ->
 }
 
 impl SqliteStore {
-    pub(super) async fn take_lease(
-        &mut self,
-        (name, holder): (&str, &str),
-        ttl: Duration,
-    ) -> Result<Option<Lease>> {
+    pub(super) async fn take_lease(&mut self, (name, holder): (&str, &str), ttl: Duration) -> Result<Option<Lease>> {
         // One statement: SQLite lets one writer in at a time, so of two that ask together one sees the other.
         let token: Option<i64> = sqlx::query_scalar(concat!(
             "insert into lease (name, holder, token, until) values (?1, ?2, 1, ",
@@ -54,14 +50,18 @@ impl SqliteStore {
     }
 
     pub(super) async fn hold_lease(&mut self, lease: &Lease, ttl: Duration) -> Result<bool> {
-        let done = sqlx::query(concat!("update lease set until = ", now!(), " + ? where name = ? and holder = ? and token = ?"))
-            .bind(micros(ttl))
-            .bind(&lease.name)
-            .bind(&lease.holder)
-            .bind(lease.token)
-            .execute(&mut self.conn)
-            .await
-            .map_err(unavailable)?;
+        let done = sqlx::query(concat!(
+            "update lease set until = ",
+            now!(),
+            " + ? where name = ? and holder = ? and token = ?"
+        ))
+        .bind(micros(ttl))
+        .bind(&lease.name)
+        .bind(&lease.holder)
+        .bind(lease.token)
+        .execute(&mut self.conn)
+        .await
+        .map_err(unavailable)?;
         Ok(done.rows_affected() == 1)
     }
 
