@@ -1,7 +1,7 @@
 # huiliu 汇流 — the commands of a working day. `make` alone lists them.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/huiliu/target
 
-.PHONY: help demo test chaos lint doc bench fuzz
+.PHONY: help demo test chaos soak lint doc bench fuzz
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "%-8s %s\n", $$1, $$2 }'
@@ -19,6 +19,9 @@ chaos: ## N=1000 disturbances while daemons and receivers work; SEED=… repeats
 	deploy/dev/services up
 	HUILIU_CHAOS=$(or $(N),1000) HUILIU_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) \
 		cargo test --locked --test main chaos:: -- --nocapture
+
+soak: ## MINUTES=20 of RATE=2000 changes a second through a release build; memory and latency must not grow
+	benches/run soak --minutes $(or $(MINUTES),20) --rate $(or $(RATE),2000)
 
 lint: ## formatting and lints, warnings are errors
 	cargo fmt --check

@@ -1,21 +1,21 @@
-"""Workload `live` of benches/run: what a change takes from the file that brings it to twenty receivers."""
-import json, os, random, re, signal, subprocess, sys, threading, time
-from pathlib import Path
+"""Workloads `live` and `soak` of benches/run: what a change takes from the file that brings it to the receivers, and whether
+that stays so for as long as one likes."""
+import json, os, random, re, signal, statistics, subprocess, sys, threading, time
 
 from servers import broker_lines, feed_file, say, workspace
 
-BASE = 100_000  # enterprises that are there beforehand
+OLDER = 10  # older extracts of them, for the backfill
 HEAD = "统一社会信用代码,企业名称,法定代表人,企业类型,注册资本,成立日期,经营范围,登记机关,住所,登记状态,更新时间"
-SENT = re.compile(rb"@(\d+)#")  # when a record was written, in its address
+SENT = re.compile(rb"@(\d+)\.(\d+)#")  # with which file a record was written, and when, in its address
 
 
-def p99(latencies):
+def quantile(latencies, share):
     latencies = sorted(latencies)
-    return latencies[int(len(latencies) * 0.99)] if latencies else float("nan")
+    return latencies[int(len(latencies) * share)] if latencies else float("nan")
 
 
 class Receiver(threading.Thread):
-    """`huiliu receive --follow` of one subscriber; the latency of every record that was written for the bench."""
+    """`huiliu receive --follow` of one subscriber; file and latency of every record that was written for the bench."""
 
     def __init__(self, servers, ws, subscriber):
         super().__init__(daemon=True)
@@ -24,7 +24,8 @@ class Receiver(threading.Thread):
         command = [servers.bench.BIN, "receive", "--feed", feed, "--trust", ws / ".huiliu/dev-ca.pem", "--to", "ndjson:-",
                    "--state", ws / f"{subscriber}.cursor.json", "--follow"]
         environment = {**os.environ, "HUILIU_RECEIVE_FROM": servers.broker._replace(path="/huiliu-bench").geturl()}
-        self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
+        self.log = open(ws / f"{subscriber}.log", "w")
+        self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=self.log, env=environment)
         self.start()
 
     def run(self):
@@ -32,7 +33,11 @@ class Receiver(threading.Thread):
             now = time.time()
             sent = SENT.search(line)
             if sent:
-                self.latencies.append(now - int(sent.group(1)) / 1000)
+                self.latencies.append((int(sent.group(1)), now - int(sent.group(2)) / 1000))
+
+    def since(self, nth):
+        """Latencies of what was written with this file or later ones."""
+        return [latency for of, latency in list(self.latencies) if of >= nth]
 
     def end(self):
         self.process.terminate()
@@ -43,6 +48,11 @@ def definitions(servers, subscribers):
     ws = workspace(servers, "live", broker_lines(servers) + "serve: { listen: 127.0.0.1:17170, workers: 3 }\n")
     connector = ws / "connectors/market-regulation.yaml"
     text = connector.read_text(encoding="utf-8")
+    # What was taken goes aside: else the daemon would look through an ever longer list of files every second.
+    root = "  root: outbox/market-regulation\n"
+    if root not in text:
+        sys.exit("live: connectors/market-regulation.yaml is not what this workload was made for")
+    text = text.replace(root, root + "  settle: { archive: taken }\n")
     columns = "".join(f"      {name}: text\n" for name in HEAD.split(","))
     connector.write_text(text.rstrip("\n") + "\n  changes:\n    title: 变更\n    path: BG_*.csv\n    format: { kind: csv, encoding: utf-8 }\n"
                          "    key: [统一社会信用代码]\n    updated: 更新时间\n    extract: append\n    columns:\n" + columns, encoding="utf-8")
@@ -59,8 +69,8 @@ def definitions(servers, subscribers):
 def offer(ws, rows, nth):
     """A file of changes, there all at once; its time lies back, so that nobody waits whether it still grows."""
     now = time.time()
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
-    text = "".join(",".join([*row[:8], f"山东省青岛市市南区漓江路{nth}号@{int(now * 1000)}#", row[9], stamp]) + "\n" for row in rows)
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now + 8 * 3600))  # the city's time
+    text = "".join(",".join([*row[:8], f"山东省青岛市市南区漓江路1号@{nth}.{int(now * 1000)}#", row[9], stamp]) + "\n" for row in rows)
     box = ws / "outbox/market-regulation"
     part = box / f".BG_{nth}.part"
     part.write_text(HEAD + "\n" + text, encoding="utf-8")
@@ -68,25 +78,42 @@ def offer(ws, rows, nth):
     part.rename(box / f"BG_{nth:08}.csv")
 
 
+def resident(pid):
+    """MiB in memory now."""
+    try:
+        for line in open(f"/proc/{pid}/status"):
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    return float("nan")
+
+
 class Scene:
     """The daemon, the receivers, and the changes."""
 
-    def __init__(self, servers, options):
-        self.servers, self.options, self.nth = servers, options, 0
-        self.subscribers = [f"s{n:02}" for n in range(options.subscribers)]
+    def __init__(self, servers, options, subscribers, rate):
+        self.servers, self.rate, self.nth, self.random = servers, rate, 0, random.Random(7)
+        self.subscribers = [f"s{n:02}" for n in range(subscribers)]
+        self.receivers, self.daemon = [], None
         servers.fresh("ours")
         self.ws = definitions(servers, self.subscribers)
         bench = servers.bench
-        path, _ = bench.w1(BASE)
+        path, _ = bench.w1(options.base)
         with open(path, encoding="gb18030") as f:
             rows = [line.rstrip("\n").split(",") for line in f][1:]
-        self.rows = [row for row in rows if len(row) == 11 and row[0].isupper() or row[0].isdigit()]
-        bench.offer(self.ws, path, "QYDJ_1.csv")
+        # Whole lines with a code as it is written: no quoted cells, no small letters. Each enterprise once.
+        whole = [row for row in rows if len(row) == 11 and (row[0].isupper() or row[0].isdigit())]
+        self.rows = list({row[0]: row for row in whole}.values())
+        if rate > len(self.rows):
+            sys.exit(f"live: --rate is at most {len(self.rows)}")
+        bench.offer(self.ws, path, "QYDJ_20261101.csv")
         self.huiliu("run", "enterprise-registration", "--no-release")
         self.huiliu("feed", "provision", "--password-dir", str(self.ws / "passwords"))
         self.huiliu("feed", "release")
         self.receivers = [Receiver(servers, self.ws, subscriber) for subscriber in self.subscribers]
-        log = open(self.ws / "serve.log", "w")
+        self.log = self.ws / "serve.log"
+        log = open(self.log, "w")
         self.daemon = subprocess.Popen([str(bench.BIN), "--dir", str(self.ws), "serve"], stdout=log, stderr=log)
 
     def huiliu(self, *words):
@@ -96,48 +123,118 @@ class Scene:
             sys.exit(f"{' '.join(words)}: exit {done.returncode}: {done.stderr[-2000:]}")
         return done.stdout
 
-    def drive(self, name, seconds, without=()):
-        """Changes every second; what the receivers saw of them."""
-        rnd, start = random.Random(7), time.time()
+    def change(self):
+        """One file of changes. The daemon and the receivers must be there."""
+        if self.daemon.poll() is not None:
+            sys.exit(f"the daemon ended with {self.daemon.returncode}: {self.log.read_text()[-2000:]}")
         for receiver in self.receivers:
-            receiver.latencies.clear()
+            if receiver.process.poll() is not None and receiver.subscriber != getattr(self, "gone", None):
+                sys.exit(f"receiver {receiver.subscriber} ended: {(self.ws / (receiver.subscriber + '.log')).read_text()[-2000:]}")
+        self.nth += 1
+        offer(self.ws, self.random.sample(self.rows, self.rate), self.nth)
+
+    def drive(self, name, seconds):
+        """Changes every second; what the receivers saw of them."""
+        first, start = self.nth + 1, time.time()
         for second in range(seconds):
             time.sleep(max(0, start + second - time.time()))
-            self.nth += 1
-            offer(self.ws, rnd.sample(self.rows, self.options.rate), self.nth)
-        wanted, patience = seconds * self.options.rate * 0.9, time.time() + 60  # some rows of W1 are bad, some are there twice
-        there = [receiver for receiver in self.receivers if receiver.subscriber not in without]
-        while min(len(receiver.latencies) for receiver in there) < wanted and time.time() < patience:
+            self.change()
+        there = [receiver for receiver in self.receivers if receiver.subscriber != getattr(self, "gone", None)]
+        # A record that changes twice while its feed works comes once.
+        wanted, patience = seconds * self.rate * 0.9, time.time() + 60
+        while min(len(receiver.since(first)) for receiver in there) < wanted and time.time() < patience:
             time.sleep(0.5)
-        each = [p99(receiver.latencies) for receiver in there]
-        everything = [latency for receiver in there for latency in receiver.latencies]
-        say(name, subscribers=len(there), changes=seconds * self.options.rate, received=len(everything), p50=sorted(everything)[len(everything) // 2],
-            p99=p99(everything), worst_p99=max(each), load=os.getloadavg()[0])
-        return p99(everything)
+        each = [receiver.since(first) for receiver in there]
+        everything = [latency for latencies in each for latency in latencies]
+        p99 = quantile(everything, 0.99)
+        say(name, subscribers=len(there), changes=seconds * self.rate, received=len(everything), fewest=min(map(len, each)),
+            p50=quantile(everything, 0.5), p99=p99, worst_p99=max(quantile(latencies, 0.99) for latencies in each), load=os.getloadavg()[0])
+        if min(map(len, each)) < wanted / 2:
+            sys.exit(f"{name}: changes did not arrive: {self.log.read_text()[-2000:]}")
+        return p99
 
     def end(self):
         for receiver in self.receivers:
-            receiver.end()
-        self.daemon.send_signal(signal.SIGTERM)
-        self.daemon.wait(60)
+            if receiver.process.poll() is None:
+                receiver.end()
+        if self.daemon and self.daemon.poll() is None:
+            self.daemon.send_signal(signal.SIGTERM)
+            self.daemon.wait(60)
 
 
 def live(servers, options):
-    scene = Scene(servers, options)
+    scene = Scene(servers, options, options.subscribers or 20, options.rate or 1000)
     try:
         scene.drive("live_warm", min(10, options.seconds))
         alone = scene.drive("live", options.seconds)
         blocked = scene.receivers[0]
+        scene.gone = blocked.subscriber
         blocked.end()
         policy = {"pattern": f"^huiliu\\.feed\\.{blocked.subscriber}\\.", "definition": {"max-length": 1}, "priority": 10, "apply-to": "queues"}
         servers.manage("PUT", "/api/policies/huiliu-bench/blocked", policy)
-        beside = scene.drive("live_one_blocked", options.seconds, {blocked.subscriber})
+        beside = scene.drive("live_one_blocked", options.seconds)
         servers.manage("DELETE", "/api/policies/huiliu-bench/blocked")
-        older, _ = servers.bench.w1(1_000_000)
-        servers.bench.offer(scene.ws, older, "QYDJ_0.csv")
-        scene.huiliu("backfill", "start", "enterprise-registration", "--files", "QYDJ_0.csv")
-        filled = scene.drive("live_beside_backfill", options.seconds, {blocked.subscriber})
+        # Extracts of the days before, of the same enterprises: what 补数 is for. Most of what they say is overruled.
+        for day in range(OLDER):
+            older, _ = servers.bench.w1(options.base, day + 1)
+            (scene.ws / "outbox/market-regulation/older").mkdir(exist_ok=True)
+            servers.bench.offer(scene.ws, older, f"older/QYDJ_202610{day + 1:02}.csv")
+        scene.huiliu("backfill", "start", "enterprise-registration", "--files", "older/QYDJ_*.csv")
+        filled = scene.drive("live_beside_backfill", options.seconds)
         status = json.loads(scene.huiliu("--json", "backfill", "status"))
-        say("live", p99=alone, blocked_ratio=beside / alone, backfill_ratio=filled / alone, backfill=json.dumps(status)[:200])
+        say("live", p99=alone, blocked_ratio=beside / alone, backfill_ratio=filled / alone, backfill=status["state"], backfilled=status["rows_done"])
     finally:
         scene.end()
+
+
+def slope(samples):
+    """Least squares: growth a minute of (second, value) pairs."""
+    samples = [(second, value) for second, value in samples if value == value]
+    if len({second for second, _ in samples}) < 2:
+        return 0.0
+    fit = statistics.linear_regression([second / 60 for second, _ in samples], [value for _, value in samples])
+    return fit.slope
+
+
+def soak(servers, options):
+    """Steady changes; a line a minute, and a verdict: neither memory nor latency may grow."""
+    scene = Scene(servers, options, options.subscribers or 1, options.rate or 2000)
+    minutes, memory, latencies = options.minutes, [], []
+    try:
+        scene.drive("soak_warm", 10)
+        start = time.time()
+        for minute in range(minutes):
+            first = scene.nth + 1
+            for second in range(60):
+                time.sleep(max(0, start + minute * 60 + second - time.time()))
+                scene.change()
+                memory.append((time.time() - start, resident(scene.daemon.pid)))
+            last, patience = scene.nth, time.time() + 5
+            while min(len(receiver.since(last)) for receiver in scene.receivers) < scene.rate * 0.9 and time.time() < patience:
+                time.sleep(0.1)
+            seen = [latency for receiver in scene.receivers for latency in receiver.since(first)]
+            latencies.append((minute, quantile(seen, 0.5), quantile(seen, 0.99)))
+            for receiver in scene.receivers:
+                receiver.latencies.clear()
+            say("soak_minute", minute=minute + 1, received=len(seen), share=len(seen) / (60 * scene.rate * len(scene.receivers)), p50=latencies[-1][1],
+                p99=latencies[-1][2], rss_mib=memory[-1][1], receiver_rss_mib=max(resident(r.process.pid) for r in scene.receivers), load=os.getloadavg()[0])
+            if not seen:
+                sys.exit(f"soak: nothing arrived in minute {minute + 1}: {scene.log.read_text()[-2000:]}")
+        verdict(scene, minutes, memory, latencies)
+    finally:
+        scene.end()
+
+
+def verdict(scene, minutes, memory, latencies):
+    """The first quarter warms caches up and does not count; what grows over the rest by more than noise fails."""
+    settled = [(second, mib) for second, mib in memory if second >= minutes * 15]
+    growth = slope(settled) * minutes * 0.75
+    middle = [(minute * 60, p50) for minute, p50, _ in latencies]
+    slower = slope(middle) * minutes
+    steady_memory = growth <= max(32.0, 0.1 * settled[0][1])
+    steady_latency = slower <= max(0.5, 0.25 * middle[0][1])
+    say("soak", minutes=minutes, rate=scene.rate, receivers=len(scene.receivers), p50=statistics.median(p50 for _, p50, _ in latencies),
+        p99=max(p99 for _, _, p99 in latencies), p50_per_minute=slope(middle), rss_mib=settled[-1][1], rss_mib_per_minute=slope(settled),
+        verdict="steady" if steady_memory and steady_latency else "GROWS")
+    if not (steady_memory and steady_latency):
+        sys.exit(f"soak: memory grew by {growth:.0f} MiB, the median latency by {slower:.2f} s")

@@ -1,4 +1,4 @@
-"""The bars that need servers; `benches/run pg|amqp|live` measures them.
+"""The bars that need servers; `benches/run pg|amqp|live|soak` measures them.
 
 `pg`    The first night of W1 and the next one (0.5 % changed) with the registers in PostgreSQL, `--rounds` times, each round
         right after the named peer (polars and adbc's COPY, by hand), on the same server: the ratio of the medians counts.
@@ -7,7 +7,8 @@
 `amqp`  A signed feed of everything over RabbitMQ, and the peer (psycopg, fastavro, cryptography, pika) after it.
 `live`  A daemon, `--subscribers` feeds over RabbitMQ, one receiver each; every second a file with `--rate` changed records, for
         `--seconds`. A record's latency runs from the file's appearance to the receiver's line. Once undisturbed, once with one
-        queue full and its receiver gone, once beside a backfill of older files."""
+        queue full and its receiver gone, once beside a backfill of older extracts of the same enterprises.
+`soak`  The same with one receiver, for `--minutes`: a line a minute with memory and latency, and a verdict whether they grow."""
 import json, os, random, signal, statistics, subprocess, sys, threading, time, urllib.parse, urllib.request
 from pathlib import Path
 
@@ -243,3 +244,6 @@ def measure(bench, what, options):
     if "live" in what:
         import live
         live.live(servers, options)
+    if "soak" in what:
+        import live
+        live.soak(servers, options)

@@ -37,6 +37,8 @@ pub enum Boundary {
     LoadAcknowledged,
     /// A receipt is kept; the broker would hand it over again.
     ReceiptKept,
+    /// A backfill's reader has some rows; nothing of them is written.
+    ReadAhead,
     /// All rows of a backfill's chunk are in; it is not marked as done.
     BackfillWorked,
     /// It is marked as done.
@@ -45,7 +47,7 @@ pub enum Boundary {
 
 impl Boundary {
     /// All of them, in the order in which a record meets them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ChunkWritten,
         Self::ChunkCommitted,
         Self::Retracted,
@@ -61,6 +63,7 @@ impl Boundary {
         Self::ReceiptSent,
         Self::LoadAcknowledged,
         Self::ReceiptKept,
+        Self::ReadAhead,
         Self::BackfillWorked,
         Self::BackfillDone,
     ];
@@ -83,6 +86,7 @@ impl Boundary {
             Self::ReceiptSent => "receipt-sent",
             Self::LoadAcknowledged => "load-acknowledged",
             Self::ReceiptKept => "receipt-kept",
+            Self::ReadAhead => "read-ahead",
             Self::BackfillWorked => "backfill-worked",
             Self::BackfillDone => "backfill-done",
         }
@@ -93,6 +97,14 @@ impl Boundary {
         let _name = self.name();
         fail::fail_point!(_name, |_| std::process::abort());
     }
+}
+
+/// By how much this machine's clock is wrong, as a test wants it: seconds, in the file that `HUILIU_CLOCK_OFF` names, read
+/// every time, so that it jumps while the process runs. Nothing, and nothing read, in a build without failpoints.
+pub fn clock_is_off_by() -> chrono::TimeDelta {
+    let told = fail::has_failpoints().then(|| std::env::var_os("HUILIU_CLOCK_OFF")).flatten();
+    let seconds = told.and_then(|file| std::fs::read_to_string(file).ok()).and_then(|text| text.trim().parse().ok());
+    chrono::TimeDelta::try_seconds(seconds.unwrap_or(0)).unwrap_or_default()
 }
 
 /// Reads `FAILPOINTS`, as long as what is returned lives; `None`, and nothing read, in a build without failpoints.

@@ -21,7 +21,12 @@ fn main() -> ExitCode {
         cli::telemetry::begin(); // the daemon's log is how its installation wants it
     }
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(cli::run(cli)).into(),
+        Ok(runtime) => {
+            let exit = runtime.block_on(cli::run(cli));
+            // Whoever still reads from what does not answer keeps nobody alive; all that counts was waited for.
+            runtime.shutdown_background();
+            exit.into()
+        }
         Err(error) => {
             eprintln!("error: cannot start: {error}");
             Exit::Failed.into()

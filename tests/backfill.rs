@@ -185,7 +185,9 @@ fn what_nobody_can_mean_is_refused_with_a_code() {
         (&["qy", "--window", "25:00-26:00"][..], "HL0923"),
         (&["qy", "--files", "nothing_*.csv"][..], "HL0922"),
         (&["qy", "--from", "2020-01-01", "--to", "2020-02-01"][..], "HL0922"),
-        (&["qy", "--workers", "4"][..], "HL0929"),
+        (&["qy", "--workers", "0"][..], "HL0929"),
+        (&["qy", "--workers", "33"][..], "HL0929"),
+        (&["--feed", "housing.enterprise", "--rebuild", "--workers", "2"][..], "HL0929"),
         (&["qz"][..], "HL0501"),
         (&["--feed", "housing.enterprise", "--since-batch", "1"][..], "HL0927"),
         (&["--feed", "housing.nothing", "--rebuild"][..], "HL0812"),
@@ -244,6 +246,97 @@ fn killed_in_the_middle_it_goes_on_and_ends_like_an_undisturbed_one() {
     wait_until_free(&db);
     let told = json(&small, &["backfill", "resume", "1"], 0);
     assert_eq!((told["state"].as_str(), told["done"].as_u64()), (Some("done"), Some(9)), "{told}");
+    assert_eq!(ledger(&told), "30000/0/0/0/0", "no row is counted twice: {told}");
+    same_registers(&undisturbed, &small);
+}
+
+/// Six archived files that contradict each other: the same taxpayers, at times that go back and forth, and some twice.
+fn contradicting(small: &Small) {
+    small.taxpayers("NSR_20260301.csv", &[nsr(CODES[0], "今名", "2026-03-01 00:00:00")]);
+    for file in 1..=6 {
+        let mut text = String::from("识别号,登记号,名称,电话,更新\n");
+        for n in 0..300 {
+            let code = crate::runs::valid_code(n * (1 + file % 3));
+            let day = 1 + (n * 7 + file * 11) % 28;
+            text.push_str(&format!("{code},,户{n}于{file},,2026-01-{day:02} 00:00:00\n"));
+        }
+        text.push_str("坏码,,坏户,,2026-01-01 00:00:00\n");
+        small.write(&format!("out/tax/archive/NSR_2026010{file}.csv"), text);
+    }
+}
+
+/// Registers with ids, the ledger, and what became of every chunk.
+async fn with_workers(small: &Small, more: &[&str]) -> (Vec<String>, Value, Vec<String>) {
+    if let Some(database) = small.database().await {
+        small.write("huiliu.yaml", format!("version: 1\nname: test\nstore: {database}\n"));
+    }
+    contradicting(small);
+    verb(small, &["run", "nsr"], 0);
+    let start: Vec<&str> = START.into_iter().chain(["--chunk", "70"]).chain(more.iter().copied()).collect();
+    let told = json(small, &start, 0);
+    assert_eq!((&told["state"], &told["done"]), (&"done".into(), &30.into()), "{told}");
+    let chunks = told["chunks"].as_array().unwrap().iter().map(|c| format!("{} {}", c["label"], c["rows"])).collect();
+    let registers = crate::support::registers(&mut small.engine().await).await;
+    (registers, told["comparison"]["ledger"][0].clone(), chunks)
+}
+
+#[tokio::test]
+async fn many_workers_come_to_the_same_as_one() {
+    let (one, on_postgres) = (Small::new(), crate::support::OnPostgres::new());
+    let one = with_workers(&one, &[]).await;
+    assert!(one.1["superseded"].as_u64() > Some(100) && one.1["changed"].as_u64() > Some(100), "{}", one.1);
+    for workers in ["2", "5"] {
+        assert!(with_workers(&Small::new(), &["--workers", workers]).await == one, "{workers}");
+    }
+    let many = with_workers(&on_postgres, &["--workers", "4"]).await;
+    assert_eq!((&many.1, &many.2), (&one.1, &one.2));
+    assert!(many.0 == one.0, "registers differ");
+}
+
+#[test]
+fn workers_share_a_rate_and_wait_resume_and_die_together() {
+    let undisturbed = Small::new();
+    archive(&undisturbed);
+    let whole: Vec<&str> = START.into_iter().chain(["--chunk", "2000"]).collect();
+    json(&undisturbed, &whole, 0);
+
+    let small = Small::new();
+    archive(&small);
+    let db = small.path().join(".huiliu/huiliu.db");
+    let begin = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_huiliu"));
+        command.arg("--dir").arg(small.path()).args(args).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let started = std::time::Instant::now();
+    let paced: Vec<&str> = whole.iter().copied().chain(["--workers", "4", "--rate", "4000/s"]).collect();
+    let child = begin(&paced);
+    wait_for_sql(&db, "select count(*) from backfill_chunk where state = 'done'", 2);
+    let elapsed = started.elapsed().as_secs_f64();
+    assert!(elapsed > 0.9, "4,000 rows in {elapsed} s at 4,000 a second for all four");
+    verb(&small, &["backfill", "pause", "1"], 0);
+    let ended = child.wait_with_output().unwrap();
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("paused"), "{ended:?}");
+    let told = json(&small, &["backfill", "status", "1"], 3);
+    assert!(told["state"] == "paused" && told["done"].as_u64() < Some(8), "{told}");
+
+    // Power is cut while they go on, and once more one of them has a fault of its own.
+    let done = told["done"].as_i64().unwrap();
+    let mut child = begin(&["backfill", "resume", "1"]);
+    wait_for_sql(&db, "select count(*) from backfill_chunk where state = 'done'", done + 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until_free(&db);
+    let ended = std::process::Command::new(env!("CARGO_BIN_EXE_huiliu"))
+        .env("FAILPOINTS", "read-ahead=2*off->1*panic")
+        .arg("--dir")
+        .arg(small.path())
+        .args(["backfill", "resume", "1"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success() && said.contains("internal fault at"), "{said}");
+    let told = json(&small, &["backfill", "status", "1"], 0);
+    assert_eq!((&told["state"], &told["done"]), (&"done".into(), &15.into()), "{told}");
     assert_eq!(ledger(&told), "30000/0/0/0/0", "no row is counted twice: {told}");
     same_registers(&undisturbed, &small);
 }

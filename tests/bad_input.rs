@@ -206,3 +206,46 @@ fn a_state_directory_that_cannot_be_written_is_said_before_anything_is_taken() {
     assert!(said.contains("HL0811") && said.contains("/proc/huiliu") && said.contains("Hint"), "{said}");
     assert!(small.path().join("out/gs/QY_1.csv").exists());
 }
+
+/// Whatever keeps a workspace from its database: said with a code, and without the password.
+#[tokio::test]
+async fn a_store_that_cannot_or_must_not_be_used_is_said() {
+    let database = crate::support::services::Database::new().await;
+    let url = database.url();
+    let refused = |store: &str, code: &str| {
+        let small = Small::new();
+        small.write("huiliu.yaml", format!("version: 1\nname: other\nstore: {store}\n"));
+        let ended = huiliu(&small, &["run"]).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.code() == Some(1) && said.contains(code) && !said.contains("geheim"), "{store}: {said}");
+    };
+    huiliu::store::postgres::PostgresStore::open(&url, "one").await.unwrap();
+    refused(&url, "HL0404"); // two workspaces on one database
+    refused(&url.replace("huiliu:huiliu@", "huiliu:geheim@"), "HL0811");
+    refused(&format!("{url}_not"), "HL0811");
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    refused(&format!("postgres://huiliu:geheim@{closed}/huiliu"), "HL0811");
+    refused("mongo://huiliu:geheim@127.0.0.1/huiliu", "HL0109");
+}
+
+#[tokio::test]
+async fn an_embedded_store_that_somebody_altered_or_a_newer_program_wrote_is_said() {
+    use sqlx::ConnectOptions as _;
+    for (sql, code) in [
+        ("pragma user_version = 99", "HL0401"),
+        ("alter table run rename column kind to sort", "HL0935"),
+        ("alter table enterprise drop column capital", "HL0935"),
+    ] {
+        let small = Small::new();
+        small.extract("QY_1.csv", &[GOOD]);
+        small.run("qy").await;
+        let file = small.path().join(".huiliu/huiliu.db");
+        let mut store = sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut store).await.unwrap();
+        drop(store);
+        small.extract("QY_2.csv", &[[GOOD[0], "改了名", GOOD[2], GOOD[3], GOOD[4], GOOD[5]]]);
+        let ended = huiliu(&small, &["run"]).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.code() == Some(1) && said.contains(code), "{sql}: {said}");
+    }
+}

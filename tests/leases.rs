@@ -5,14 +5,16 @@ use std::time::Duration;
 use huiliu::store::postgres::PostgresStore;
 use huiliu::store::sqlite::SqliteStore;
 use huiliu::store::{
-    BackfillState, ChangeSet, ChunkEnd, ChunkState, FileStart, FileStatus, Lease, NewBackfill, NewChunk, RunStart,
-    Store, StoreError,
+    BackfillState, ChangeSet, ChunkEnd, ChunkState, FileStart, FileStatus, LONGEST_LEASE, Lease, NewBackfill, NewChunk,
+    RunStart, Store, StoreError,
 };
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 
 use crate::support::services::Database;
 
 const TTL: Duration = Duration::from_secs(10);
-const SECOND: i64 = 1_000_000;
+/// A lease that has ended by the time anybody looks.
+const AT_ONCE: Duration = Duration::ZERO;
 
 async fn sqlite() -> (tempfile::TempDir, Box<dyn Store>, Box<dyn Store>) {
     let dir = tempfile::tempdir().unwrap();
@@ -22,38 +24,57 @@ async fn sqlite() -> (tempfile::TempDir, Box<dyn Store>, Box<dyn Store>) {
     (dir, Box::new(one), Box::new(two))
 }
 
-async fn take(store: &mut dyn Store, holder: &str, now: i64) -> Option<Lease> {
-    store.acquire_lease("pipeline/qy", holder, TTL, now).await.unwrap()
+async fn take(store: &mut dyn Store, holder: &str, ttl: Duration) -> Option<Lease> {
+    store.acquire_lease("pipeline/qy", holder, ttl).await.unwrap()
 }
 
 /// A lease has one holder at a time, ends by time or by release, and its token only ever grows.
 pub async fn tokens_grow_with_every_new_holder(one: &mut dyn Store, two: &mut dyn Store) {
-    let a = take(one, "a", 0).await.unwrap();
-    assert_eq!(take(two, "b", 9 * SECOND).await, None, "it is held");
-    assert_eq!(take(one, "a", 9 * SECOND).await.unwrap().token, a.token, "the same holder keeps its token");
-    let b = take(two, "b", 20 * SECOND).await.unwrap();
+    let a = take(one, "a", TTL).await.unwrap();
+    assert_eq!(take(two, "b", TTL).await, None, "it is held");
+    assert_eq!(take(one, "a", AT_ONCE).await.unwrap().token, a.token, "the same holder keeps its token");
+    let b = take(two, "b", AT_ONCE).await.unwrap();
     assert!(b.token > a.token, "it had ended");
-    assert!(!one.renew_lease(&a, TTL, 21 * SECOND).await.unwrap(), "somebody else has it");
-    assert!(two.renew_lease(&b, TTL, 40 * SECOND).await.unwrap(), "it had ended, and nobody took it");
-    assert_eq!(take(one, "a", 49 * SECOND).await, None);
+    assert!(!one.renew_lease(&a, TTL).await.unwrap(), "somebody else has it");
+    assert!(two.renew_lease(&b, TTL).await.unwrap(), "it had ended, and nobody took it");
+    assert_eq!(take(one, "a", TTL).await, None);
     one.release_lease(&a).await.unwrap();
     assert_eq!(one.leases().await.unwrap().len(), 1, "an old holder gives nothing back");
     two.release_lease(&b).await.unwrap();
     assert_eq!(one.leases().await.unwrap(), []);
-    assert!(!two.renew_lease(&b, TTL, 49 * SECOND).await.unwrap(), "it was given back");
-    let again = take(one, "a", 49 * SECOND).await.unwrap();
+    assert!(!two.renew_lease(&b, TTL).await.unwrap(), "it was given back");
+    let apart = one.now().await.unwrap() - chrono::Utc::now().timestamp_micros();
+    assert!(apart.abs() < 5_000_000, "its clock is that of this machine: {apart}");
+    let again = take(one, "a", AT_ONCE).await.unwrap();
     assert!(again.token > b.token, "the token goes on over a release");
-    let late = take(one, "a", 99 * SECOND).await.unwrap();
+    let late = take(one, "a", TTL).await.unwrap();
     assert!(late.token > again.token, "a holder that comes back after the end is a new one");
     let shown = two.leases().await.unwrap();
-    assert_eq!((shown[0].holder.as_str(), shown[0].token, shown[0].until), ("a", late.token, 109 * SECOND));
+    assert_eq!((shown[0].holder.as_str(), shown[0].token), ("a", late.token));
+    let left = shown[0].until - chrono::Utc::now().timestamp_micros();
+    assert!((0..=TTL.as_micros() as i64).contains(&left), "it ends by the store's clock: {left}");
 }
+
+/// A lease of a time to come, from before somebody set the clock back, keeps nobody out until then.
+pub async fn a_lease_from_the_future_counts_as_ended(store: &mut dyn Store, ahead: impl AsyncFnOnce()) {
+    let long = store.acquire_lease("pipeline/future", "a", Duration::from_secs(86_400)).await.unwrap().unwrap();
+    let shown = store.leases().await.unwrap().into_iter().find(|lease| lease.name == long.name).unwrap();
+    let left = shown.until - chrono::Utc::now().timestamp_micros();
+    assert!(left <= LONGEST_LEASE.as_micros() as i64 + 1_000_000, "nobody gets more: {left}");
+    assert_eq!(store.acquire_lease(&long.name, "b", TTL).await.unwrap(), None, "and so much counts");
+    ahead().await;
+    let b = store.acquire_lease(&long.name, "b", TTL).await.unwrap().unwrap();
+    assert!(b.token > long.token && !store.renew_lease(&long, TTL).await.unwrap());
+}
+
+/// As a clock leaves it that was two hours ahead.
+const AHEAD: &str = "until = until + 7200000000 where name = 'pipeline/future'";
 
 /// Of many that ask at the same time one gets it.
 pub async fn of_two_that_ask_together_one_gets_it(one: &mut dyn Store, two: &mut dyn Store) {
-    for now in 0..20 {
-        let name = format!("feed/{now}");
-        let (a, b) = tokio::join!(one.acquire_lease(&name, "a", TTL, now), two.acquire_lease(&name, "b", TTL, now));
+    for n in 0..20 {
+        let name = format!("feed/{n}");
+        let (a, b) = tokio::join!(one.acquire_lease(&name, "a", TTL), two.acquire_lease(&name, "b", TTL));
         assert_eq!(a.unwrap().is_some() as u8 + b.unwrap().is_some() as u8, 1, "{name}");
     }
 }
@@ -62,15 +83,16 @@ pub async fn of_two_that_ask_together_one_gets_it(one: &mut dyn Store, two: &mut
 pub async fn a_fenced_holder_writes_nothing(one: &mut dyn Store, two: &mut dyn Store) {
     let start = |pipeline: &str| RunStart { pipeline: pipeline.into(), kind: "run", at: 1, definitions: String::new() };
     let file = || FileStart { dataset: "gs.qy".into(), name: "f".into(), digest: "d".into(), bytes: 1, at: 1 };
-    let a = take(one, "a", 0).await.unwrap();
-    one.set_fence(Some(a)).await.unwrap();
+    let a = take(one, "a", TTL).await.unwrap();
+    one.set_fence(Some(a.clone())).await.unwrap();
     let run = one.begin_run(start("qy")).await.unwrap();
     let taken = one.begin_file(file()).await.unwrap();
     let change = || ChangeSet { run, file: Some(taken.id), at: 2, position: None, parts: Vec::new() };
     one.commit(change()).await.unwrap();
     assert_eq!(one.file("gs.qy", "d").await.unwrap().unwrap().chunks, 1);
 
-    take(two, "b", 20 * SECOND).await.unwrap();
+    assert!(one.renew_lease(&a, AT_ONCE).await.unwrap());
+    take(two, "b", TTL).await.unwrap();
     let fenced = |refused: Result<(), StoreError>, what: &str| {
         assert!(matches!(refused, Err(StoreError::Fenced(_))), "{what}: {refused:?}");
     };
@@ -182,9 +204,16 @@ async fn sqlite_tells_what_waits() {
 
 #[tokio::test]
 async fn sqlite_holds_leases() {
-    let (_dir, mut one, mut two) = sqlite().await;
+    let (dir, mut one, mut two) = sqlite().await;
     tokens_grow_with_every_new_holder(&mut *one, &mut *two).await;
     of_two_that_ask_together_one_gets_it(&mut *one, &mut *two).await;
+    let path = dir.path().join("huiliu.db");
+    let ahead = async || {
+        let mut connection = SqliteConnection::connect(path.to_str().unwrap()).await.unwrap();
+        let sql = format!("update lease set {AHEAD}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+    };
+    a_lease_from_the_future_counts_as_ended(&mut *one, ahead).await;
 }
 
 #[tokio::test]
@@ -208,9 +237,15 @@ async fn postgres() -> (Database, Box<dyn Store>, Box<dyn Store>) {
 
 #[tokio::test]
 async fn postgres_holds_leases() {
-    let (_database, mut one, mut two) = postgres().await;
+    let (database, mut one, mut two) = postgres().await;
     tokens_grow_with_every_new_holder(&mut *one, &mut *two).await;
     of_two_that_ask_together_one_gets_it(&mut *one, &mut *two).await;
+    let ahead = async || {
+        let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+        let sql = format!("update huiliu.lease set {AHEAD}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+    };
+    a_lease_from_the_future_counts_as_ended(&mut *one, ahead).await;
 }
 
 #[tokio::test]

@@ -49,9 +49,12 @@ async fn whoever_cannot_or_must_not_open_it_is_told_why() {
     assert_eq!(refusal(&url, "other").await, "HL0404");
 
     let wrong = refusal(&url.replace("huiliu:huiliu@", "huiliu:wrong@"), "one").await;
-    assert!(wrong.starts_with("Retry") && wrong.contains("28P01") && !wrong.contains("wrong"), "{wrong}");
+    assert!(
+        wrong.starts_with("Retry") && wrong.contains("HL0934") && wrong.contains("28P01") && !wrong.contains("wrong"),
+        "{wrong}"
+    );
     let missing = refusal(&format!("{url}_not"), "one").await;
-    assert!(missing.starts_with("Retry") && missing.contains("3D000"), "{missing}");
+    assert!(missing.starts_with("Retry") && missing.contains("HL0934") && missing.contains("3D000"), "{missing}");
 
     sql(&url, "alter table huiliu.run add column mine text").await;
     assert_eq!(refusal(&url, "one").await, "HL0403");
@@ -70,7 +73,7 @@ async fn a_server_that_accepts_and_never_answers_is_given_up() {
         }
     });
     let told = tokio::time::timeout(Duration::from_secs(60), refusal(&url, "one")).await.unwrap();
-    assert!(told.starts_with("Retry") && told.contains("never answered"), "{told}");
+    assert!(told.starts_with("Retry") && told.contains("HL0934") && told.contains("never answered"), "{told}");
     silent.abort();
 }
 

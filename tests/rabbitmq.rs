@@ -512,17 +512,20 @@ async fn an_alarm_at_the_broker_is_told_at_once_and_delivery_goes_on_after_it() 
     city.broker(&city.vhost.through(&proxy));
     let mut engine = city.small.engine().await;
     assert_eq!(engine.release(&city.feed(0)).await.unwrap().durable, 5);
-    proxy.alarm(true);
-    city.extract("QY_2.csv", &["在营", "注销", "在营", "在营", "在营"]);
-    city.small.run("qy").await;
-    let blocked = eventually(&mut engine, &city.feed(0), |report| report.status == "waiting").await;
-    waits(&blocked, "HL0734");
-    assert!(blocked.why.unwrap().contains("low on disk"));
-    proxy.alarm(false);
-    let open = eventually(&mut engine, &city.feed(0), |report| report.durable > 0).await;
-    assert_eq!(open.durable, 1, "{open:?}");
+    let extracts = [["在营", "注销", "在营", "在营", "在营"], ["在营", "注销", "注销", "在营", "在营"]];
+    for (n, why) in ["low on disk", "low on memory"].into_iter().enumerate() {
+        proxy.alarm(Some(why));
+        city.extract(&format!("QY_{}.csv", n + 2), &extracts[n]);
+        city.small.run("qy").await;
+        let blocked = eventually(&mut engine, &city.feed(0), |report| report.status == "waiting").await;
+        waits(&blocked, "HL0734");
+        assert!(blocked.why.unwrap().contains(why));
+        proxy.alarm(None);
+        let open = eventually(&mut engine, &city.feed(0), |report| report.durable > 0).await;
+        assert_eq!(open.durable, 1, "{open:?}");
+    }
     let (code, received) = city.receive(&city.from(0), 0, &city.sqlite());
-    assert_eq!((code, counts(&received).0), (0, 6), "{received}");
+    assert_eq!((code, counts(&received).0), (0, 7), "{received}");
 }
 
 /// Releases until it comes out as expected; panics when that takes too long.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::daemon::{Daemon, huiliu, metric};
@@ -107,6 +108,18 @@ fn definitions_are_read_again_only_if_they_check() {
     let done = daemon.log().matches(r#""job":"pipeline/qy""#).count();
     daemon.wait_for_done("pipeline/qy", done + 1);
 
+    // A mapping that stops compiling.
+    small.write("pipelines/qy.yaml", pipeline("gs.qy", ""));
+    let path = "mappings/gs/qy.enterprise.sql";
+    let sql = fs::read_to_string(small.path().join(path)).unwrap();
+    small.write(path, sql.replace("org_name(名称) as name", "org_name(名字) as name"));
+    daemon.signal("HUP");
+    daemon.wait_until("where it does not compile", |line| {
+        line["place"].as_str().is_some_and(|place| place.starts_with(path)) && line["code"].is_string()
+    });
+    assert_eq!(digest(&daemon.ask("/metrics").1), before, "the old ones stay in force");
+    small.write(path, sql);
+
     small.write("pipelines/qy.yaml", pipeline("gs.qy", "").replace("schedule: '* * * * * *'\n", ""));
     daemon.signal("HUP");
     daemon.wait_for("new definitions are in force");
@@ -148,6 +161,62 @@ fn told_to_stop_it_stops_at_a_commit_and_goes_on_there() {
     again.wait_for_done("pipeline/qy", 1);
     again.stop();
     same_registers(&undisturbed, &small);
+}
+
+#[test]
+fn under_a_wrong_clock_nothing_is_done_and_when_it_is_right_again_everything() {
+    let small = scheduled();
+    small.extract("QY_1.csv", &[row(CODES[0], "甲")]);
+    let clock = small.path().join("clock");
+    fs::write(&clock, "108000").unwrap();
+    let daemon = Daemon::with(small.path(), &[], &[("HUILIU_CLOCK_OFF", clock.to_str().unwrap())]);
+    let told = daemon.wait_until("HL0936", |line| line["why"].as_str().is_some_and(|why| why.starts_with("HL0936")));
+    assert!(told["why"].as_str().unwrap().contains(" 108000 s "), "{told}");
+    let (_, status, _) = huiliu(small.path(), &["status", "--json"]);
+    assert!(!status.contains("succeeded"), "{status}");
+    // 30 hours back: nothing waits for tomorrow.
+    fs::write(&clock, "0").unwrap();
+    let told = daemon.wait_until("HL0933", |line| line["code"] == "HL0933");
+    assert!((107_900..=108_000).contains(&told["seconds"].as_i64().unwrap()), "{told}");
+    daemon.wait_for_done("pipeline/qy", 1);
+    daemon.wait_for_done("feed/housing.enterprise", 1);
+    // Behind, and right again: what came meanwhile comes.
+    fs::write(&clock, "-108000").unwrap();
+    daemon.wait_until("HL0936 again", |line| line["why"].as_str().is_some_and(|why| why.contains(" -10")));
+    small.extract("QY_2.csv", &[row(CODES[0], "乙")]);
+    fs::write(&clock, "0").unwrap();
+    let second = small.path().join(".huiliu/spool/housing.enterprise/000000000002.manifest.json");
+    daemon.ask_until("/healthz", |_, _| second.exists());
+    daemon.stop();
+}
+
+#[test]
+fn work_that_hangs_does_not_keep_it_from_ending() {
+    let small = scheduled();
+    small.write("huiliu.yaml", "version: 1\nissuer: 市\nserve: { lease: 2s, stop_within: 1s }\n");
+    small.extract("QY_1.csv", &[row(CODES[0], "甲")]);
+    // Reading it waits for a writer who never comes, as a file server does that is gone.
+    let never = small.path().join(".huiliu/spool/housing.enterprise/000000000001.avro");
+    fs::create_dir_all(never.parent().unwrap()).unwrap();
+    assert!(Command::new("mkfifo").arg(&never).status().unwrap().success());
+    let daemon = Daemon::start(small.path());
+    let db = small.path().join(".huiliu/huiliu.db");
+    wait_for_sql(&db, "select count(*) from batch", 1);
+    wait_for_sql(&db, "select count(*) from lease where name = 'feed/housing.enterprise' and holder <> ''", 1);
+    daemon.signal("TERM");
+    let (status, log) = daemon.end();
+    assert!(
+        status.code() == Some(1) && log.contains("HL0904]: feed/housing.enterprise did not stop"),
+        "{status} {log}"
+    );
+
+    fs::remove_file(never).unwrap();
+    let again = Daemon::start(small.path());
+    let manifest = small.path().join(".huiliu/spool/housing.enterprise/000000000001.manifest.json");
+    again.ask_until("/healthz", |_, _| manifest.exists());
+    again.stop();
+    let (code, out, err) = huiliu(small.path(), &["doctor"]);
+    assert_eq!(code, 0, "{out}{err}");
 }
 
 #[test]

@@ -34,12 +34,12 @@ impl Held {
         let lease = Self::wait_for(engine, (name, &holder), stop, context).await?;
         engine.store().set_fence(Some(lease.clone())).await?;
         let mut store = (stores(&engine.workspace().installation))().await?;
-        let (renewed, stop, clock) = (lease.clone(), Arc::clone(stop), context.clock);
+        let (renewed, stop) = (lease.clone(), Arc::clone(stop));
         let renewing = tokio::spawn(async move {
             let mut turns = tokio::time::interval(LEASE / 3);
             loop {
                 turns.tick().await;
-                match store.renew_lease(&renewed, LEASE, clock.now().timestamp_micros()).await {
+                match store.renew_lease(&renewed, LEASE).await {
                     Ok(true) => {}
                     Ok(false) => return stop.store(true, Ordering::Relaxed),
                     Err(error) => tracing::warn!(%error, "the lease could not be renewed"),
@@ -80,8 +80,7 @@ impl Held {
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         for second in 0..LEASE.as_secs() + 25 {
             seconds.tick().await;
-            let now = context.clock.now().timestamp_micros();
-            if let Some(lease) = engine.store().acquire_lease(name, holder, LEASE, now).await? {
+            if let Some(lease) = engine.store().acquire_lease(name, holder, LEASE).await? {
                 return Ok(lease);
             }
             if second == 0 {

@@ -20,7 +20,7 @@ impl Clock {
     pub fn now(&self) -> DateTime<Utc> {
         match self {
             #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-            Self::System => Utc::now(),
+            Self::System => Utc::now() + crate::failpoint::clock_is_off_by(),
             Self::Frozen(at) => *at,
         }
     }

@@ -42,7 +42,7 @@ pub struct AuditReport {
 impl Engine {
     /// Signs how the log stands, if that is due, or there is anything new and `now` is wanted. Says whether it was.
     pub async fn checkpoint_audit(&mut self, now: bool) -> Result<bool, EngineError> {
-        let at = self.clock.now();
+        let at = self.agreed_time().await?;
         let last = self.store.audit_checkpoints().await?.pop();
         let stands = last.as_ref().and_then(SignedCheckpoint::read);
         let from = stands.as_ref().map_or(0, |stands| stands.last);

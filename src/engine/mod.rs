@@ -57,6 +57,8 @@ pub use schedule::Due;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::clock::Clock;
 use crate::config::Workspace;
 use crate::error::{Disposition, Problem};
@@ -95,6 +97,12 @@ pub enum EngineError {
     Unbalanced {
         /// Register.
         register: String,
+    },
+    /// What is signed or dated with a wrong clock is wrong for good.
+    #[error("HL0936 this machine's clock is {seconds} s away from the store's; nothing is read or signed under it")]
+    ClockOff {
+        /// Ahead; behind when negative.
+        seconds: i64,
     },
     /// A person asked to stop.
     #[error("HL0505 stopped; the next run goes on from the last committed chunk")]
@@ -144,9 +152,27 @@ impl EngineError {
             Self::Definitions(_) | Self::Crypto(_) | Self::Batch(_) | Self::Unbalanced { .. } | Self::Internal(_) => {
                 Disposition::Halt
             }
-            Self::Stopped => Disposition::Retry,
+            Self::Stopped | Self::ClockOff { .. } => Disposition::Retry,
         }
     }
+}
+
+/// How far a clock may be from the store's. Receivers believe signatures of five minutes ahead and no more.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(2);
+
+/// The present by this clock, if the store's agrees. A frozen clock means another day on purpose.
+///
+/// # Errors
+/// HL0936, and those of the store.
+pub async fn agreed_time(store: &mut dyn Store, clock: Clock) -> Result<DateTime<Utc>, EngineError> {
+    let now = clock.now();
+    if clock == Clock::System {
+        let apart = TimeDelta::microseconds(now.timestamp_micros().saturating_sub(store.now().await?));
+        if apart.abs() > CLOCKS_DIFFER {
+            return Err(EngineError::ClockOff { seconds: apart.num_seconds() });
+        }
+    }
+    Ok(now)
 }
 
 /// What an engine tells while it works; the command line draws bars from it.
@@ -181,7 +207,7 @@ pub struct Engine {
     stop: Arc<AtomicBool>,
     broker: Option<RabbitMq>,
     /// When it was last looked whether the audit log needs a checkpoint.
-    looked_at_audit: Option<chrono::DateTime<chrono::Utc>>,
+    looked_at_audit: Option<DateTime<Utc>>,
     /// How long the time-stamping authority is left alone.
     stamp_rest: release::StampRest,
 }
@@ -264,6 +290,10 @@ impl Engine {
 
     fn now(&self) -> i64 {
         self.clock.now().timestamp_micros()
+    }
+
+    async fn agreed_time(&mut self) -> Result<DateTime<Utc>, EngineError> {
+        agreed_time(&mut *self.store, self.clock).await
     }
 
     /// The civil day in the installation's zone.

@@ -43,8 +43,8 @@ impl Engine {
         let pipeline = self.pipeline(name)?;
         let flow = Flow::prepare(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
         let last = self.last_counts(name).await?;
-        let start =
-            RunStart { pipeline: name.to_owned(), kind: "run", at: self.now(), definitions: self.workspace.digest() };
+        let at = self.agreed_time().await?.timestamp_micros();
+        let start = RunStart { pipeline: name.to_owned(), kind: "run", at, definitions: self.workspace.digest() };
         let run = self.store.begin_run(start).await?;
         self.note_pipeline(&flow).await?;
         self.note_versions(run, &flow).await?;

@@ -57,7 +57,7 @@ pub const PAGES: &[Page] = pages![
     "HL0817" "HL0818" "HL0820" "HL0821" "HL0822" "HL0823" "HL0824" "HL0825"
     "HL0826" "HL0901" "HL0902" "HL0903" "HL0904" "HL0905" "HL0920" "HL0921"
     "HL0922" "HL0923" "HL0924" "HL0925" "HL0926" "HL0927" "HL0928" "HL0929"
-    "HL0930" "HL0931" "HL0932"
+    "HL0930" "HL0931" "HL0932" "HL0933" "HL0934" "HL0935" "HL0936"
 ];
 
 /// The page of a code, however it was typed: `HL0106`, `hl0106`, `0106`, `106`.

@@ -4,7 +4,17 @@
 //! with every new holder. The end tells others when they may take it over; the token tells the store whose writes still
 //! count: a holder that slept through its end and wakes up writes nothing (see [`super::Operations::set_fence`]).
 
+use std::time::Duration;
+
 use serde::Serialize;
+
+/// No lease is taken for longer.
+pub const LONGEST_LEASE: Duration = Duration::from_secs(3600);
+
+/// Microseconds of a lease's time, at most [`LONGEST_LEASE`].
+pub(super) fn micros(ttl: Duration) -> i64 {
+    i64::try_from(ttl.min(LONGEST_LEASE).as_micros()).unwrap_or(i64::MAX)
+}
 
 /// A lease as its holder knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

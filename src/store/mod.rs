@@ -32,7 +32,7 @@ pub use intents::{
     HeldDigest, Holding, Pulled, Quarantined, Recalled, RecalledClaim, RegisterPart, RunEnd, RunStart, RunStatus,
     SealSet, Snapshot,
 };
-pub use leases::{Lease, LeaseView};
+pub use leases::{LONGEST_LEASE, Lease, LeaseView};
 pub use operations::Operations;
 pub use review::{Bond, Reviewed};
 pub use rows::{
@@ -56,10 +56,10 @@ use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Busy, locked, disk full, connection lost: the same call may succeed later. Nothing of it was kept.
-    #[error("store is not available: {0}")]
+    #[error("HL0934 the store is not available: {0}")]
     Unavailable(String),
     /// The store's own data is not what it should be.
-    #[error("store is damaged: {0}")]
+    #[error("HL0935 the store is not what it should be: {0}")]
     Damaged(String),
     /// The lease under which this was written has another holder now. Nothing of it was kept.
     #[error("HL0410 the lease \"{0}\" has another holder now; nothing was written")]

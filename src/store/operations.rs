@@ -14,20 +14,24 @@ use crate::config::Register;
 use crate::linking::StreamId;
 
 /// The part of a [`super::Store`] that lets several processes work over it. Calls that change something are
-/// transactions of their own; instants come from the caller's clock.
+/// transactions of their own. Instants come from the caller's clock, but for leases, which end by the store's own: several
+/// machines that disagree about the time agree about who holds what.
 #[async_trait]
 pub trait Operations: Send {
-    /// Takes a lease if nobody holds it at `now` (microseconds), or its holder asks again. A new holder gets a token
-    /// above all earlier ones of this name; the same holder, while the lease has not ended, keeps its own and has `ttl`
-    /// from `now`. `None`: somebody else holds it. Two calls at the same time never both succeed.
-    async fn acquire_lease(&mut self, name: &str, holder: &str, ttl: Duration, now: i64) -> Result<Option<Lease>>;
-    /// Holds a lease until `now` + `ttl`, also when it has ended and nobody took it. False: it has another holder or
+    /// Takes a lease for `ttl` from now if nobody holds it, or its holder asks again. A new holder gets a token above all
+    /// earlier ones of this name; the same holder, while the lease has not ended, keeps its own. `None`: somebody else
+    /// holds it. Two calls at the same time never both succeed. A lease that ends later than [`super::LONGEST_LEASE`]
+    /// from now was taken before the store's clock went back, and counts as ended.
+    async fn acquire_lease(&mut self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>>;
+    /// Holds a lease for `ttl` from now, also when it has ended and nobody took it. False: it has another holder or
     /// was released, and nothing changed.
-    async fn renew_lease(&mut self, lease: &Lease, ttl: Duration, now: i64) -> Result<bool>;
+    async fn renew_lease(&mut self, lease: &Lease, ttl: Duration) -> Result<bool>;
     /// Gives a lease back: anybody may take it at once. Nothing happens when it has another holder.
     async fn release_lease(&mut self, lease: &Lease) -> Result<()>;
     /// Leases that have a holder, by name; those that ended without a release too.
     async fn leases(&mut self) -> Result<Vec<LeaseView>>;
+    /// The store's own clock, microseconds: the one that all who work over it share.
+    async fn now(&mut self) -> Result<i64>;
     /// From now on `begin_run`, `begin_file`, `commit`, `end_file` and `seal` look, in the transaction in which they
     /// write, whether this lease still has this holder and token, and else write nothing and answer
     /// [`super::StoreError::Fenced`]. Time does not matter, only whether somebody else took it. `None` looks no more. A commit

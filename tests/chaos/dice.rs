@@ -9,6 +9,11 @@ impl Dice {
         Self(seed)
     }
 
+    /// An index into so many.
+    pub fn among(&mut self, many: usize) -> usize {
+        usize::try_from(self.below(many as u64)).unwrap()
+    }
+
     /// From 0 to `limit` − 1.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -32,6 +32,7 @@ const CRASHES: &[(Boundary, &str, u32, Size)] = &[
     (Boundary::BatchDurable, "run", 1, FEW),
     (Boundary::LoadWritten, "receive", 1, FEW),
     (Boundary::LoadCommitted, "receive", 1, FEW),
+    (Boundary::ReadAhead, "backfill", 1, FEW),
     (Boundary::BackfillWorked, "backfill", 0, FEW),
     (Boundary::BackfillDone, "backfill", 0, FEW),
     (Boundary::BackfillDone, "backfill", 1, FEW),

@@ -3,7 +3,7 @@
 
 use arrow::array::{Array as _, AsArray as _};
 use huiliu::engine::Engine;
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection};
 
 use super::generator::Line;
 use crate::support::Small;
@@ -12,10 +12,17 @@ use crate::support::Small;
 pub struct Subscriber {
     /// Feed.
     pub feed: String,
-    /// Database.
+    /// `postgres://…` or `sqlite:…`.
     pub target: String,
     /// Only open enterprises.
     pub open_only: bool,
+}
+
+impl Subscriber {
+    /// Whether its batches come through a queue.
+    pub fn has_a_queue(&self) -> bool {
+        self.target.starts_with("postgres")
+    }
 }
 
 type Verdict = Result<(), String>;
@@ -38,11 +45,22 @@ pub async fn judge(small: &Small, expected: &[Line], subscribers: &[Subscriber])
 async fn table(subscriber: &Subscriber, expected: &[Line]) -> Verdict {
     let Subscriber { feed, target, open_only } = subscriber;
     let allowed = expected.iter().filter(|(_, _, status, _)| !open_only || status.as_deref() == Some("在营"));
-    let allowed: Vec<String> = allowed.map(|(code, name, ..)| format!("{code} {name}")).collect();
-    let mut connection = PgConnection::connect(target).await.unwrap();
-    let sql = "select uscc || ' ' || name from enterprise order by uscc collate \"C\"";
-    let held: Result<Vec<String>, _> = sqlx::query_scalar(sql).fetch_all(&mut connection).await;
-    same(feed, &allowed, &held.map_err(|error| format!("{feed}: {error}"))?)
+    let mut allowed: Vec<String> = allowed.map(|(code, name, ..)| format!("{code} {name}")).collect();
+    allowed.sort();
+    let held = lines(target).await.map_err(|error| format!("{feed}: {error}"))?;
+    same(feed, &allowed, &held)
+}
+
+/// What a subscriber has, in order.
+async fn lines(target: &str) -> sqlx::Result<Vec<String>> {
+    let sql = "select uscc || ' ' || name from enterprise";
+    let mut lines: Vec<String> = if target.starts_with("sqlite:") {
+        sqlx::query_scalar(sql).fetch_all(&mut SqliteConnection::connect(target).await?).await?
+    } else {
+        sqlx::query_scalar(sql).fetch_all(&mut PgConnection::connect(target).await?).await?
+    };
+    lines.sort();
+    Ok(lines)
 }
 
 async fn register(engine: &mut Engine, expected: &[Line]) -> Verdict {
@@ -82,14 +100,43 @@ async fn sealed(engine: &mut Engine, feed: &str) -> Result<i64, String> {
 
 /// The subscriber has loaded each of them, once: its count of rows, kept by addition, is that of its table.
 async fn loaded(subscriber: &Subscriber, sealed: i64) -> Verdict {
-    let mut connection = PgConnection::connect(&subscriber.target).await.unwrap();
     let sql = "select (select count(*) from huiliu_batch), (select max(seq) from huiliu_batch), \
                (select seq from huiliu_cursor), (select held from huiliu_cursor), (select count(*) from enterprise)";
-    let row = sqlx::query(sql).fetch_one(&mut connection).await.map_err(|error| error.to_string())?;
-    let [batches, last, cursor, held, rows] = [0, 1, 2, 3, 4].map(|n| row.get::<Option<i64>, _>(n).unwrap_or(-1));
+    let counted = counted(&subscriber.target, sql).await.map_err(|error| error.to_string())?;
+    let [batches, last, cursor, held, rows] = counted;
     let right = [batches, last, cursor] == [sealed; 3] && held == rows;
     let said = format!("{batches} batches, last {last}, cursor {cursor} of {sealed}; held {held} of {rows}");
     if right { Ok(()) } else { Err(format!("{}: {said}", subscriber.feed)) }
+}
+
+async fn counted(target: &str, sql: &'static str) -> sqlx::Result<[i64; 5]> {
+    let columns = [0, 1, 2, 3, 4];
+    if target.starts_with("sqlite:") {
+        let row = sqlx::query(sql).fetch_one(&mut SqliteConnection::connect(target).await?).await?;
+        return Ok(columns.map(|n| row.get::<Option<i64>, _>(n).unwrap_or(-1)));
+    }
+    let row = sqlx::query(sql).fetch_one(&mut PgConnection::connect(target).await?).await?;
+    Ok(columns.map(|n| row.get::<Option<i64>, _>(n).unwrap_or(-1)))
+}
+
+/// Every batch that went through a queue was answered, and as it was sent.
+pub async fn answered(small: &Small, subscribers: &[Subscriber]) -> Verdict {
+    let mut engine = small.engine().await;
+    for subscriber in subscribers.iter().filter(|subscriber| subscriber.has_a_queue()) {
+        let feed = &subscriber.feed;
+        let sealed = sealed(&mut engine, feed).await?;
+        let receipts = engine.store().receipts(feed, 1_000_000).await.unwrap();
+        if let Some(wrong) = receipts.iter().find(|receipt| receipt.mismatch.is_some()) {
+            return Err(format!("{feed}: the receipt of batch {} differs: {:?}", wrong.seq, wrong.mismatch));
+        }
+        let mut answered: Vec<i64> = receipts.iter().map(|receipt| receipt.seq).collect();
+        answered.sort();
+        answered.dedup();
+        if !answered.iter().copied().eq(1..=sealed) {
+            return Err(format!("{feed}: {} of {sealed} batches were answered", answered.len()));
+        }
+    }
+    Ok(())
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &[T], found: &[T]) -> Verdict {

@@ -1,6 +1,7 @@
 //! Pulling the plug, on real servers: at every commit boundary by name, and at random while everything works.
 
 mod dice;
+mod disk;
 mod failpoints;
 mod gate;
 mod generator;

@@ -1,20 +1,22 @@
-//! Two departments, two daemons, two subscribers, and everything that can go wrong: in the end everything is as the
+//! Two departments, two daemons, three subscribers, and everything that can go wrong: in the end everything is as the
 //! generator of the changes says.
 //!
 //! `make chaos N=1000` disturbs longer; `SEED=…` repeats a run's changes and disturbances (their moments are the machine's).
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::dice::Dice;
+use super::disk::Disk;
 use super::gate::Gate;
 use super::generator::Generator;
-use super::judge::{Subscriber, judge};
+use super::judge::{Subscriber, answered, judge};
 use super::process::Process;
-use super::tormentor::Tormentor;
+use super::tormentor::{Tormentor, Victims};
 use crate::support::broker::Vhost;
 use crate::support::daemon::huiliu;
-use crate::support::services::{Database, service};
+use crate::support::services::{Database, OwnServers};
 use crate::support::{FEED, OnPostgres, Small};
 
 /// Disturbances of a usual run.
@@ -33,6 +35,8 @@ struct City {
     /// Directories of the processes.
     homes: Vec<Small>,
     _targets: Vec<Database>,
+    /// The spool, and the subscriber who reads it.
+    small_disk: PathBuf,
 }
 
 #[tokio::test]
@@ -40,11 +44,12 @@ async fn whatever_is_disturbed_in_the_end_everything_is_right() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let disturbances = number("HUILIU_CHAOS").unwrap_or(DISTURBANCES);
     let seed = number("HUILIU_CHAOS_SEED").unwrap_or(7);
-    let city = City::new().await;
+    let servers = OwnServers::start();
+    let disk = Disk::new(64 + disturbances / 8);
+    let city = City::new(&servers, &disk).await;
     let mut processes = city.processes();
     let mut generator = Generator::new(&city.main);
-    let databases = [&city.store].into_iter().chain(city.subscribers.iter().map(|s| &s.target)).cloned().collect();
-    let mut tormentor = Tormentor::new(databases, city.vhost.name.clone());
+    let mut tormentor = Tormentor::new(city.victims(&servers, disk));
 
     torment(disturbances, seed, (&mut processes, &mut generator, &mut tormentor)).await;
     let calm = Instant::now();
@@ -55,16 +60,20 @@ async fn whatever_is_disturbed_in_the_end_everything_is_right() {
         generator.change(&mut Dice::new(seed));
         verdict = catch_up(&city, &mut processes, &generator).await;
     }
-    let verdict = verdict.and_then(|()| city.examine(&processes));
+    let verdict = match verdict.and_then(|()| city.examine(&processes)) {
+        Ok(()) => answered(&city.main, &city.subscribers).await,
+        wrong => wrong,
+    };
+    let starts: Vec<String> = processes.iter().map(|process| format!("{} {}", process.name, process.starts)).collect();
     let told = format!(
-        "seed {seed}: {} disturbances, {} changes; starts: {:?}; caught up in {took:?}",
+        "seed {seed}: {} disturbances {:?}, {} changes; starts: {starts:?}; caught up in {took:?}",
         tormentor.done.len(),
+        tormentor.kinds,
         generator.changes,
-        processes.iter().map(|process| format!("{} {}", process.name, process.starts)).collect::<Vec<_>>(),
     );
     println!("{told}");
     if let Err(why) = verdict {
-        let last = tormentor.done.iter().rev().take(12).rev().map(|one| format!("{one}\n")).collect::<String>();
+        let last = tormentor.done.iter().rev().take(15).rev().map(|one| format!("{one}\n")).collect::<String>();
         let logs = processes.iter().map(|process| tail(&process.name, &process.log())).collect::<String>();
         panic!("{why}\n{told}\n{last}{logs}");
     }
@@ -74,7 +83,7 @@ async fn whatever_is_disturbed_in_the_end_everything_is_right() {
 async fn torment(
     disturbances: u64,
     seed: u64,
-    (processes, generator, tormentor): (&mut [Process], &mut Generator<'_>, &mut Tormentor),
+    (processes, generator, tormentor): (&mut [Process], &mut Generator<'_>, &mut Tormentor<'_>),
 ) {
     let (mut changing, mut disturbing) = (Dice::new(seed), Dice::new(!seed));
     let (mut next_change, mut next_disturbance) = (Instant::now(), Instant::now() + Duration::from_secs(2));
@@ -111,27 +120,43 @@ async fn catch_up(city: &City, processes: &mut [Process], generator: &Generator<
 }
 
 impl City {
-    async fn new() -> Self {
-        let (main, vhost) = (OnPostgres::new(), Vhost::new().await);
-        let targets = vec![Database::new().await, Database::new().await];
+    async fn new(servers: &OwnServers, disk: &Disk) -> Self {
+        let (postgres, broker) = (servers.url("POSTGRES"), (servers.url("RABBITMQ"), servers.url("RABBITMQ_API")));
+        let main = OnPostgres::on(Database::on(&postgres).await);
+        let vhost = Vhost::on(broker).await;
+        let targets = vec![Database::on(&postgres).await, Database::on(&postgres).await];
         let store = main.database().await.unwrap();
         let subscriber = |n: usize| Subscriber {
             feed: format!("{}.enterprise", vhost.subscribers[n]),
             target: targets[n].url(),
             open_only: n == 0,
         };
-        let subscribers = vec![subscriber(0), subscriber(1)];
-        let mut city = Self { main, vhost, store, subscribers, homes: Vec::new(), _targets: targets };
+        let by_file = Subscriber {
+            feed: "housing.enterprise".into(),
+            target: format!("sqlite:{}", disk.path().join("housing.db").display()),
+            open_only: true,
+        };
+        let subscribers = vec![subscriber(0), subscriber(1), by_file];
+        let small_disk = disk.path().to_owned();
+        let mut city = Self { main, vhost, store, subscribers, homes: Vec::new(), _targets: targets, small_disk };
         city.define();
-        city.homes = (0..4).map(|_| Small::empty()).collect();
+        city.homes = (0..5).map(|_| Small::empty()).collect();
         let passwords = city.main.path().join("passwords").display().to_string();
         let (code, out, err) = huiliu(city.main.path(), &["feed", "provision", "--password-dir", &passwords]);
         assert_eq!(code, 0, "{out}{err}");
-        huiliu::crypto::dev_ca::signer(&city.main.path().join(".huiliu"), crate::support::now()).unwrap();
+        // Certificates of before every clock that a disturbance sets.
+        let before = chrono::Utc::now() - chrono::TimeDelta::days(3);
+        huiliu::crypto::dev_ca::signer(&city.main.path().join(".huiliu"), before).unwrap();
         city
     }
 
-    /// Pipelines every second, two feeds to RabbitMQ.
+    fn victims<'a>(&'a self, servers: &'a OwnServers, disk: Disk) -> Victims<'a> {
+        let queued = self.subscribers.iter().filter(|subscriber| subscriber.has_a_queue());
+        let databases = [&self.store].into_iter().chain(queued.map(|s| &s.target)).cloned().collect();
+        Victims { databases, vhost: &self.vhost, servers, disk }
+    }
+
+    /// Pipelines every second, two feeds to RabbitMQ, one into the spool.
     fn define(&self) {
         let root = format!("root: {}/out", self.main.path().display());
         for system in ["gs", "tax"] {
@@ -143,10 +168,9 @@ impl City {
             let text = format!("version: 1\nfrom: {from}\ninto: [enterprise]\nschedule: '* * * * * *'\n");
             self.main.write(&format!("pipelines/{name}.yaml"), text);
         }
-        fs::remove_file(self.main.path().join("pipelines/feeds/housing.enterprise.yaml")).unwrap();
-        let grant = FEED
-            .replace("outlet: spool, every: 1m", "outlet: rabbitmq, every: 1s")
-            .replace("records: 3", "records: 40");
+        let spooled = FEED.replace("every: 1m", "every: 1s").replace("records: 3", "records: 40");
+        self.main.write("pipelines/feeds/housing.enterprise.yaml", &spooled);
+        let grant = spooled.replace("outlet: spool", "outlet: rabbitmq");
         let all = grant.replace("rows: status = '在营'\n", "");
         for (subscriber, text) in self.vhost.subscribers.iter().zip([grant, all]) {
             let text = text.replace("subscriber: housing", &format!("subscriber: {subscriber}"));
@@ -157,16 +181,19 @@ impl City {
 
     /// All share one state directory, and with it the signing key.
     fn install(&self, home: &Small, store: &str, broker: &str) {
-        let (state, api) = (self.main.path().join(".huiliu"), service("RABBITMQ_API"));
+        let (state, spool) = (self.main.path().join(".huiliu"), self.small_disk.join("spool"));
+        let api = self.vhost.api();
         let serve = "serve: { listen: '127.0.0.1:0', lease: 3s, stop_within: 10s }";
         let text = format!(
-            "version: 1\nname: test\nstate_dir: {}\nstore: {store}\nbroker: {broker}\nbroker_api: {api}\n{serve}\n",
-            state.display()
+            "version: 1\nname: test\nstate_dir: {}\nspool: {}\nstore: {store}\nbroker: {broker}\n\
+             broker_api: {api}\n{serve}\n",
+            state.display(),
+            spool.display(),
         );
         home.write("huiliu.yaml", text);
     }
 
-    /// Two daemons and two receivers, each with its own ways to the servers.
+    /// Two daemons and three receivers, each with its own ways to the servers.
     fn processes(&self) -> Vec<Process> {
         let gates = || (Gate::to(&self.store), Gate::to(&self.vhost.url()));
         let mut all = Vec::new();
@@ -181,14 +208,19 @@ impl City {
             }
             let subscriber = &self.subscribers[n - 2];
             let trust = self.main.path().join(".huiliu/dev-ca.pem").display().to_string();
-            let args = ["receive", "--follow", "--feed", &subscriber.feed, "--trust", &trust];
-            let env = [
-                ("HUILIU_RECEIVE_FROM", broker),
-                ("HUILIU_RECEIVE_TO", postgres.through(&subscriber.target)),
-                ("HUILIU_LOG", "info".to_owned()),
-            ];
-            let name = format!("receiver{}", n - 2);
-            all.push(Process::new(&name, home.path(), (postgres, rabbitmq), &args).with(&env));
+            let mut args = vec!["receive", "--feed", &subscriber.feed, "--trust", &trust];
+            let (mut from, mut to) = (broker, postgres.through(&subscriber.target));
+            if subscriber.has_a_queue() {
+                args.push("--follow");
+            } else {
+                from = format!("spool:{}", self.small_disk.join("spool").display());
+                to = subscriber.target.clone();
+            }
+            let env = [("HUILIU_RECEIVE_FROM", from), ("HUILIU_RECEIVE_TO", to), ("HUILIU_LOG", "info".to_owned())];
+            let process = Process::new(&format!("receiver{}", n - 2), home.path(), (postgres, rabbitmq), &args);
+            // Who reads a spool looks once, and again after a while.
+            let every = if subscriber.has_a_queue() { 500 } else { 2_000 };
+            all.push(process.with(&env).every(Duration::from_millis(every)));
         }
         all
     }

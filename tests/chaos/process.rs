@@ -25,6 +25,7 @@ pub struct Process {
     env: Vec<(String, String)>,
     child: Option<Child>,
     started: Instant,
+    pause: Duration,
 }
 
 impl Process {
@@ -40,12 +41,19 @@ impl Process {
             env: Vec::new(),
             child: None,
             started: Instant::now() - PAUSE,
+            pause: PAUSE,
         }
     }
 
     /// With these variables.
     pub fn with(mut self, env: &[(&str, String)]) -> Self {
         self.env = env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        self
+    }
+
+    /// Started again no sooner than this after its last start.
+    pub fn every(mut self, pause: Duration) -> Self {
+        self.pause = pause;
         self
     }
 
@@ -56,7 +64,7 @@ impl Process {
         {
             return;
         }
-        if self.started.elapsed() < PAUSE {
+        if self.started.elapsed() < self.pause {
             return;
         }
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
@@ -65,6 +73,7 @@ impl Process {
             .arg(&self.dir)
             .args(&self.args)
             .env("HUILIU_LOG_FORMAT", "json")
+            .env("HUILIU_CLOCK_OFF", self.clock_file())
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(log)
@@ -72,6 +81,24 @@ impl Process {
         self.child = Some(child.unwrap());
         self.starts += 1;
         self.started = Instant::now();
+    }
+
+    /// `STOP`, `CONT`; to nobody when it does not run.
+    pub fn signal(&self, name: &str) {
+        if let Some(child) = &self.child {
+            Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).output().unwrap();
+        }
+    }
+
+    /// Sets the clock that it believes in: seconds ahead of the right time.
+    pub fn clock_is_off_by(&self, seconds: i64) {
+        let under_way = self.dir.join("clock.part");
+        fs::write(&under_way, seconds.to_string()).unwrap();
+        fs::rename(under_way, self.clock_file()).unwrap();
+    }
+
+    fn clock_file(&self) -> PathBuf {
+        self.dir.join("clock")
     }
 
     /// `kill -9`.

@@ -22,23 +22,41 @@ pub struct Vhost {
     pub name: String,
     /// Subscribers whose users are deleted too.
     pub subscribers: Vec<String>,
+    /// URLs of the broker and of its management API.
+    server: (String, String),
 }
 
 impl Vhost {
     /// Makes it, with two subscribers of names that no other test has.
     pub async fn new() -> Self {
+        Self::on((service("RABBITMQ"), service("RABBITMQ_API"))).await
+    }
+
+    /// As [`Self::new`], at this broker with this management API.
+    pub async fn on(server: (String, String)) -> Self {
         let name = unique("v");
         let subscribers = ["a", "b"].map(unique).to_vec();
-        api(Method::PUT, &["vhosts", &name], json!({})).await;
-        let (user, all) = (Url::parse(&service("RABBITMQ")).unwrap().username().to_owned(), ".*");
+        let vhost = Self { name, subscribers, server };
+        let (user, all) = (Url::parse(&vhost.server.0).unwrap().username().to_owned(), ".*");
         let permission = json!({ "configure": all, "write": all, "read": all });
-        api(Method::PUT, &["permissions", &name, &user], permission).await;
-        Self { name, subscribers }
+        vhost.ask(Method::PUT, &["vhosts", &vhost.name], json!({})).await;
+        vhost.ask(Method::PUT, &["permissions", &vhost.name, &user], permission).await;
+        vhost
+    }
+
+    /// Asks its broker's management API.
+    pub async fn ask(&self, method: Method, path: &[&str], body: Json) -> Json {
+        api_at(&self.server.1, method, path, body).await
+    }
+
+    /// Where that is.
+    pub fn api(&self) -> &str {
+        &self.server.1
     }
 
     /// `amqp://…/name` as the bus connects.
     pub fn url(&self) -> String {
-        self.at(&service("RABBITMQ"))
+        self.at(&self.server.0)
     }
 
     /// Another URL of the broker, in this virtual host.
@@ -80,28 +98,34 @@ impl Vhost {
         let mut tick = tokio::time::interval(Duration::from_millis(200));
         for _ in 0..100 {
             tick.tick().await;
-            let all = api(Method::GET, &["vhosts", &self.name, "connections"], Json::Null).await;
-            let names: Vec<&str> = all.as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
-            for name in &names {
-                api(Method::DELETE, &["connections", name], Json::Null).await;
-            }
-            if !names.is_empty() {
+            if self.close_shown_connections().await > 0 {
                 return;
             }
         }
         panic!("no connection showed up");
+    }
+
+    /// Closes every connection that the broker shows; how many.
+    pub async fn close_shown_connections(&self) -> usize {
+        let all = self.ask(Method::GET, &["vhosts", &self.name, "connections"], Json::Null).await;
+        let names: Vec<&str> = all.as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
+        for name in &names {
+            self.ask(Method::DELETE, &["connections", name], Json::Null).await;
+        }
+        names.len()
     }
 }
 
 impl Drop for Vhost {
     fn drop(&mut self) {
         let (name, subscribers) = (self.name.clone(), std::mem::take(&mut self.subscribers));
+        let at = self.server.1.clone();
         let dropping = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                api(Method::DELETE, &["vhosts", &name], Json::Null).await;
+                api_at(&at, Method::DELETE, &["vhosts", &name], Json::Null).await;
                 for subscriber in subscribers {
-                    api(Method::DELETE, &["users", &format!("huiliu.{subscriber}")], Json::Null).await;
+                    api_at(&at, Method::DELETE, &["users", &format!("huiliu.{subscriber}")], Json::Null).await;
                 }
             });
         });
@@ -111,7 +135,11 @@ impl Drop for Vhost {
 
 /// Asks the management API; what it does not know is null.
 pub async fn api(method: Method, path: &[&str], body: Json) -> Json {
-    let mut url = Url::parse(&service("RABBITMQ_API")).unwrap();
+    api_at(&service("RABBITMQ_API"), method, path, body).await
+}
+
+async fn api_at(api: &str, method: Method, path: &[&str], body: Json) -> Json {
+    let mut url = Url::parse(api).unwrap();
     let (user, password) = (url.username().to_owned(), url.password().unwrap().to_owned());
     url.set_username("").unwrap();
     url.set_password(None).unwrap();
@@ -133,8 +161,13 @@ pub struct Proxy {
     held: Arc<AtomicBool>,
 }
 
-/// `connection.blocked`, reason `low on disk`, and `connection.unblocked`, as frames (AMQP 0-9-1 §4.2.3).
-const BLOCKED: &[u8] = b"\x01\x00\x00\x00\x00\x00\x10\x00\x0a\x00\x3c\x0blow on disk\xce";
+/// `connection.blocked` with a reason, as a frame (AMQP 0-9-1 §4.2.3).
+fn blocked(reason: &str) -> Vec<u8> {
+    let length = u8::try_from(reason.len()).unwrap();
+    [&[1, 0, 0, 0, 0, 0, length + 5, 0, 10, 0, 60, length], reason.as_bytes(), &[0xce]].concat()
+}
+
+/// `connection.unblocked`.
 const UNBLOCKED: &[u8] = b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x3d\xce";
 
 impl Proxy {
@@ -171,10 +204,11 @@ impl Proxy {
         self.held.store(true, Ordering::SeqCst);
     }
 
-    /// Tells every client that the broker is blocked, or not any more. Nothing else must be on its way to them.
-    pub fn alarm(&self, on: bool) {
+    /// Tells every client why the broker is blocked, or that it is not any more. Nothing else must be on its way to them.
+    pub fn alarm(&self, why: Option<&str>) {
+        let frame = why.map_or_else(|| UNBLOCKED.to_vec(), blocked);
         for mut client in self.clients.lock().unwrap().iter() {
-            client.write_all(if on { BLOCKED } else { UNBLOCKED }).unwrap();
+            client.write_all(&frame).unwrap();
         }
     }
 }

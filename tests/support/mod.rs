@@ -81,6 +81,11 @@ impl OnPostgres {
     pub fn empty() -> Self {
         Self(Small { database: Some(OnceCell::new()), ..Small::empty() })
     }
+
+    /// As [`Small::new`], in this database.
+    pub fn on(database: Database) -> Self {
+        Self(Small { database: Some(OnceCell::new_with(Some(database))), ..Small::new() })
+    }
 }
 
 impl std::ops::Deref for OnPostgres {

@@ -44,7 +44,7 @@ pub struct Start {
     /// Hours in which it may work: 22:00-06:00
     #[arg(long, value_name = "HOURS")]
     pub window: Option<String>,
-    /// Chunks at a time; those of one pipeline or feed come one after the other
+    /// Chunks of files read and mapped at a time; they are committed in their order, so nothing else depends on it
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub workers: u32,
     /// Say what would happen, and write nothing
@@ -55,6 +55,9 @@ pub struct Start {
     pub why: Option<String>,
 }
 
+/// More would only hold rows in memory: one commits.
+const MOST_WORKERS: u32 = 32;
+
 /// A request that reads.
 pub(super) enum Asked {
     Files(FilesRequest),
@@ -64,10 +67,10 @@ pub(super) enum Asked {
 impl Start {
     /// The request, or the problem with how it is written.
     pub(super) fn asked(&self) -> Result<Asked, Problem> {
-        if self.workers != 1 {
-            let problem = Problem::error("HL0929", format!("--workers {} asks for too much", self.workers));
-            let detail = "rows of one pipeline name each other's entities, and batches of one feed have an order";
-            return Err(problem.detail(detail).hint("leave it out; backfills of different pipelines run side by side"));
+        if !(1..=MOST_WORKERS).contains(&self.workers) || (self.feed.is_some() && self.workers > 1) {
+            let problem = Problem::error("HL0929", format!("--workers {} is not possible here", self.workers));
+            let detail = format!("files are read by 1 to {MOST_WORKERS}; the batches of a feed have an order");
+            return Err(problem.detail(detail).hint("leave it out, or give the number of processors to spare"));
         }
         let rate = self.rate.as_deref().map(rate).transpose()?;
         let window = self.window.as_deref().map(window).transpose()?;
@@ -83,6 +86,7 @@ impl Start {
             chunk: chunk(&self.chunk)?,
             rate,
             window,
+            workers: self.workers,
         }))
     }
 }

@@ -1,119 +1,224 @@
-//! One chunk of old files: decoded, held against what is known, mapped, linked and committed like live ones — under a
-//! position of its own, and with nothing taken back because it is missing.
+//! Chunks of old files: decoded, held against what is known, mapped, linked and committed like live ones — under a
+//! position of their own, and with nothing taken back because it is missing.
+//!
+//! Several workers read and map at a time ([`super::ahead`]); commits come one after the other, in the order of the chunks.
+//! So what an old file says against another does not depend on how many work, and one rate serves all.
 
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use arrow::array::{Array as _, AsArray as _};
 use roaring::RoaringTreemap;
 
-use super::cut::next_rows;
+use super::ahead::{Next, Reader, Rows};
 use super::plan::Piece;
-use super::{Guard, Spec, read, refused};
+use super::span::Inside;
+use super::{BackfillStep, Guard, Spec, read, refused};
 use crate::config::Rate;
 use crate::decode::{Decode, Decoded, Resume};
 use crate::engine::flow::Flow;
 use crate::engine::intake::Prepared;
-use crate::engine::take::{Passage, business_time, take};
+use crate::engine::take::{Passage, take};
 use crate::engine::{Engine, EngineError};
 use crate::error::Problem;
-use crate::source::{FilesSource, Source as _};
-use crate::store::{BackfillView, ChangeSet, ChunkView, FileStart, FileState, FileStatus, RegisterPart};
+use crate::store::{
+    BackfillState, BackfillView, ChangeSet, ChunkState, ChunkView, FileStart, FileState, FileStatus, RegisterPart,
+};
 
-/// A chunk at work.
+/// Chunks that several workers do in one step, for each of them; a single worker does one.
+const STRETCH: i64 = 4;
+/// How long the next rows may take before others get the turn to write.
+const WAITING: Duration = Duration::from_millis(200);
+/// A reader that breaks off so often at one chunk will not do better.
+const FAULTS: u32 = 3;
+
+/// A backfill at work.
 pub(super) struct Work {
     pub(super) flow: Flow,
     pub(super) run: i64,
     pub(super) spec: Spec,
+    pub(super) inside: Inside,
+    /// Whether most rows need mapping, as far as the last commit tells.
+    pub(super) map_ahead: Arc<AtomicBool>,
+    backfill: i64,
     started: Instant,
     rows: u64,
 }
 
 impl Work {
-    pub(super) fn new(flow: Flow, run: i64, spec: Spec) -> Self {
-        Self { flow, run, spec, started: Instant::now(), rows: 0 }
+    pub(super) fn new(flow: Flow, (backfill, run): (i64, i64), spec: Spec) -> Self {
+        let (inside, map_ahead) = (Inside::of(&flow, &spec), Arc::new(AtomicBool::new(true)));
+        Self { flow, run, spec, inside, map_ahead, backfill, started: Instant::now(), rows: 0 }
     }
 
     pub(super) fn guard(&self, piece: &Piece) -> Guard {
         Guard { outdated: piece.outdated, own_time: self.flow.updated.is_some() }
     }
+
+    /// Not the live dataset: position and state of the live file of the same content are nobody's business here.
+    pub(super) fn dataset(&self) -> String {
+        format!("{}#{}", self.flow.from, self.backfill)
+    }
+}
+
+/// A chunk that is being read.
+struct UnderWay {
+    chunk: ChunkView,
+    pieces: Vec<Piece>,
+    reader: Reader,
 }
 
 impl Engine {
-    /// Works off the pieces of a chunk, from where a broken-off attempt left them.
+    /// Works off chunks: one, or a stretch of them when several workers read. What comes of the last is the answer; one
+    /// that is refused or has to wait ends the stretch.
     pub(super) async fn backfill_files(
         &mut self,
         backfill: &BackfillView,
-        chunk: &ChunkView,
-    ) -> Result<(), EngineError> {
-        let pieces: Vec<Piece> = read(&chunk.spec)?;
+        first: ChunkView,
+    ) -> Result<BackfillStep, EngineError> {
         let pipeline = self.pipeline(&backfill.target)?;
         let flow = Flow::prepare(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
         let run = backfill.run.ok_or_else(|| EngineError::Internal("a backfill without a run".into()))?;
         self.note_versions(run, &flow).await?;
-        let mut work = Work::new(flow, run, Spec::of(backfill)?);
-        for piece in &pieces {
+        let mut work = Work::new(flow, (backfill.id, run), Spec::of(backfill)?);
+        let workers = work.spec.workers();
+        let mut waiting = VecDeque::from([first]);
+        if workers > 1 {
+            let stretch = STRETCH * i64::try_from(workers).unwrap_or(1);
+            waiting = self.store.backfill_chunks(backfill.id, Some(ChunkState::Pending), stretch).await?.into();
+        }
+        let (mut under_way, mut last, mut rows) = (VecDeque::new(), None, 0);
+        loop {
+            while under_way.len() < workers
+                && let Some(chunk) = waiting.pop_front()
+            {
+                let pieces: Vec<Piece> = read(&chunk.spec)?;
+                let reader = self.read_ahead(&work, (&pieces, 0)).await?;
+                under_way.push_back(UnderWay { chunk, pieces, reader });
+            }
+            let Some(UnderWay { chunk, pieces, reader }) = under_way.pop_front() else { break };
+            if last.is_some() && !self.still_runs(backfill.id).await? {
+                break;
+            }
+            let worked = self.work_off(&mut work, &pieces, reader).await;
+            match self.chunk_ended(backfill, &chunk, worked).await? {
+                BackfillStep::Chunk { n, rows: of_it, registers } => {
+                    rows += of_it;
+                    last = Some(BackfillStep::Chunk { n, rows, registers });
+                }
+                other => return Ok(other),
+            }
+        }
+        last.ok_or_else(|| EngineError::Internal("a step without a chunk".into()))
+    }
+
+    /// Whether nobody wants it to wait or to end.
+    async fn still_runs(&mut self, id: i64) -> Result<bool, EngineError> {
+        let at = self.now();
+        let running = (BackfillState::Running, None, at);
+        Ok(self.store.move_backfill(id, &[BackfillState::Running], running).await?)
+    }
+
+    /// Works off the pieces of a chunk, from where a broken-off attempt left them.
+    async fn work_off(&mut self, work: &mut Work, pieces: &[Piece], mut reader: Reader) -> Result<(), EngineError> {
+        let (mut n, mut faults) = (0, 0);
+        while let Some(piece) = pieces.get(n) {
             self.check_stop()?;
             let start = FileStart {
-                // Not the live file of the same content: its position and its state are nobody's business here.
-                dataset: format!("{}#{}", work.flow.from, backfill.id),
+                dataset: work.dataset(),
                 name: piece.name.clone(),
                 digest: piece.digest.clone(),
                 bytes: piece.bytes,
                 at: piece.at,
             };
             let file = self.store.begin_file(start).await?;
-            self.backfill_piece(&mut work, piece, &file).await?;
-            if piece.to.is_none() {
-                self.store.end_file(file.id, FileStatus::Taken, None).await?;
+            if self.backfill_piece(work, (n, piece), (&file, &mut reader)).await? {
+                if piece.to.is_none() {
+                    self.store.end_file(file.id, FileStatus::Taken, None).await?;
+                }
+                n += 1;
+                continue;
             }
+            faults += 1;
+            if faults > FAULTS {
+                return Err(EngineError::Internal(format!("{} could not be read ahead", piece.name)));
+            }
+            self.store.rest().await?;
+            reader = self.read_ahead(work, (pieces, n)).await?;
         }
         Ok(())
     }
 
-    async fn backfill_piece(&mut self, work: &mut Work, piece: &Piece, file: &FileState) -> Result<(), EngineError> {
-        let end = piece.to.unwrap_or(u64::MAX);
-        let Some(mut at) = begins_at(piece, file.position.as_ref().map(|position| position.resume))? else {
-            return Ok(());
+    /// Takes what is left of a piece; false when its reader has to begin again.
+    async fn backfill_piece(
+        &mut self,
+        work: &mut Work,
+        (n, piece): (usize, &Piece),
+        (file, reader): (&FileState, &mut Reader),
+    ) -> Result<bool, EngineError> {
+        let Some(at) = begins_at(piece, file.position.as_ref().map(|position| position.resume))? else {
+            return Ok(true);
         };
-        let mut decoder = self.reopen(&work.flow, piece, at).await?;
+        if !reader.begins(n, at.row).await? {
+            return Ok(false);
+        }
         let mut seen = Vec::new();
         for lane in work.flow.lanes.iter() {
             seen.push(self.store.seen(lane.stream, file.id).await?);
         }
         self.progress.file(&work.flow.pipeline.name, &piece.name, piece.bytes);
-        while at.row < end {
-            let (back, decoded) = next(decoder, next_rows(end, at.row)).await?;
-            decoder = back;
-            let Some(decoded) = decoded else { break };
-            self.check_stop()?;
-            at = decoded.position.resume;
-            let rows = decoded.rows.num_rows() as u64;
-            let decoded = inside(work, decoded)?;
-            let prepared = work.flow.reading().of(decoded)?;
-            let parts = self.take_lanes(work, (piece, file.id), &prepared, &mut seen).await?;
-            let change =
-                ChangeSet { run: work.run, file: Some(file.id), at: self.now(), position: Some(at.into()), parts };
-            self.store.commit(change).await?;
-            self.progress.rows(rows, at.byte);
-            work.rows += rows;
-            if let Some(rate) = share(work.spec.rate(), work.flow.pipeline.limits.rate) {
-                self.pace(rate, work.started, work.rows).await?;
+        loop {
+            match self.next_rows(reader).await? {
+                Next::Rows(rows) => self.backfill_rows(work, (piece, file.id), *rows, &mut seen).await?,
+                Next::Ends => break,
+                Next::Lost => return Ok(false),
             }
         }
         self.progress.done();
+        Ok(true)
+    }
+
+    /// The next rows; while they take their time, others may write.
+    async fn next_rows(&mut self, reader: &mut Reader) -> Result<Next, EngineError> {
+        if let Ok(next) = tokio::time::timeout(WAITING, reader.next()).await {
+            return next;
+        }
+        self.store.rest().await?;
+        reader.next().await
+    }
+
+    async fn backfill_rows(
+        &mut self,
+        work: &mut Work,
+        (piece, file): (&Piece, i64),
+        Rows { at, read, prepared }: Rows,
+        seen: &mut [RoaringTreemap],
+    ) -> Result<(), EngineError> {
+        self.check_stop()?;
+        let parts = self.take_lanes(work, (piece, file), prepared, seen).await?;
+        let position = Some(at.into());
+        let change = ChangeSet { run: work.run, file: Some(file), at: self.now(), position, parts };
+        self.store.commit(change).await?;
+        self.progress.rows(read, at.byte);
+        work.rows += read;
+        if let Some(rate) = share(work.spec.rate(), work.flow.pipeline.limits.rate) {
+            self.pace(rate, work.started, work.rows).await?;
+        }
         Ok(())
     }
 
-    /// What a chunk changes in every register, with nothing written.
+    /// What rows change in every register, with nothing written.
     pub(super) async fn take_lanes(
         &mut self,
         work: &Work,
         (piece, file): (&Piece, i64),
-        prepared: &Prepared,
+        mut prepared: Prepared,
         seen: &mut [RoaringTreemap],
     ) -> Result<Vec<RegisterPart>, EngineError> {
         let mut next_ids = self.store.next_ids().await?;
-        let mut parts = Vec::new();
+        let mut ahead = prepared.mapped.take().unwrap_or_default().into_iter();
+        let (mut parts, mut needed) = (Vec::new(), 0);
         for (i, seen) in seen.iter_mut().enumerate() {
             let passage = Passage {
                 run: work.run,
@@ -124,26 +229,18 @@ impl Engine {
                 guard: Some(work.guard(piece)),
                 whole: false,
             };
-            let (part, _) = take(&mut *self.store, &work.flow, (i, passage, next_ids), (prepared, None), seen).await?;
+            let laid = (&prepared, ahead.next());
+            let (part, todo) = take(&mut *self.store, &work.flow, (i, passage, next_ids), laid, seen).await?;
             if !part.counts.balanced() {
                 return Err(EngineError::Unbalanced { register: part.register });
             }
             next_ids = part.next_ids;
+            needed += todo;
             parts.push(part);
         }
+        let all = work.flow.lanes.len() * prepared.decoded.rows.num_rows();
+        work.map_ahead.store(needed * 4 > all, Ordering::Relaxed);
         Ok(parts)
-    }
-
-    /// A decoder at this place of a file, if the file is still what was planned.
-    pub(super) async fn reopen(
-        &mut self,
-        flow: &Flow,
-        piece: &Piece,
-        at: Resume,
-    ) -> Result<Box<dyn Decode>, EngineError> {
-        let connector = &self.workspace.connectors[&flow.from.system];
-        let source = FilesSource::at(&self.workspace, connector, (&piece.root, &piece.pattern), &flow.dataset)?;
-        Ok(source.open(&piece.item(), Some(&at.into())).await?)
     }
 }
 
@@ -151,7 +248,7 @@ impl Engine {
 ///
 /// The pieces of a file share its position, for a row's claim depends on the rows before it: they go in order, as in the
 /// live flow, and a piece whose predecessor failed waits for `retry`.
-fn begins_at(piece: &Piece, reached: Option<Resume>) -> Result<Option<Resume>, EngineError> {
+pub(super) fn begins_at(piece: &Piece, reached: Option<Resume>) -> Result<Option<Resume>, EngineError> {
     match reached {
         Some(at) if piece.to.is_some_and(|end| at.row > end) => Ok(None),
         Some(at) if at.row >= piece.from.row => Ok(Some(at)),
@@ -187,21 +284,6 @@ pub(in crate::engine) async fn next(
     });
     let (decoder, next) = reading.await.map_err(|error| EngineError::Internal(error.to_string()))?;
     Ok((decoder, next?))
-}
-
-/// Only rows whose business time is asked for; the others count as dropped.
-pub(super) fn inside(work: &Work, decoded: Decoded) -> Result<Decoded, EngineError> {
-    let (Some((from, to)), Some(column)) = (work.spec.updated, work.flow.updated) else { return Ok(decoded) };
-    let cells = decoded.rows.column(column).as_string::<i32>();
-    let wanted = |i: &usize| {
-        let at = (!cells.is_null(*i)).then(|| business_time(cells.value(*i))).flatten();
-        at.is_some_and(|at| at >= from && at < to)
-    };
-    let kept: Vec<usize> = (0..decoded.rows.num_rows()).filter(wanted).collect();
-    let left_out = (decoded.rows.num_rows() - kept.len()) as u64;
-    let mut inside = decoded.keep(&kept).map_err(|error| EngineError::Internal(error.to_string()))?;
-    inside.dropped += left_out;
-    Ok(inside)
 }
 
 #[cfg(test)]

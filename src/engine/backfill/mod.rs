@@ -4,8 +4,11 @@
 //! chunk may be repeated; what is committed of a chunk is not done again after a crash; the live position never moves,
 //! and an old file neither takes back what a newer full extract shows nor overrules a newer business time.
 //!
+//! Several workers (并行) read and map at a time; one commits, chunk after chunk, so that nothing depends on how many work.
+//!
 //! A chunk runs under the lease of its pipeline or feed, so it never meets a live run of the same data.
 
+mod ahead;
 mod cut;
 mod dates;
 mod feeds;
@@ -13,6 +16,7 @@ mod files;
 mod guard;
 mod plan;
 mod rehearse;
+mod span;
 
 pub(super) use files::next as next_decoded;
 pub use plan::{Chunking, FeedRequest, FilesRequest, Plan};
@@ -34,11 +38,11 @@ use crate::store::{
 /// What a step did.
 #[derive(Debug, Clone)]
 pub enum BackfillStep {
-    /// One chunk, through to its end.
+    /// One chunk, or several of which this is the last, through to its end.
     Chunk {
         /// Its number.
         n: i64,
-        /// Rows or records of it.
+        /// Rows or records of all of them.
         rows: u64,
         /// Registers that it may have changed.
         registers: Vec<String>,
@@ -90,11 +94,19 @@ pub(super) struct Spec {
     pub(super) updated: Option<(i64, i64)>,
     /// What is asked for, for people.
     pub(super) asked: String,
+    /// Chunks that are read at a time; absent in those of earlier versions.
+    #[serde(default)]
+    pub(super) workers: u32,
 }
 
 impl Spec {
     fn of(backfill: &BackfillView) -> Result<Self, EngineError> {
         read(&backfill.spec)
+    }
+
+    /// At least one.
+    pub(super) fn workers(&self) -> usize {
+        usize::try_from(self.workers.max(1)).unwrap_or(1)
     }
 
     pub(super) fn rate(&self) -> Option<Rate> {
@@ -163,27 +175,50 @@ impl Engine {
         let Some(chunk) = self.store.backfill_chunks(id, Some(ChunkState::Pending), 1).await?.pop() else {
             return self.finish_backfill(&backfill).await.map(BackfillStep::Over);
         };
-        let step = match self.backfill_chunk(&backfill, &chunk).await {
-            Ok(()) => {
-                self.end_chunk(id, &chunk, None).await?;
-                BackfillStep::Chunk { n: chunk.n, rows: chunk.rows, registers: self.touched(&backfill) }
-            }
-            Err(EngineError::Stopped) => return Ok(BackfillStep::Yielded),
-            Err(EngineError::Store(error)) => return Err(error.into()),
-            Err(EngineError::Outlet(error)) if error.disposition() == Disposition::Retry => {
-                return Ok(BackfillStep::Waits { why: format!("{} {error}", error.code()) });
-            }
-            Err(error) => {
-                let why = error.to_string();
-                self.end_chunk(id, &chunk, Some(why.clone())).await?;
-                BackfillStep::Refused { n: chunk.n, why }
+        let step = match backfill.kind.as_str() {
+            "files" => match self.backfill_files(&backfill, chunk.clone()).await {
+                // It could not even begin.
+                Err(error) => self.chunk_ended(&backfill, &chunk, Err(error)).await?,
+                Ok(step) => step,
+            },
+            _ => {
+                let worked = self.backfill_feed(&backfill, &chunk).await;
+                self.chunk_ended(&backfill, &chunk, worked).await?
             }
         };
+        if matches!(step, BackfillStep::Yielded | BackfillStep::Waits { .. }) {
+            return Ok(step);
+        }
         if self.store.backfill_chunks(id, Some(ChunkState::Pending), 1).await?.is_empty() {
             let backfill = self.backfill(id).await?;
             self.finish_backfill(&backfill).await?;
         }
         Ok(step)
+    }
+
+    /// Writes down what came of a chunk, if something did.
+    async fn chunk_ended(
+        &mut self,
+        backfill: &BackfillView,
+        chunk: &ChunkView,
+        worked: Result<(), EngineError>,
+    ) -> Result<BackfillStep, EngineError> {
+        match worked {
+            Ok(()) => {
+                self.end_chunk(backfill.id, chunk, None).await?;
+                Ok(BackfillStep::Chunk { n: chunk.n, rows: chunk.rows, registers: self.touched(backfill) })
+            }
+            Err(EngineError::Stopped) => Ok(BackfillStep::Yielded),
+            Err(EngineError::Store(error)) => Err(error.into()),
+            Err(EngineError::Outlet(error)) if error.disposition() == Disposition::Retry => {
+                Ok(BackfillStep::Waits { why: format!("{} {error}", error.code()) })
+            }
+            Err(error) => {
+                let why = error.to_string();
+                self.end_chunk(backfill.id, chunk, Some(why.clone())).await?;
+                Ok(BackfillStep::Refused { n: chunk.n, why })
+            }
+        }
     }
 
     async fn end_chunk(&mut self, id: i64, chunk: &ChunkView, why: Option<String>) -> Result<(), EngineError> {
@@ -220,9 +255,8 @@ impl Engine {
         self.backfill(id).await
     }
 
-    async fn backfill_chunk(&mut self, backfill: &BackfillView, chunk: &ChunkView) -> Result<(), EngineError> {
+    async fn backfill_feed(&mut self, backfill: &BackfillView, chunk: &ChunkView) -> Result<(), EngineError> {
         match backfill.kind.as_str() {
-            "files" => self.backfill_files(backfill, chunk).await,
             "replay" => self.replay_batches(backfill, chunk).await,
             "rebuild" => self.rebuild_feed(backfill, chunk).await,
             other => Err(EngineError::Internal(format!("a backfill of kind {other}"))),

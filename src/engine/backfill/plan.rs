@@ -50,6 +50,8 @@ pub struct FilesRequest {
     pub rate: Option<u32>,
     /// Hours.
     pub window: Option<Window>,
+    /// Chunks that are read at a time, from 1.
+    pub workers: u32,
 }
 
 /// A feed to be sent again.
@@ -157,6 +159,7 @@ impl Engine {
                 window: request.window.map(|window| window.to_string()),
                 updated: request.by_updated.then(|| self.updated_span(request)),
                 asked: asked(request),
+                workers: request.workers,
             },
             chunks,
             rows,
@@ -259,6 +262,7 @@ impl Engine {
             window: request.window.map(|window| window.to_string()),
             updated: None,
             asked,
+            workers: 1,
         };
         let Some(since) = request.since else {
             let rows = self.store.count(&register).await?;
@@ -378,6 +382,7 @@ mod tests {
                 chunk,
                 rate: None,
                 window: None,
+                workers: 1,
             };
             assert_eq!(sane(&request).err().map(|problem| problem.code), code, "{from} {to}");
         };

@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::files::{Work, inside, next};
+use super::files::{Work, next};
 use super::plan::{Piece, Plan};
 use super::{read, refused};
-use crate::decode::Decoded;
 use crate::engine::flow::Flow;
 use crate::engine::rehearse::{Affected, Tally};
 use crate::engine::{Engine, EngineError};
 use crate::error::Problem;
+use crate::source::Source as _;
 use crate::store::ChunkCounts;
 
 use super::cut::next_rows;
@@ -78,7 +78,7 @@ impl Engine {
             }
         }
         let flow = Flow::suppose(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
-        let work = Work::new(flow, 0, plan.spec.clone());
+        let work = Work::new(flow, (0, 0), plan.spec.clone());
         let lanes = work.flow.lanes.len();
         let mut tally = Tally::new(lanes);
         for chunk in &plan.chunks {
@@ -107,7 +107,8 @@ impl Engine {
     async fn rehearse_piece(&mut self, work: &Work, piece: &Piece, tally: &mut Tally) -> Result<(), EngineError> {
         let end = piece.to.unwrap_or(u64::MAX);
         let mut at = piece.from;
-        let mut decoder = self.reopen(&work.flow, piece, at).await?;
+        let source = self.source_of(&work.flow, piece)?;
+        let mut decoder = source.open(&piece.item(), Some(&at.into())).await?;
         let mut seen = vec![roaring::RoaringTreemap::new(); work.flow.lanes.len()];
         while at.row < end {
             self.check_stop()?;
@@ -115,9 +116,8 @@ impl Engine {
             decoder = back;
             let Some(decoded) = decoded else { break };
             at = decoded.position.resume;
-            let decoded: Decoded = inside(work, decoded)?;
-            let prepared = work.flow.reading().of(decoded)?;
-            let parts = self.take_lanes(work, (piece, 0), &prepared, &mut seen).await?;
+            let prepared = work.flow.reading().of(work.inside.keep(decoded)?)?;
+            let parts = self.take_lanes(work, (piece, 0), prepared, &mut seen).await?;
             for (i, part) in parts.into_iter().enumerate() {
                 tally.lanes[i].add(&part);
             }

@@ -299,7 +299,7 @@ impl Engine {
         let counts = std::mem::take(&mut pass.counts);
         let withheld_by = std::mem::take(&mut pass.withheld_by);
         pass.report.counts.add(&counts);
-        let now = self.clock.now();
+        let now = self.agreed_time().await?;
         let mut sealed = None;
         let mut state = pass.state.clone();
         if records > 0 {

@@ -162,7 +162,7 @@ impl Schedule {
         if last.status == "running" || last.why.as_deref().is_some_and(broken_off) {
             turn.next = Some(now);
         } else if let (Some(began), Rhythm::Cron { due, missed: MissedRun::Run }) = (instant(last), &turn.rhythm) {
-            turn.next = due.next(began);
+            turn.next = due.next(began.min(now)); // begun under a clock that was ahead, it says nothing of tomorrow
         }
         let failed = runs.take_while(|run| run.status == "failed" || run.status == "unbalanced").count();
         turn.failures = u32::try_from(failed).unwrap_or(u32::MAX);
@@ -248,6 +248,16 @@ impl Schedule {
         let Some(turn) = self.turns.get_mut(&Job::Pipeline(pipeline.to_owned())) else { return };
         turn.running = false;
         turn.next = turn.after(began);
+    }
+
+    /// What was reckoned by a clock that was ahead is reckoned again: nothing waits for a time that had come before.
+    pub fn clock_went_back(&mut self, now: DateTime<Utc>) {
+        for turn in self.turns.values_mut() {
+            let latest = turn.after(now);
+            turn.next = [turn.next, latest].into_iter().flatten().min();
+            turn.taken = turn.taken.map(|taken| taken.min(now));
+        }
+        self.resting.values_mut().for_each(|(then, _)| *then = now.min(*then));
     }
 
     /// A register changed: its feeds are due at once, but for those that wait after a failure.

@@ -202,3 +202,26 @@ fn a_feed_that_waits_for_a_time_stamp_comes_again_before_its_time_and_has_not_fa
     s.hurry(name, at("2026-11-21T10:00:07"));
     assert_eq!(s.next_of(&feed), Some(at("2026-11-21T10:00:07")));
 }
+
+#[test]
+fn a_clock_that_went_back_keeps_nothing_waiting() {
+    let mut s = schedule(&[], "2026-11-21T10:00:00");
+    let (ahead, right) = (at("2026-12-24T02:30:01"), at("2026-11-21T10:05:00"));
+    assert_eq!(s.take(ahead), Some(night()));
+    s.ended(&night(), Ended::Done, ahead);
+    assert_eq!(s.next(right), Some(at("2026-12-25T02:30:00")), "a month from now, as the clock said");
+    s.clock_went_back(right);
+    assert_eq!(s.next(right), Some(at("2026-11-22T02:30:00")));
+    assert_eq!(s.take(at("2026-11-22T02:30:01")), Some(night()));
+
+    let mut s = schedule(&[], "2026-11-21T10:00:00");
+    s.recall("enterprise-registration", &runs(&[("succeeded", None, "2026-12-24T02:30:01")]), right);
+    assert_eq!(s.next(right), Some(at("2026-11-22T02:30:00")), "begun in the future, it says nothing of tomorrow");
+    s.set_backfills(vec![BackfillLane { id: 1, beside: night(), window: None }]);
+    assert_eq!(s.take(ahead), Some(night()));
+    s.ended(&night(), Ended::Done, ahead);
+    assert_eq!(s.take(ahead), Some(Job::Backfill(1)));
+    s.ended(&Job::Backfill(1), Ended::Failed, ahead);
+    s.clock_went_back(right);
+    assert_eq!(s.take(right), Some(Job::Backfill(1)), "nor does a pause after a failure");
+}

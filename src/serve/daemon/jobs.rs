@@ -12,6 +12,8 @@ use crate::store::{Lease, StoreError};
 
 /// Failures in a row after which a person must act.
 const GRAVE: u32 = 3;
+/// A run that began later than this from now was begun under a wrong clock, and says nothing of what is due.
+const ASKEW: TimeDelta = TimeDelta::minutes(1);
 
 impl Daemon {
     /// Hands what is due to idle workers. A backfill that keeps a live job waiting is asked to give way.
@@ -43,8 +45,7 @@ impl Daemon {
     async fn lease(&mut self, job: &Job, now: DateTime<Utc>) -> Result<Option<Lease>, StoreError> {
         let name = self.lease_name(job);
         let ttl = self.setup.workspace.installation.serve.lease;
-        let micros = now.timestamp_micros();
-        let Some(lease) = self.store.acquire_lease(&name, &self.own.holder, ttl, micros).await? else {
+        let Some(lease) = self.store.acquire_lease(&name, &self.own.holder, ttl).await? else {
             self.schedule.ended(job, Ended::Elsewhere(self.look_again(now)), now);
             return Ok(None);
         };
@@ -52,7 +53,7 @@ impl Daemon {
         let runs = self.store.runs(Some(pipeline), 10).await?;
         let last = runs.iter().find(|run| run.kind == "run" && run.status != "running");
         let began = last.and_then(|run| DateTime::from_timestamp_micros(run.started));
-        match began.filter(|began| self.schedule.done_by(job, *began)) {
+        match began.filter(|began| *began <= now + ASKEW && self.schedule.done_by(job, *began)) {
             None => Ok(Some(lease)),
             Some(began) => {
                 self.store.release_lease(&lease).await?;

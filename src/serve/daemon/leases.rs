@@ -28,15 +28,11 @@ fn host() -> String {
 }
 
 /// Takes the first free of this machine's daemon leases.
-pub(super) async fn announce(
-    store: &mut dyn Store,
-    holder: &str,
-    (setup, now): (&Setup, DateTime<Utc>),
-) -> Result<Lease, ServeError> {
+pub(super) async fn announce(store: &mut dyn Store, holder: &str, setup: &Setup) -> Result<Lease, ServeError> {
     let ttl = setup.workspace.installation.serve.lease;
     for n in 1..=DAEMONS {
         let name = format!("daemon/{}/{n}", host());
-        if let Some(lease) = store.acquire_lease(&name, holder, ttl, now.timestamp_micros()).await? {
+        if let Some(lease) = store.acquire_lease(&name, holder, ttl).await? {
             return Ok(lease);
         }
     }
@@ -52,11 +48,10 @@ impl Daemon {
             return;
         }
         self.renewed = now;
-        let micros = now.timestamp_micros();
-        match self.store.renew_lease(&self.own, ttl, micros).await {
+        match self.store.renew_lease(&self.own, ttl).await {
             Ok(true) => {}
             Ok(false) => {
-                let again = self.store.acquire_lease(&self.own.name, &self.own.holder, ttl, micros).await;
+                let again = self.store.acquire_lease(&self.own.name, &self.own.holder, ttl).await;
                 if let Ok(Some(lease)) = again {
                     self.own = lease;
                 }
@@ -65,7 +60,7 @@ impl Daemon {
         }
         for seat in &self.seats {
             let Some((job, lease)) = &seat.at else { continue };
-            match self.store.renew_lease(lease, ttl, micros).await {
+            match self.store.renew_lease(lease, ttl).await {
                 Ok(true) => {}
                 Ok(false) => {
                     tracing::error!(%job, code = "HL0410", "another daemon took the lease over; the work stops here");

@@ -28,6 +28,9 @@ mod retention;
 /// The longest time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// A clock that goes back further than this was set; less is how clocks are kept right.
+const BACKWARDS: TimeDelta = TimeDelta::seconds(2);
+
 /// A worker as the daemon sees it.
 struct Seat {
     orders: mpsc::Sender<Order>,
@@ -46,6 +49,8 @@ pub struct Daemon {
     seats: Vec<Seat>,
     reports: mpsc::Receiver<Report>,
     own: Lease,
+    /// The last round, to notice a clock that goes back.
+    went_round: DateTime<Utc>,
     renewed: DateTime<Utc>,
     housekept: Option<DateTime<Utc>>,
     let_go: Option<DateTime<Utc>>,
@@ -92,7 +97,7 @@ impl Daemon {
         store.prepare(&registers).await?;
         let now = setup.clock.now();
         let holder = leases::holder();
-        let own = leases::announce(&mut *store, &holder, (&setup, now)).await?;
+        let own = leases::announce(&mut *store, &holder, &setup).await?;
         let pulse = Arc::new(Pulse::new(setup.workers, setup.clock));
         let shared = Arc::new(Shared::new(&setup, Arc::clone(&pulse), holder.clone()));
         shared.metrics.defined(&setup.workspace);
@@ -109,6 +114,7 @@ impl Daemon {
             seats,
             reports,
             own,
+            went_round: now,
             renewed: now,
             housekept: None,
             let_go: None,
@@ -149,12 +155,25 @@ impl Daemon {
     }
 
     async fn round(&mut self, now: DateTime<Utc>) {
+        self.notice_the_clock(now);
         self.renew(now).await;
         self.look_for_backfills(now).await;
         self.begin_what_is_due(now).await;
         self.alert(now).await;
         self.keep_house(now).await;
         self.let_go_of_old_months(now).await;
+    }
+
+    /// What was planned by a clock that was ahead would come when that time comes round again: it is planned anew.
+    fn notice_the_clock(&mut self, now: DateTime<Utc>) {
+        let before = std::mem::replace(&mut self.went_round, now);
+        if before - now > BACKWARDS {
+            let seconds = (before - now).num_seconds();
+            tracing::warn!(code = "HL0933", seconds, "the clock went back; what is due is reckoned anew");
+            self.schedule.clock_went_back(now);
+            (self.housekept, self.let_go, self.asked_for_backfills) = (None, None, None);
+            self.alerts = alerts::Alerts::default();
+        }
     }
 
     async fn event(&mut self, now: DateTime<Utc>, signals: &mut Signals) -> Event {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Daemon;
+use crate::engine::agreed_time;
 
 /// Whoever has it lets go; several daemons of an installation do not at the same time.
 const LEASE: &str = "retention";
@@ -19,8 +20,13 @@ impl Daemon {
         if self.let_go.is_some_and(|last| now - last < DAY) {
             return;
         }
+        // A clock of years ahead would let go of everything.
+        if let Err(error) = agreed_time(&mut *self.store, self.setup.clock).await {
+            self.let_go = Some(now - DAY + AGAIN);
+            return tracing::warn!(%error, "old months are not let go of now");
+        }
         let micros = now.timestamp_micros();
-        let lease = match self.store.acquire_lease(LEASE, &self.own.holder, installation.serve.lease, micros).await {
+        let lease = match self.store.acquire_lease(LEASE, &self.own.holder, installation.serve.lease).await {
             Ok(Some(lease)) => lease,
             Ok(None) => return self.let_go = Some(now - DAY + AGAIN),
             Err(error) => {

@@ -1,10 +1,20 @@
 //! Leases, and the fence that they put around writes.
 
+use std::time::Duration;
+
 use sqlx::{PgConnection, Row as _};
 
+use super::super::leases::{LONGEST_LEASE, micros};
 use super::super::{Lease, LeaseView, Result, StoreError};
 use super::PostgresStore;
 use super::connect::refused;
+
+/// The server's present, microseconds.
+macro_rules! now {
+    () => {
+        "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
+    };
+}
 
 /// Refuses to go on in a transaction whose lease somebody else took, and keeps others from taking it until it ends.
 pub(super) async fn check(conn: &mut PgConnection, fence: Option<&Lease>) -> Result<()> {
@@ -21,37 +31,39 @@ pub(super) async fn check(conn: &mut PgConnection, fence: Option<&Lease>) -> Res
 }
 
 impl PostgresStore {
-    pub(super) async fn take_lease(
-        &mut self,
-        (name, holder): (&str, &str),
-        until: i64,
-        now: i64,
-    ) -> Result<Option<Lease>> {
+    pub(super) async fn take_lease(&mut self, (name, holder): (&str, &str), ttl: Duration) -> Result<Option<Lease>> {
         // One statement, which locks the row: of two that ask together one sees the other.
-        let token: Option<i64> = sqlx::query_scalar(
-            "insert into lease as l (name, holder, token, until) values ($1, $2, 1, $3) on conflict (name) do update set \
-             token = case when l.holder = $2 and l.until > $4 then l.token else l.token + 1 end, \
-             holder = $2, until = $3 where l.holder in ('', $2) or l.until <= $4 returning token",
-        )
+        let token: Option<i64> = sqlx::query_scalar(concat!(
+            "insert into lease as l (name, holder, token, until) values ($1, $2, 1, ",
+            now!(),
+            " + $3) on conflict (name) do update set \
+             token = case when l.holder = $2 and l.until > excluded.until - $3 then l.token else l.token + 1 end, \
+             holder = $2, until = excluded.until where l.holder in ('', $2) \
+             or l.until <= excluded.until - $3 or l.until > excluded.until - $3 + $4 returning token"
+        ))
         .bind(name)
         .bind(holder)
-        .bind(until)
-        .bind(now)
+        .bind(micros(ttl))
+        .bind(micros(LONGEST_LEASE))
         .fetch_optional(self.link.get().await?)
         .await
         .map_err(refused)?;
         Ok(token.map(|token| Lease { name: name.to_owned(), holder: holder.to_owned(), token }))
     }
 
-    pub(super) async fn hold_lease(&mut self, lease: &Lease, until: i64) -> Result<bool> {
-        let done = sqlx::query("update lease set until = $1 where name = $2 and holder = $3 and token = $4")
-            .bind(until)
-            .bind(&lease.name)
-            .bind(&lease.holder)
-            .bind(lease.token)
-            .execute(self.link.get().await?)
-            .await
-            .map_err(refused)?;
+    pub(super) async fn hold_lease(&mut self, lease: &Lease, ttl: Duration) -> Result<bool> {
+        let done = sqlx::query(concat!(
+            "update lease set until = ",
+            now!(),
+            " + $1 where name = $2 and holder = $3 and token = $4"
+        ))
+        .bind(micros(ttl))
+        .bind(&lease.name)
+        .bind(&lease.holder)
+        .bind(lease.token)
+        .execute(self.link.get().await?)
+        .await
+        .map_err(refused)?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -64,6 +76,10 @@ impl PostgresStore {
             .await
             .map(|_| ())
             .map_err(refused)
+    }
+
+    pub(super) async fn own_time(&mut self) -> Result<i64> {
+        sqlx::query_scalar(concat!("select ", now!())).fetch_one(self.link.get().await?).await.map_err(refused)
     }
 
     pub(super) async fn all_leases(&mut self) -> Result<Vec<LeaseView>> {

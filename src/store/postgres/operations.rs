@@ -17,12 +17,12 @@ use crate::linking::StreamId;
 
 #[async_trait]
 impl Operations for PostgresStore {
-    async fn acquire_lease(&mut self, name: &str, holder: &str, ttl: Duration, now: i64) -> Result<Option<Lease>> {
-        at_rest!(self.take_lease((name, holder), end(now, ttl), now))
+    async fn acquire_lease(&mut self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>> {
+        at_rest!(self.take_lease((name, holder), ttl))
     }
 
-    async fn renew_lease(&mut self, lease: &Lease, ttl: Duration, now: i64) -> Result<bool> {
-        at_rest!(self.hold_lease(lease, end(now, ttl)))
+    async fn renew_lease(&mut self, lease: &Lease, ttl: Duration) -> Result<bool> {
+        at_rest!(self.hold_lease(lease, ttl))
     }
 
     async fn release_lease(&mut self, lease: &Lease) -> Result<()> {
@@ -31,6 +31,10 @@ impl Operations for PostgresStore {
 
     async fn leases(&mut self) -> Result<Vec<LeaseView>> {
         at_rest!(self.all_leases())
+    }
+
+    async fn now(&mut self) -> Result<i64> {
+        at_rest!(self.own_time())
     }
 
     async fn set_fence(&mut self, fence: Option<Lease>) -> Result<()> {
@@ -187,9 +191,4 @@ impl Operations for PostgresStore {
     async fn approve_shape(&mut self, dataset: &str, version: i64, why: &str, at: i64) -> Result<bool> {
         at_rest!(self.mark_shape_approved(dataset, version, why, at))
     }
-}
-
-/// `ttl` from `now`, microseconds.
-fn end(now: i64, ttl: Duration) -> i64 {
-    now.saturating_add(i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX))
 }

@@ -101,10 +101,11 @@ impl SqliteStore {
     }
 }
 
-/// SQLite errors are about the file, the disk or another process: nothing was kept, the call may be repeated.
+/// SQLite errors are about the file, the disk or another process: nothing was kept, the call may be repeated. But a table
+/// or column that is not there (1) was altered by somebody, and a file that is none of ours (11, 26) stays so.
 fn unavailable(error: sqlx::Error) -> StoreError {
     match &error {
-        sqlx::Error::Database(inner) if inner.code().is_some_and(|code| code == "11" || code == "26") => {
+        sqlx::Error::Database(inner) if inner.code().is_some_and(|code| ["1", "11", "26"].contains(&&*code)) => {
             StoreError::Damaged(inner.message().to_owned())
         }
         _ => StoreError::Unavailable(error.to_string()),

@@ -16,14 +16,14 @@ use crate::linking::StreamId;
 
 #[async_trait]
 impl Operations for SqliteStore {
-    async fn acquire_lease(&mut self, name: &str, holder: &str, ttl: Duration, now: i64) -> Result<Option<Lease>> {
+    async fn acquire_lease(&mut self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>> {
         self.settle().await?;
-        self.take_lease((name, holder), end(now, ttl), now).await
+        self.take_lease((name, holder), ttl).await
     }
 
-    async fn renew_lease(&mut self, lease: &Lease, ttl: Duration, now: i64) -> Result<bool> {
+    async fn renew_lease(&mut self, lease: &Lease, ttl: Duration) -> Result<bool> {
         self.settle().await?;
-        self.hold_lease(lease, end(now, ttl)).await
+        self.hold_lease(lease, ttl).await
     }
 
     async fn release_lease(&mut self, lease: &Lease) -> Result<()> {
@@ -34,6 +34,10 @@ impl Operations for SqliteStore {
     async fn leases(&mut self) -> Result<Vec<LeaseView>> {
         self.settle().await?;
         self.all_leases().await
+    }
+
+    async fn now(&mut self) -> Result<i64> {
+        self.own_time().await
     }
 
     async fn set_fence(&mut self, fence: Option<Lease>) -> Result<()> {
@@ -224,9 +228,4 @@ impl Operations for SqliteStore {
         self.settle().await?;
         self.mark_shape_approved(dataset, version, why, at).await
     }
-}
-
-/// `ttl` from `now`, microseconds.
-fn end(now: i64, ttl: Duration) -> i64 {
-    now.saturating_add(i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX))
 }
