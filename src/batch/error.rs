@@ -65,6 +65,12 @@ pub enum BatchError {
     /// The Merkle root over the records differs.
     #[error("the records do not add up to the manifest's records_root")]
     RecordsRoot,
+    /// A statement, or the file of ranges beside it, does not read or contradicts itself.
+    #[error("the statement is not believed: {what}")]
+    Statement {
+        /// What, without values.
+        what: String,
+    },
 }
 
 impl BatchError {
@@ -81,6 +87,7 @@ impl BatchError {
             Self::RecordsRoot => "HL0726",
             Self::Body { .. } => "HL0727",
             Self::Schema => "HL0728",
+            Self::Statement { .. } => "HL0751",
         }
     }
 
@@ -96,7 +103,8 @@ impl BatchError {
             | Self::Schema
             | Self::Count { .. }
             | Self::RecordDigest { .. }
-            | Self::RecordsRoot => Disposition::Halt,
+            | Self::RecordsRoot
+            | Self::Statement { .. } => Disposition::Halt,
         }
     }
 }

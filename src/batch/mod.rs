@@ -16,13 +16,16 @@ mod error;
 mod manifest;
 mod merkle;
 mod open;
+pub mod pages;
+pub mod ranges;
 mod receipt;
 mod schema;
 mod seal;
+mod statement;
 
 pub use body::{Body, BodyBuilder};
 pub use decode::{Record, read_body};
-pub use encode::{EncodedRows, Op};
+pub use encode::{EncodedRows, Op, RecordWriter};
 pub use error::BatchError;
 pub use manifest::{
     AVRO, BodyFacts, CMS, Changes, Decision, Encryption, FORMAT, HexDigest, Kind, Manifest, Part, RowCounts,
@@ -33,6 +36,7 @@ pub use open::{Opened, OpenedManifest, Reader, open, open_manifest};
 pub use receipt::{Applied, Effect, RECEIPT_FORMAT, Receipt};
 pub use schema::{FeedField, FeedSchema};
 pub use seal::{Heading, SealedBatch, seal};
+pub use statement::{STATEMENT_FORMAT, Standing, Statement};
 
 #[cfg(test)]
 pub(crate) mod tests {

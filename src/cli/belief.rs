@@ -14,8 +14,8 @@ use crate::pki;
 #[derive(Debug, clap::Args)]
 pub struct Belief {
     /// CA certificate(s) of the issuing office, PEM
-    #[arg(long, value_name = "FILE")]
-    pub trust: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    pub trust: Option<PathBuf>, // never absent, but where a verb below takes the place of this one's arguments
     /// Revocation list 撤销列表: a file (PEM, DER) or http://…; may be given again. Every authority needs one then
     #[arg(long, value_name = "CRL")]
     pub crl: Vec<String>,
@@ -36,7 +36,7 @@ pub struct Belief {
 impl Belief {
     /// Reads all of it.
     pub(super) async fn reader(&self) -> anyhow::Result<Reader> {
-        let path = &self.trust;
+        let path = self.trust.as_deref().unwrap_or(Path::new(""));
         let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let trust = Trust::from_pem(&pem).map_err(|error| Problem::from(&error).detail(path.display().to_string()))?;
         let stale = if self.stale_crl == "alarm" { Stale::Alarm } else { Stale::Refuse };

@@ -30,6 +30,7 @@ mod register;
 mod run;
 mod scope;
 mod serve;
+mod statement;
 mod status;
 mod table;
 pub mod telemetry;
@@ -107,6 +108,8 @@ pub enum Command {
     Scope(scope::Args),
     /// The daemon: schedules, feeds, backfills, health and metrics 守护进程
     Serve(serve::Args),
+    /// Say, signed, what a subscriber should hold, so that they can compare 对账单
+    Statement(statement::Args),
     /// Show where everything stands 状态
     Status(status::Args),
     /// Run the examples beside the mappings: `huiliu test market-regulation`
@@ -139,6 +142,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Run(args) => Box::pin(run::run(args, &context)).await,
         Command::Scope(args) => Box::pin(scope::run(args, &context)).await,
         Command::Serve(args) => Box::pin(serve::run(args, &context)).await,
+        Command::Statement(args) => Box::pin(statement::run(args, &context)).await,
         Command::Status(args) => Box::pin(status::run(args, &context)).await,
         Command::Test(args) => test::run(&args, &context),
         Command::Verify(args) => verify::run(args, &context).await,

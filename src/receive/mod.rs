@@ -20,6 +20,8 @@ mod queue;
 mod sink;
 mod spool;
 mod sqlite;
+mod statement;
+mod stock;
 
 pub use csv::CsvSink;
 pub use cursor::Cursor;
@@ -34,6 +36,8 @@ pub use queue::{Answering, QueuedFeed};
 pub use sink::{Sink, Target};
 pub use spool::{Spool, SpooledFeed};
 pub use sqlite::SqliteSink;
+pub use statement::{Compared, Divergence, Diverging, Reconciled, Unresolved, comparable, compare, open_statement};
+pub use stock::{Question, Stock, stands, take_stock};
 
 #[cfg(test)]
 mod tests;
