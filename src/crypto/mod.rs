@@ -43,7 +43,7 @@ pub use rules::{When, check_rules};
 pub use signer::Signer;
 pub use suite::{Digest, DigestAlgorithm, Suite, digest_from_hex, hex};
 pub use trust::{Believed, Trust};
-pub use verify::{Moment, SignedBy, verify_detached};
+pub use verify::{Moment, SignedBy, verify_carrying, verify_detached};
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -51,7 +51,7 @@ pub(crate) mod tests {
 
     pub(crate) use super::issue::tests::noon;
     use super::issue::tests::{authority_of, fresh, leaf, pem};
-    use super::{Opener, Recipient, Signer, Suite, Trust, issue};
+    use super::{Certificate, Opener, PrivateKey, Recipient, Signer, Suite, Trust, issue};
 
     /// A signer; somebody to encrypt to, with their key; and somebody else's key.
     pub(crate) fn encryption(suite: Suite) -> (CaAndSigner, Recipient, Opener, Opener) {
@@ -74,8 +74,15 @@ pub(crate) mod tests {
         (CaAndSigner::of(suite), recipient, opener, other)
     }
 
+    /// The authority's revocation list of this moment, DER, which revokes nothing.
+    pub(crate) fn revocation_list(ca: &CaAndSigner, at: chrono::DateTime<chrono::Utc>) -> Vec<u8> {
+        issue::revocation_list(&ca.root, &ca.key, (at, at + chrono::TimeDelta::hours(1)), &[]).unwrap()
+    }
+
     /// A root, trusted, and a signer under it.
     pub(crate) struct CaAndSigner {
+        root: Certificate,
+        key: PrivateKey,
         pub(crate) trust: Trust,
         pub(crate) signer: Signer,
     }
@@ -88,7 +95,8 @@ pub(crate) mod tests {
         pub(crate) fn of(suite: Suite) -> Self {
             let (root, key) = authority_of(suite, "root");
             let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
-            Self { trust, signer: leaf(&key, &root, |_| {}).signer }
+            let signer = leaf(&key, &root, |_| {}).signer;
+            Self { root, key, trust, signer }
         }
     }
 }

@@ -84,6 +84,20 @@ impl Trust {
         &self.crls
     }
 
+    /// Whether a revocation list is by one of the roots, or by one of `brought`.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadCrl`].
+    pub(super) fn check_list(&self, list: &Crl, brought: &[Certificate]) -> Result<(), CryptoError> {
+        let mut named = self.roots.iter().chain(brought).filter(|issuer| list.names(issuer)).peekable();
+        if named.peek().is_none() {
+            let what = format!("that of {} is of no authority of these certificates", list.issuer());
+            return Err(CryptoError::BadCrl { what });
+        }
+        let checked: Vec<_> = named.map(|issuer| list.check_signature(issuer)).collect();
+        if checked.iter().any(Result::is_ok) { Ok(()) } else { checked.into_iter().collect() }
+    }
+
     /// Whether `leaf` is for `purpose` and leads, through `others`, to one of the roots.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::certificate::Certificate;
 use super::cms::{SignedData, SignerInfo};
-use super::{CryptoError, Digest, DigestAlgorithm, Purpose, Suite, Trust, When};
+use super::{Crl, CryptoError, Digest, DigestAlgorithm, Purpose, Suite, Trust, When};
 
 /// At which moment certificates must be valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,22 @@ pub fn verify_detached(
     trust: &Trust,
     moment: Moment,
 ) -> Result<SignedBy, CryptoError> {
+    verify_carrying(signature, content, trust, &[], moment)
+}
+
+/// The same for a signature that carries revocation lists along, as evidence does that must still be verified when its
+/// authority is gone. Each must be by an authority of the signature's certificates. They count where the verifier brings
+/// none: as of the moment when the newest was made, or the signing time if that is later.
+///
+/// # Errors
+/// As [`verify_detached`]; [`CryptoError::BadCrl`].
+pub fn verify_carrying(
+    signature: &[u8],
+    content: &[u8],
+    trust: &Trust,
+    carried: &[Crl],
+    moment: Moment,
+) -> Result<SignedBy, CryptoError> {
     let data = SignedData::parse(signature)?;
     let signer = only_signer(&data)?;
     let mut leaf = None;
@@ -72,11 +88,18 @@ pub fn verify_detached(
     }
     let leaf = leaf.ok_or(CryptoError::MalformedSignature { what: "the signer's certificate is not in it" })?;
     let (suite, signed_at) = check_signature(&data, signer, &leaf, |algorithm, _| Ok(algorithm.digest(&[content])))?;
+    carried.iter().try_for_each(|list| trust.check_list(list, &others))?;
+    let alone = !carried.is_empty() && trust.crls().is_empty();
+    let carrying = alone.then(|| trust.clone().with_crls(carried.to_vec()));
+    let trust = carrying.as_ref().unwrap_or(trust);
     let when = match moment {
         Moment::At(at) => When::then(at),
         Moment::Signing { now } => {
-            not_from_the_future(signed_at, now)?;
-            When::said(signed_at, now)
+            let made = carried.iter().map(Crl::this_update).max().filter(|_| alone);
+            for at in [signed_at].into_iter().chain(made) {
+                not_from_the_future(at, now)?;
+            }
+            When::said(signed_at, made.map_or(now, |made| made.max(signed_at)))
         }
     };
     let believed = trust.check(&leaf, &others, Purpose::SignData, when)?;

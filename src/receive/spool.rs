@@ -186,7 +186,8 @@ pub(super) fn read_body(file: &Path, bytes: u64, name: &str) -> Result<Vec<u8>, 
     }
 }
 
-fn read(path: &Path, limit: u64, name: &str) -> Result<Vec<u8>, ReceiveError> {
+/// Reads a file that may be so long.
+pub(super) fn read(path: &Path, limit: u64, name: &str) -> Result<Vec<u8>, ReceiveError> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
     match read {

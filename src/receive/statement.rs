@@ -74,7 +74,7 @@ pub struct Compared {
     /// Records that are others than were sent.
     pub altered: u64,
     /// The first of them.
-    pub records: Vec<Diverging>,
+    pub differences: Vec<Diverging>,
     /// Ranges that differ, for which the file of ranges is needed.
     pub unresolved: Vec<Unresolved>,
     /// Bytes read of the file of ranges.
@@ -94,10 +94,10 @@ impl Compared {
             Divergence::Extra => self.extra += 1,
             Divergence::Altered => self.altered += 1,
         }
-        if self.records.len() < most {
+        if self.differences.len() < most {
             let entity = sent.or(held).map_or(0, |entry| entry.0);
             let (sent, held) = (sent.map(|entry| entry.1), held.map(|entry| entry.1));
-            self.records.push(Diverging { what, entity, sent, held });
+            self.differences.push(Diverging { what, entity, sent, held });
         }
     }
 }
@@ -309,7 +309,7 @@ mod tests {
         held.push(entries([400_000])[0]);
         let outcome = compared(&sent, &held);
         assert_eq!((outcome.missing, outcome.extra, outcome.altered), (1, 1, 1));
-        let found: Vec<_> = outcome.records.iter().map(|one| (one.what, one.entity)).collect();
+        let found: Vec<_> = outcome.differences.iter().map(|one| (one.what, one.entity)).collect();
         assert_eq!(
             found,
             [(Divergence::Missing, 123), (Divergence::Altered, 70_000), (Divergence::Extra, 400_000)]

@@ -6,10 +6,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::belief::{Belief, two_files};
+use super::belief::{Belief, signer};
 use super::{Context, Exit};
 use crate::batch::Reader;
-use crate::crypto::Signer;
 use crate::error::Problem;
 use crate::outlet::rabbitmq::{Address, Link, Patience};
 use crate::receive::{Answering, Following, QueuedFeed, ReceiveError, Received, Sink, Spool, Target, receive_feed};
@@ -103,7 +102,7 @@ async fn from_queue(
     }
     let address = Address::parse(from, args.ca.as_deref()).map_err(|error| problem(error.into()))?;
     let password = args.belief.key_password.as_deref();
-    let signer = args.sign.as_deref().map(|files| read_signer(files, password)).transpose()?;
+    let signer = args.sign.as_deref().map(|files| signer(files, "--sign", password)).transpose()?.map(Arc::new);
     let answering = Answering { user: address.user().to_owned(), signer, clock: context.clock };
     let mut sink = target.open(args.state.as_deref()).await.map_err(problem)?;
     if args.follow {
@@ -149,13 +148,6 @@ async fn interrupted() {
         interrupt = tokio::signal::ctrl_c() => drop(interrupt),
         () = terminated => {}
     }
-}
-
-/// `KEY,CHAIN` → a signer.
-fn read_signer(files: &str, password: Option<&str>) -> anyhow::Result<Arc<Signer>> {
-    let (key, chain) = two_files(files, "--sign")?;
-    let signer = Signer::load(key, chain, password);
-    Ok(Arc::new(signer.map_err(|error| Problem::from(&error))?))
 }
 
 fn usage(what: &str, hint: &str) -> anyhow::Error {

@@ -190,7 +190,7 @@ fn shown(one: &Reconciled) -> String {
         let _ = writeln!(out, "  完整 complete: {} 条逐条相符 records, each as it was sent", count(*held));
         return out;
     }
-    let Compared { missing, extra, altered, records, unresolved, .. } = compared;
+    let Compared { missing, extra, altered, differences, unresolved, .. } = compared;
     let _ = writeln!(
         out,
         "  不一致 NOT complete: 缺失 missing {}, 多余 extra {}, 被改 altered {}",
@@ -198,11 +198,11 @@ fn shown(one: &Reconciled) -> String {
         count(*extra),
         count(*altered)
     );
-    if !records.is_empty() {
+    if !differences.is_empty() {
         let columns = [text("差异 what"), number("实体 entity"), number("应有版本 sent"), number("现有版本 held")];
         let version = |version: Option<i64>| version.map_or_else(|| "—".to_owned(), |version| version.to_string());
         let row = |one: &Diverging| [one.what.word().into(), one.entity.to_string(), version(one.sent), version(one.held)];
-        out += &table(&columns, records.iter().map(row));
+        out += &table(&columns, differences.iter().map(row));
     }
     if !unresolved.is_empty() {
         let _ = writeln!(
