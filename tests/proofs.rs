@@ -72,7 +72,11 @@ async fn a_record_is_proven_with_nothing_but_its_proof_and_a_root() {
         drop(office);
         let (code, answer) = verified(elsewhere.path(), &root, &[text(&proof)]);
         let proven = &answer["proven"];
-        assert_eq!((code, &proven["record"]["uscc"], &proven["position"]), (0, &json!(CODES[1]), &json!(2)), "{answer}");
+        assert_eq!(
+            (code, &proven["record"]["uscc"], &proven["position"]),
+            (0, &json!(CODES[1]), &json!(2)),
+            "{answer}"
+        );
         assert_eq!((&proven["steps"], &proven["signed"]["suite"]), (&json!(2), &json!(suite.name())));
         assert!(proven["revocation_as_of"].is_string(), "{answer}");
         let (code, shown, _) = huiliu(elsewhere.path(), &["verify", "--trust", text(&root), text(&proof)], &[]);
@@ -129,7 +133,8 @@ async fn python_and_openssl_accept_the_container() {
     let ca = office.path("pki/ca.pem");
     let accepts = |signature: &str, content: &str, more: &[&str]| {
         let (signature, content) = (box_.join(signature), box_.join(content));
-        let verify = ["cms", "-verify", "-binary", "-inform", "DER", "-in", text(&signature), "-content", text(&content)];
+        let verify =
+            ["cms", "-verify", "-binary", "-inform", "DER", "-in", text(&signature), "-content", text(&content)];
         let with = ["-CAfile", text(&ca), "-purpose", "any", "-out", "/dev/null"];
         run("openssl", &[&verify[..], &with[..], more].concat()).status.success()
     };

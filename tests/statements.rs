@@ -127,7 +127,10 @@ async fn the_subscriber_finds_what_is_missing_extra_and_altered() {
         assert_eq!(differs(&both.checks(&check).1), [&json!(1), &json!(1), &json!(0)]);
         execute(
             &target,
-            &["update enterprise set _digest = (select _digest from enterprise where _id = 1) where _id = 3", "update enterprise set name = 'x' where _id = 3"],
+            &[
+                "update enterprise set _digest = (select _digest from enterprise where _id = 1) where _id = 3",
+                "update enterprise set name = 'x' where _id = 3",
+            ],
         )
         .await;
         assert_eq!(differs(&both.checks(&check).1), [&json!(1), &json!(1), &json!(1)]);
@@ -147,7 +150,10 @@ async fn without_the_file_of_ranges_the_office_answers_for_the_ranges_that_diffe
     assert_eq!((code, &answer["statements"][0]["unresolved"][0]["bits"]), (3, &json!(6)), "{answer}");
     let trust = both.text(".huiliu/dev-ca.pem");
     let (code, out, _) = huiliu(&[&["receive", "statement", "--trust", &trust], &check[..]].concat());
-    assert!(code == 3 && out.contains("huiliu statement housing.enterprise --as-of 2 --ranges 0/6 --out FILE"), "{out}");
+    assert!(
+        code == 3 && out.contains("huiliu statement housing.enterprise --as-of 2 --ranges 0/6 --out FILE"),
+        "{out}"
+    );
     let answered = both.text("answer.ranges");
     assert_eq!(both.states(&["--as-of", "2", "--ranges", "0/6", "--out", &answered]).0, 0);
     let (code, answer) = both.checks(&[&check[..], &["--ranges", &answered]].concat());

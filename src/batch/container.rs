@@ -33,7 +33,12 @@ const MOST_OBJECTS: usize = 64;
 ///
 /// # Errors
 /// [`BatchError::Crypto`] when `signer` may not sign at `at`; [`BatchError::Container`].
-pub fn pack(proof: &RecordProof, proven: &ProvenRecord, signer: &Signer, at: DateTime<Utc>) -> Result<Vec<u8>, BatchError> {
+pub fn pack(
+    proof: &RecordProof,
+    proven: &ProvenRecord,
+    signer: &Signer,
+    at: DateTime<Utc>,
+) -> Result<Vec<u8>, BatchError> {
     let (manifest, signature) = proof.manifest();
     let shown = serde_json::to_vec_pretty(&proven.record.named(&proven.fields)).map_err(|_| bad("the record"))?;
     let objects: [(&str, &str, Vec<u8>); 4] = [
@@ -47,7 +52,8 @@ pub fn pack(proof: &RecordProof, proven: &ProvenRecord, signer: &Signer, at: Dat
     let signed = signer.sign_cades(listed.as_bytes(), at)?;
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let mut put = |name: &str, method, bytes: &[u8]| {
-        let options = SimpleFileOptions::default().compression_method(method).last_modified_time(zip::DateTime::default());
+        let options =
+            SimpleFileOptions::default().compression_method(method).last_modified_time(zip::DateTime::default());
         let put = zip.start_file(name, options).map(|()| zip.write_all(bytes));
         put.map_err(|_| bad("it cannot be written"))?.map_err(|_| bad("it cannot be written"))
     };

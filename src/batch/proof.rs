@@ -75,7 +75,7 @@ pub struct ProvenRecord {
 
 impl RecordProof {
     /// Of the last record about `entity` in an opened batch, whose manifest and signature these are; with revocation lists
-    /// to be carried along.
+    /// to be carried along, each in DER.
     ///
     /// # Errors
     /// [`BatchError::NoRecord`], [`BatchError::Unprovable`]; [`BatchError::RecordDigest`] when another program encoded the
@@ -116,9 +116,8 @@ impl RecordProof {
     /// # Errors
     /// [`BatchError::Proof`], with a position and no content.
     pub fn from_json(bytes: &[u8]) -> Result<Self, BatchError> {
-        let proof: Self = serde_json::from_slice(bytes).map_err(|error| BatchError::Proof {
-            what: format!("line {}, column {}", error.line(), error.column()),
-        })?;
+        let proof: Self = serde_json::from_slice(bytes)
+            .map_err(|error| BatchError::Proof { what: format!("line {}, column {}", error.line(), error.column()) })?;
         if proof.format != PROOF_FORMAT {
             return Err(BatchError::Proof { what: format!("its format is not {PROOF_FORMAT}") });
         }
@@ -153,7 +152,7 @@ impl RecordProof {
     pub fn verify(&self, trust: &Trust, moment: Moment) -> Result<ProvenRecord, BatchError> {
         let mut lists = Vec::with_capacity(self.crls.len());
         for Bytes(crl) in &self.crls {
-            lists.extend(Crl::all_from(crl)?);
+            lists.push(Crl::from_der(crl)?);
         }
         let signed = verify_carrying(&self.signature.0, &self.manifest.0, trust, &lists, moment)?;
         let manifest = Manifest::from_json(&self.manifest.0)?;

@@ -17,6 +17,8 @@ use crate::crypto::{Digest, DigestAlgorithm};
 
 /// Entities to a bottom range, and ranges to the next one, as a power of two.
 pub const STEP: u32 = 6;
+/// Records from which on threads are worth their while.
+const MANY: usize = 50_000;
 /// Ranges that a statement names at most: some fifty kilobytes.
 pub const MOST: usize = 512;
 
@@ -78,9 +80,7 @@ pub fn root_of(algorithm: DigestAlgorithm, entries: &[Entry]) -> Digest {
 
 /// The non-empty ranges of this width over `records`, which ascend by entity.
 pub fn summed(algorithm: DigestAlgorithm, records: &[Entry], bits: u32) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = chunks(records, STEP)
-        .map(|(from, inside)| Entry(from, count(inside.len()), HexDigest(root_of(algorithm, inside))))
-        .collect();
+    let mut entries = bottom(algorithm, records);
     for wider in (2..).map(|level| level * STEP).take_while(|wider| *wider <= bits) {
         entries = chunks(&entries, wider)
             .map(|(from, parts)| {
@@ -89,6 +89,26 @@ pub fn summed(algorithm: DigestAlgorithm, records: &[Entry], bits: u32) -> Vec<E
             .collect();
     }
     entries
+}
+
+/// The bottom ranges; of many records by several threads, for here is all the work.
+fn bottom(algorithm: DigestAlgorithm, records: &[Entry]) -> Vec<Entry> {
+    let ranges: Vec<(i64, &[Entry])> = chunks(records, STEP).collect();
+    let sum = |ranges: &[(i64, &[Entry])]| -> Vec<Entry> {
+        let sum = |&(from, inside): &(i64, &[Entry])| {
+            Entry(from, count(inside.len()), HexDigest(root_of(algorithm, inside)))
+        };
+        ranges.iter().map(sum).collect()
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    if records.len() < MANY || threads == 1 {
+        return sum(&ranges);
+    }
+    std::thread::scope(|scope| {
+        let share = |part| scope.spawn(move || sum(part));
+        let shares: Vec<_> = ranges.chunks(ranges.len().div_ceil(threads)).map(share).collect();
+        shares.into_iter().flat_map(|share| share.join().expect("digesting does not panic")).collect()
+    })
 }
 
 /// Runs of entries that lie in one range, with its first number.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::belief::{Belief, signer};
 use super::{Context, Exit};
 use crate::batch::container;
-use crate::crypto::Moment;
+use crate::crypto::{Crl, Moment};
 use crate::error::Problem;
 use crate::pki;
 use crate::receive::record_proof;
@@ -60,10 +60,13 @@ struct Export {
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let Verb::Export(args) = args.verb;
     let reader = args.belief.reader().await?;
-    let lists = pki::gathered(&args.belief.crl).await.map_err(|error| Problem::from(&error))?;
+    let files = pki::gathered(&args.belief.crl).await.map_err(|error| Problem::from(&error))?;
+    let lists = files.iter().map(|file| Crl::ders_of(file)).collect::<Result<Vec<_>, _>>();
+    let lists = lists.map_err(|error| Problem::from(&error))?.concat();
     let now = context.clock.now();
     let moment = Moment::Signing { now };
-    let proof = record_proof(&args.batch, args.record, (&reader, moment), lists).map_err(|error| Problem::from(&error))?;
+    let proof =
+        record_proof(&args.batch, args.record, (&reader, moment), lists).map_err(|error| Problem::from(&error))?;
     // As whoever gets it will: by what it carries, and nothing else.
     let proven = proof.verify(&reader.trust, moment).map_err(|error| Problem::from(&error))?;
     let bytes = match (args.format, &args.sign) {

@@ -43,7 +43,7 @@ pub use rules::{When, check_rules};
 pub use signer::Signer;
 pub use suite::{Digest, DigestAlgorithm, Suite, digest_from_hex, hex};
 pub use trust::{Believed, Trust};
-pub use verify::{Moment, SignedBy, verify_carrying, verify_detached};
+pub use verify::{Moment, SignedBy, lists_for, verify_carrying, verify_detached};
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -89,13 +89,21 @@ impl Trust {
     /// # Errors
     /// [`CryptoError::BadCrl`].
     pub(super) fn check_list(&self, list: &Crl, brought: &[Certificate]) -> Result<(), CryptoError> {
-        let mut named = self.roots.iter().chain(brought).filter(|issuer| list.names(issuer)).peekable();
-        if named.peek().is_none() {
-            let what = format!("that of {} is of no authority of these certificates", list.issuer());
-            return Err(CryptoError::BadCrl { what });
+        let what = format!("that of {} is of no authority of these certificates", list.issuer());
+        let mut outcome = Err(CryptoError::BadCrl { what });
+        for issuer in self.authorities(list, brought) {
+            outcome = outcome.or_else(|_| list.check_signature(issuer));
         }
-        let checked: Vec<_> = named.map(|issuer| list.check_signature(issuer)).collect();
-        if checked.iter().any(Result::is_ok) { Ok(()) } else { checked.into_iter().collect() }
+        outcome
+    }
+
+    /// Of the roots and of `brought`, those in whose name a revocation list is.
+    pub(super) fn authorities<'t>(
+        &'t self,
+        list: &Crl,
+        brought: &'t [Certificate],
+    ) -> impl Iterator<Item = &'t Certificate> {
+        self.roots.iter().chain(brought).filter(move |issuer| list.names(issuer))
     }
 
     /// Whether `leaf` is for `purpose` and leads, through `others`, to one of the roots.

@@ -114,6 +114,22 @@ pub fn verify_carrying(
     })
 }
 
+/// Of these revocation lists, each in DER, those that say something about a signature's certificates: what it should carry.
+///
+/// # Errors
+/// [`CryptoError::MalformedSignature`], [`CryptoError::BadCertificate`], [`CryptoError::BadCrl`].
+pub fn lists_for(signature: &[u8], trust: &Trust, lists: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, CryptoError> {
+    let data = SignedData::parse(signature)?;
+    let brought = data.certificates.iter().map(|der| Certificate::from_der(der)).collect::<Result<Vec<_>, _>>()?;
+    let mut kept = Vec::new();
+    for der in lists {
+        if trust.authorities(&Crl::from_der(&der)?, &brought).next().is_some() {
+            kept.push(der);
+        }
+    }
+    Ok(kept)
+}
+
 /// The one signer of a detached signature.
 pub(super) fn only_signer<'d, 'b>(data: &'d SignedData<'b>) -> Result<&'d SignerInfo<'b>, CryptoError> {
     let [signer] = data.signers.as_slice() else {
@@ -245,6 +261,36 @@ mod tests {
             let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
             assert!(verify_detached(&signature, b"m", &trust, SIGNING).is_ok(), "{suite:?}");
         }
+    }
+
+    #[test]
+    fn lists_that_came_along_count_where_the_verifier_brings_none() {
+        let ((root, key), (other, other_key)) = (authority("root"), authority("other"));
+        let own = leaf(&key, &root, |_| {});
+        let signature = own.signer.sign_detached(b"m", noon()).unwrap();
+        let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
+        let list = |hours: i64, revoked: bool| {
+            let times = (noon() + TimeDelta::hours(hours), noon() + TimeDelta::hours(hours + 1));
+            let entry = (&own.certificate, noon() - TimeDelta::minutes(1), None);
+            let revoked: Vec<_> = revoked.then_some(entry).into_iter().collect();
+            Crl::from_der(&issue::revocation_list(&root, &key, times, &revoked).unwrap()).unwrap()
+        };
+        let years = noon() + TimeDelta::days(3650);
+        let code = |lists: &[Crl], now| {
+            let found = verify_carrying(&signature, b"m", &trust, lists, Moment::Signing { now });
+            found.map(|_| ()).map_err(|error| error.code())
+        };
+        assert_eq!(code(&[], years), Ok(()));
+        assert_eq!(code(&[list(2, false)], years), Ok(()), "years later, as of when it was made");
+        assert_eq!(code(&[list(0, false)], years), Ok(()));
+        assert_eq!(code(&[list(2, true)], years), Err("HL0712"));
+        assert_eq!(code(&[list(-5, false)], years), Err("HL0714"), "the next one was due before it was signed");
+        assert_eq!(code(&[list(2, false)], noon()), Err("HL0709"), "from the future");
+        let times = (noon(), noon() + TimeDelta::hours(1));
+        let foreign = issue::revocation_list(&other, &other_key, times, &[]).unwrap();
+        assert_eq!(code(&[Crl::from_der(&foreign).unwrap()], years), Err("HL0713"), "of another authority");
+        let own_lists = vec![issue::revocation_list(&root, &key, times, &[]).unwrap(), foreign];
+        assert_eq!(lists_for(&signature, &trust, own_lists).unwrap().len(), 1);
     }
 
     #[test]

@@ -136,7 +136,9 @@ impl From<&ReceiveError> for Problem {
         let problem = Problem::error(error.code(), error.to_string());
         match error {
             ReceiveError::Usage { hint, .. } => problem.hint(hint.clone()),
-            ReceiveError::Moved { .. } => problem.hint("stop `huiliu receive` for the time of the comparison, or try again"),
+            ReceiveError::Moved { .. } => {
+                problem.hint("stop `huiliu receive` for the time of the comparison, or try again")
+            }
             ReceiveError::Elsewhere { said, found, .. } if found < said => {
                 problem.hint("load what is there with `huiliu receive`, then compare")
             }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use super::ReceiveError;
 use super::spool::{Envelope, read_body, read_envelope};
 use crate::batch::{HexDigest, Manifest, ProvenRecord, Reader, RecordProof, container, open_manifest};
-use crate::crypto::{Moment, SignedBy};
+use crate::crypto::{Moment, SignedBy, lists_for};
 use crate::outlet::BatchFiles;
 
 /// No proof is longer.
@@ -56,7 +56,7 @@ impl RecordProven {
 }
 
 /// Makes the proof of the last record about `entity` in the batch of this manifest file, after everything about the batch
-/// was checked; `crls` are carried along.
+/// was checked; those of `crls` that say something about its certificates are carried along.
 ///
 /// # Errors
 /// [`ReceiveError::Usage`], [`ReceiveError::Incomplete`], [`ReceiveError::Batch`].
@@ -74,6 +74,7 @@ pub fn record_proof(
     let Envelope { manifest, signature } = read_envelope(&files, &name)?;
     let made = || {
         let opened = open_manifest(&manifest, &signature, &reader.trust, moment)?;
+        let crls = lists_for(&signature, &reader.trust, crls)?;
         let body = read_body(&files.body, opened.manifest.body.bytes, &name);
         let made = body.map(|body| {
             let opened = opened.open_body(&body, &reader.keys)?;

@@ -194,7 +194,9 @@ impl<R: Read + Seek> Comparing<'_, R> {
             position += usize::from(theirs.is_some());
             let key = theirs.or(ours).map_or(0, |entry| entry.0);
             match (theirs, ours) {
-                _ if range.bits > STEP => self.range(Range { from: key, bits: range.bits - STEP }, theirs, ours, place)?,
+                _ if range.bits > STEP => {
+                    self.range(Range { from: key, bits: range.bits - STEP }, theirs, ours, place)?
+                }
                 (Some(theirs), Some(ours)) if theirs == ours => {}
                 (Some(theirs), Some(ours)) => self.found(Divergence::Altered, Some(theirs), Some(ours)),
                 (Some(theirs), None) => self.found(Divergence::Missing, Some(theirs), None),
@@ -310,10 +312,7 @@ mod tests {
         let outcome = compared(&sent, &held);
         assert_eq!((outcome.missing, outcome.extra, outcome.altered), (1, 1, 1));
         let found: Vec<_> = outcome.differences.iter().map(|one| (one.what, one.entity)).collect();
-        assert_eq!(
-            found,
-            [(Divergence::Missing, 123), (Divergence::Altered, 70_000), (Divergence::Extra, 400_000)]
-        );
+        assert_eq!(found, [(Divergence::Missing, 123), (Divergence::Altered, 70_000), (Divergence::Extra, 400_000)]);
         assert!(outcome.bytes_read < 40_000, "{}", outcome.bytes_read);
         let (statement, _) = stated(&sent);
         let blind = compare::<Bytes<Vec<u8>>>(&statement, &held, None, 10).unwrap();

@@ -24,7 +24,9 @@ const MOST_BYTES: u64 = 1 << 20;
 
 /// Arguments of `receive statement`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 genuine, and with --check complete · 1 not believed, or not comparable · 3 something is missing, extra or altered")]
+#[command(
+    after_help = "Exit codes: 0 genuine, and with --check complete · 1 not believed, or not comparable · 3 something is missing, extra or altered"
+)]
 pub struct Args {
     /// Compare what was loaded with it, record by record, from the values as they are now 对账
     #[arg(long, requires = "to")]
@@ -138,12 +140,7 @@ async fn reconcile(
     Ok(reconciled(&statement, signed, size, Some((stock.records.len(), compared))))
 }
 
-fn reconciled(
-    statement: &Statement,
-    signed: SignedBy,
-    bytes: u64,
-    compared: Option<(usize, Compared)>,
-) -> Reconciled {
+fn reconciled(statement: &Statement, signed: SignedBy, bytes: u64, compared: Option<(usize, Compared)>) -> Reconciled {
     let (held, compared) = compared.unzip();
     Reconciled {
         feed: statement.feed.clone(),
@@ -201,7 +198,8 @@ fn shown(one: &Reconciled) -> String {
     if !differences.is_empty() {
         let columns = [text("差异 what"), number("实体 entity"), number("应有版本 sent"), number("现有版本 held")];
         let version = |version: Option<i64>| version.map_or_else(|| "—".to_owned(), |version| version.to_string());
-        let row = |one: &Diverging| [one.what.word().into(), one.entity.to_string(), version(one.sent), version(one.held)];
+        let row =
+            |one: &Diverging| [one.what.word().into(), one.entity.to_string(), version(one.sent), version(one.held)];
         out += &table(&columns, differences.iter().map(row));
     }
     if !unresolved.is_empty() {

@@ -52,10 +52,7 @@ pub(super) fn text(answer: &Answer) -> String {
         line("revocation", format!("by the lists that came along, as of {at} 撤销列表截至"));
     }
     line("from, to", format!("{} → {}, register {}", manifest.issuer, manifest.subscriber, manifest.register));
-    line(
-        "place",
-        format!("{} of {}, {} digests to the root", proven.position, manifest.body.records, proven.steps),
-    );
+    line("place", format!("{} of {}, {} digests to the root", proven.position, manifest.body.records, proven.steps));
     line("digest", format!("{} {}", manifest.body.algorithm.name(), proven.digest));
     line("root", format!("{} (Merkle)", manifest.records_root));
     signed.warnings.iter().for_each(|warning| line("WARNING", warning.clone()));

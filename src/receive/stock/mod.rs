@@ -7,6 +7,10 @@
 mod postgres;
 mod sqlite;
 
+use sqlx::AssertSqlSafe;
+use tokio::task::JoinHandle;
+
+use super::sqlite::quoted;
 use super::{Cursor, ReceiveError, Target};
 use crate::batch::ranges::Entry;
 use crate::batch::{HexDigest, Op, RecordWriter};
@@ -81,6 +85,35 @@ fn parts(first: i64, last: i64, count: i64) -> Vec<(i64, i64)> {
     let start = |n: i64| if n == 0 { i64::MIN } else { first.saturating_add(n * width) };
     let end = |n: i64| if n + 1 == parts { i64::MAX } else { start(n + 1) - 1 };
     (0..parts).map(|n| (start(n), end(n))).collect()
+}
+
+/// The columns asked for, in which `there` are; `cast` says how a field is read. A column that somebody dropped holds
+/// nothing.
+fn columns(question: &Question, there: &[String], cast: &str) -> String {
+    let mut columns = String::from("\"_id\", \"_version\", \"_digest\"");
+    for (name, _) in &question.fields {
+        let column = if there.contains(name) { quoted(name) } else { "null".to_owned() };
+        columns += &format!(", {column}{cast}");
+    }
+    columns
+}
+
+/// How many rows there are, and between which numbers.
+fn bounds(table: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!("select coalesce(min(\"_id\"), 0), coalesce(max(\"_id\"), 0), count(*) from {table}"))
+}
+
+/// What several readers found, in order.
+async fn gathered(
+    target: &str,
+    readers: Vec<JoinHandle<Result<Stock, ReceiveError>>>,
+) -> Result<Vec<Stock>, ReceiveError> {
+    let mut stocks = Vec::with_capacity(readers.len());
+    for reader in readers {
+        let broken = |_| ReceiveError::Target { target: target.to_owned(), why: "reading was broken off".into() };
+        stocks.push(reader.await.map_err(broken)??);
+    }
+    Ok(stocks)
 }
 
 /// Makes entries of rows.

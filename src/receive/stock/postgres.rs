@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 
 use super::super::postgres::{NUL_SIGN, address, failed, quoted, read_cursor};
 use super::super::{Cursor, ReceiveError};
-use super::{Question, Stock, Taker, parts};
+use super::{Question, Stock, Taker, bounds, columns, gathered, parts};
 use crate::record::FieldType;
 
 /// Dates, instants and numbers as text have one form each.
@@ -44,26 +44,12 @@ pub(super) async fn take(url: &str, question: &Question) -> Result<Vec<Stock>, R
         let cursor = read_cursor(&mut connection, &target, &question.feed).await?;
         return Ok(vec![Stock { cursor: cursor.map(|(cursor, _)| cursor), records: Vec::new() }]);
     }
-    let bounds = format!("select coalesce(min(\"_id\"), 0), coalesce(max(\"_id\"), 0), count(*) from {table}");
     let (first, last, count): (i64, i64, i64) =
-        sqlx::query_as(AssertSqlSafe(bounds)).fetch_one(&mut connection).await.map_err(failed)?;
-    let mut columns = String::from("\"_id\", \"_version\", \"_digest\"");
-    for (name, _) in &question.fields {
-        // A column that somebody dropped holds nothing.
-        let column = if there.contains(name) { quoted(name) } else { "null".to_owned() };
-        columns += &format!(", {column}::text");
-    }
+        sqlx::query_as(bounds(&table)).fetch_one(&mut connection).await.map_err(failed)?;
+    let columns = columns(question, &there, "::text");
     let sql = format!("select {columns} from {table} where \"_id\" between $1 and $2 order by \"_id\"");
-    let readers: Vec<_> = parts(first, last, count)
-        .into_iter()
-        .map(|part| tokio::spawn(read(options.clone(), target.clone(), question.clone(), (sql.clone(), part))))
-        .collect();
-    let mut stocks = Vec::with_capacity(readers.len());
-    for reader in readers {
-        let broken = |_| ReceiveError::Target { target: target.clone(), why: "reading was broken off".into() };
-        stocks.push(reader.await.map_err(broken)??);
-    }
-    Ok(stocks)
+    let read = |part| tokio::spawn(read(options.clone(), target.clone(), question.clone(), (sql.clone(), part)));
+    gathered(&target, parts(first, last, count).into_iter().map(read).collect()).await
 }
 
 /// Rows of one part, in a transaction that sees one state.

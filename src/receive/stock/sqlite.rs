@@ -8,11 +8,12 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
 use super::super::sqlite::{failed, quoted, read_cursor};
 use super::super::{Cursor, ReceiveError};
-use super::{Question, Stock, Taker, parts};
+use super::{Question, Stock, Taker, bounds, columns, gathered, parts};
 use crate::record::{FieldType, Value};
 
 async fn connect(file: &Path) -> Result<SqliteConnection, ReceiveError> {
-    let options = SqliteConnectOptions::new().filename(file).read_only(true).busy_timeout(super::super::sqlite::PATIENCE);
+    let options = SqliteConnectOptions::new().filename(file).read_only(true).row_buffer_size(1024);
+    let options = options.busy_timeout(super::super::sqlite::PATIENCE);
     options.connect().await.map_err(|error| failed(&file.display().to_string(), &error))
 }
 
@@ -34,26 +35,12 @@ pub(super) async fn take(file: &Path, question: &Question) -> Result<Vec<Stock>,
         return Ok(vec![Stock { cursor, records: Vec::new() }]);
     }
     let table = quoted(&question.register);
-    let bounds = format!("select coalesce(min(\"_id\"), 0), coalesce(max(\"_id\"), 0), count(*) from {table}");
     let (first, last, count): (i64, i64, i64) =
-        sqlx::query_as(AssertSqlSafe(bounds)).fetch_one(&mut connection).await.map_err(failed)?;
-    let mut columns = String::from("\"_id\", \"_version\", \"_digest\"");
-    for (name, _) in &question.fields {
-        columns += ", ";
-        // A column that somebody dropped holds nothing.
-        columns += &if there.contains(name) { quoted(name) } else { "null".to_owned() };
-    }
+        sqlx::query_as(bounds(&table)).fetch_one(&mut connection).await.map_err(failed)?;
+    let columns = columns(question, &there, "");
     let sql = format!("select {columns} from {table} where \"_id\" between ? and ? order by \"_id\"");
-    let readers: Vec<_> = parts(first, last, count)
-        .into_iter()
-        .map(|part| tokio::spawn(read(file.to_path_buf(), question.clone(), sql.clone(), part)))
-        .collect();
-    let mut stocks = Vec::with_capacity(readers.len());
-    for reader in readers {
-        let broken = |_| ReceiveError::Target { target: target.clone(), why: "reading was broken off".into() };
-        stocks.push(reader.await.map_err(broken)??);
-    }
-    Ok(stocks)
+    let read = |part| tokio::spawn(read(file.to_path_buf(), question.clone(), sql.clone(), part));
+    gathered(&target, parts(first, last, count).into_iter().map(read).collect()).await
 }
 
 /// Rows of one part, in a transaction that sees one state.
