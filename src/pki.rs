@@ -100,9 +100,20 @@ pub async fn refresh(workspace: &Workspace, now: DateTime<Utc>) {
 /// [`CryptoError::File`] when one cannot be read or fetched; [`CryptoError::BadCrl`].
 pub async fn lists(sources: &[String]) -> Result<Vec<Crl>, CryptoError> {
     let mut all = Vec::new();
-    for source in sources {
-        let bytes = if is_address(source) { fetch(source).await? } else { read(Path::new(source))? };
+    for bytes in gathered(sources).await? {
         all.extend(Crl::all_from(&bytes)?);
+    }
+    Ok(all)
+}
+
+/// The same, byte for byte.
+///
+/// # Errors
+/// [`CryptoError::File`].
+pub async fn gathered(sources: &[String]) -> Result<Vec<Vec<u8>>, CryptoError> {
+    let mut all = Vec::with_capacity(sources.len());
+    for source in sources {
+        all.push(if is_address(source) { fetch(source).await? } else { read(Path::new(source))? });
     }
     Ok(all)
 }

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -15,9 +16,10 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use chrono::{DateTime, TimeDelta, Utc};
+use huiliu::batch::ranges::Entry;
 use huiliu::batch::{
     BodyBuilder, Changes, Decision, FeedField, FeedSchema, Heading, HexDigest, Kind, Op, Part, Record, RowCounts,
-    SealedBatch, open, seal,
+    SealedBatch, open, read_body, seal,
 };
 use huiliu::clock::Clock;
 use huiliu::crypto::{DigestAlgorithm, Moment, Signer, Trust, dev_ca, verify_detached};
@@ -51,6 +53,18 @@ impl Fixture {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// What somebody holds who loaded all of it, ascending by entity.
+    pub fn held(&self) -> Vec<Entry> {
+        let mut held = BTreeMap::new();
+        for record in self.batches.iter().flat_map(|batch| read_body(&batch.body, DigestAlgorithm::Sha256).unwrap().1) {
+            match record.op {
+                Op::Upsert => drop(held.insert(record.id, Entry(record.id, record.version, HexDigest(record.digest)))),
+                Op::Withdraw => drop(held.remove(&record.id)),
+            }
+        }
+        held.into_values().collect()
     }
 
     fn files(&self, seq: u64) -> BatchFiles {

@@ -20,6 +20,7 @@ mod leases;
 mod on_postgres;
 mod plan;
 mod postgres;
+mod proofs;
 mod rabbitmq;
 mod real;
 mod receivers;
@@ -29,6 +30,7 @@ mod seals;
 mod serve;
 mod services_http;
 mod sources;
+mod statements;
 mod support;
 #[path = "../src/testing.rs"]
 mod testing;

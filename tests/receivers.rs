@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use huiliu::clock::Clock;
-use huiliu::crypto::Trust;
-use huiliu::receive::{Spool, Target, receive_feed};
+use huiliu::crypto::{DigestAlgorithm, Trust};
+use huiliu::receive::{Question, Spool, Target, receive_feed, take_stock};
+use huiliu::record::FieldType;
 use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection};
 
 use crate::interop::{FEED, Fixture};
@@ -63,4 +64,22 @@ async fn sqlite_and_postgresql_hold_the_same_values_of_every_type() {
     assert_eq!(held, also);
     let counted: i64 = sqlx::query_scalar("select held from huiliu_cursor").fetch_one(&mut connection).await.unwrap();
     assert_eq!(counted, 2_999);
+}
+
+#[tokio::test]
+async fn taking_stock_finds_every_value_of_every_type_as_it_was_sent() {
+    let (fixture, database) = (Fixture::new().await, Database::new().await);
+    let sent = fixture.held();
+    let question = Question {
+        feed: FEED.into(),
+        register: "enterprise".into(),
+        fields: FieldType::ALL.iter().map(|kind| (kind.name().to_owned(), *kind)).collect(),
+        algorithm: DigestAlgorithm::Sha256,
+    };
+    for target in [format!("sqlite:{}", fixture.path("out.db").display()), database.url()] {
+        load(&fixture, &target).await;
+        let stock = take_stock(&Target::parse(&target).unwrap(), &question).await.unwrap();
+        assert_eq!(stock.cursor.map(|cursor| cursor.seq), Some(3));
+        assert_eq!(stock.records, sent, "{target}");
+    }
 }

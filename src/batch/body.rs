@@ -18,6 +18,7 @@ const BLOCK_OVERHEAD: usize = 36;
 pub struct BodyBuilder {
     algorithm: DigestAlgorithm,
     fingerprint: Digest,
+    schema_digest: Digest,
     sync: [u8; 16],
     bytes: Vec<u8>,
     block: Vec<u8>,
@@ -40,6 +41,8 @@ pub struct Body {
     pub algorithm: DigestAlgorithm,
     /// Fingerprint of the schema inside.
     pub fingerprint: Digest,
+    /// Digest of its text.
+    pub schema_digest: Digest,
     /// Records that upsert.
     pub upserts: u64,
     /// Records that withdraw.
@@ -83,6 +86,7 @@ impl BodyBuilder {
         Self {
             algorithm,
             fingerprint: schema.fingerprint(),
+            schema_digest: algorithm.digest(&[schema.json().as_bytes()]),
             sync,
             bytes,
             block: Vec::with_capacity(BLOCK_BYTES + 4096),
@@ -150,6 +154,7 @@ impl BodyBuilder {
             digest: self.algorithm.digest(&[&self.bytes]),
             algorithm: self.algorithm,
             fingerprint: self.fingerprint,
+            schema_digest: self.schema_digest,
             upserts: self.upserts,
             withdrawals: self.withdrawals,
             records_root: merkle::root(self.algorithm, &self.digests),

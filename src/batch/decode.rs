@@ -4,8 +4,10 @@
 //! received, not over a re-encoding; memory is bounded by the body's size; no bytes make it panic. It reads only the
 //! record form of [`FeedSchema`]; that other Avro libraries read the same records is a test.
 
+use serde_json::{Map, Value as Json};
+
 use super::encode::{NULL, PRESENT};
-use super::{BatchError, FeedSchema, Op};
+use super::{BatchError, FeedField, FeedSchema, Op};
 use crate::crypto::{Digest, DigestAlgorithm};
 use crate::record::{DECIMAL_PRECISION, FieldType, Value};
 
@@ -22,6 +24,27 @@ pub struct Record {
     pub values: Vec<Option<Value>>,
     /// Digest of everything above as encoded.
     pub digest: Digest,
+}
+
+impl Record {
+    /// It with its values named, as JSON: text, dates, timestamps and decimals as strings (decimals exact), integers and
+    /// booleans as such, null as null.
+    pub fn named(&self, fields: &[FeedField]) -> Map<String, Json> {
+        let mut all = Map::new();
+        all.insert("_op".into(), serde_json::to_value(self.op).unwrap_or_default());
+        all.insert("_id".into(), self.id.into());
+        all.insert("_version".into(), self.version.into());
+        for (field, value) in fields.iter().zip(&self.values) {
+            let value = match value {
+                None => Json::Null,
+                Some(Value::Integer(n)) => (*n).into(),
+                Some(Value::Boolean(truth)) => (*truth).into(),
+                Some(other) => other.to_text().into(),
+            };
+            all.insert(field.name.clone(), value);
+        }
+        all
+    }
 }
 
 /// Reads a whole body and checks every record's digest.
@@ -52,6 +75,17 @@ pub fn read_body(bytes: &[u8], algorithm: DigestAlgorithm) -> Result<(FeedSchema
         }
     }
     Ok((schema, records))
+}
+
+/// Reads one record as its digest covers it: without the digest, and nothing behind it.
+///
+/// # Errors
+/// [`BatchError::Body`].
+pub fn read_record_alone(bytes: &[u8], schema: &FeedSchema) -> Result<Record, BatchError> {
+    let mut input = Input { rest: bytes };
+    let read = read_record(&mut input, schema).filter(|_| input.rest.is_empty());
+    let (op, id, version, values) = read.ok_or_else(|| bad("the record"))?;
+    Ok(Record { op, id, version, values, digest: schema.algorithm().digest(&[bytes]) })
 }
 
 fn bad(what: &str) -> BatchError {

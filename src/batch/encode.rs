@@ -7,9 +7,9 @@ use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, PrimitiveArray, 
 use arrow::datatypes::{Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 
-use super::{BatchError, FeedSchema};
+use super::{BatchError, FeedSchema, Record};
 use crate::crypto::Digest;
-use crate::record::{DECIMAL_PRECISION, FieldType};
+use crate::record::{DECIMAL_PRECISION, FieldType, Value};
 
 /// What a record asks the subscriber to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -139,12 +139,7 @@ impl<'a> Encoder<'a> {
 
     fn begin(&mut self, id: i64, version: i64) {
         self.start = self.rows.bytes.len();
-        self.rows.bytes.push(match self.rows.op {
-            Op::Upsert => 0,
-            Op::Withdraw => 2,
-        });
-        write_long(&mut self.rows.bytes, id);
-        write_long(&mut self.rows.bytes, version);
+        begin(&mut self.rows.bytes, self.rows.op, id, version);
     }
 
     fn end(&mut self) {
@@ -154,6 +149,78 @@ impl<'a> Encoder<'a> {
         self.rows.ends.push(self.rows.bytes.len());
         self.rows.digests.push(digest);
     }
+}
+
+/// One record, written value by value as [`FeedSchema::encode_upserts`] writes rows.
+#[derive(Debug, Default)]
+pub struct RecordWriter {
+    bytes: Vec<u8>,
+}
+
+impl RecordWriter {
+    /// Begins a record; what was written before is forgotten.
+    pub fn begin(&mut self, op: Op, id: i64, version: i64) {
+        self.bytes.clear();
+        begin(&mut self.bytes, op, id, version);
+    }
+
+    /// The next field is null.
+    pub fn null(&mut self) {
+        self.bytes.push(NULL);
+    }
+
+    /// The next field is this text.
+    pub fn text(&mut self, text: &str) {
+        self.bytes.push(PRESENT);
+        write_bytes(&mut self.bytes, text.as_bytes());
+    }
+
+    /// The next field is this value.
+    pub fn value(&mut self, value: &Value) {
+        match value {
+            Value::Text(text) => return self.text(text),
+            Value::Integer(n) | Value::Timestamp(n) => {
+                self.bytes.push(PRESENT);
+                write_long(&mut self.bytes, *n);
+            }
+            Value::Decimal(scaled) => {
+                self.bytes.push(PRESENT);
+                write_decimal(&mut self.bytes, *scaled);
+            }
+            Value::Date(days) => {
+                self.bytes.push(PRESENT);
+                write_long(&mut self.bytes, (*days).into());
+            }
+            Value::Boolean(truth) => self.bytes.extend([PRESENT, (*truth).into()]),
+        }
+    }
+
+    /// A whole record.
+    pub fn record(&mut self, record: &Record) -> &[u8] {
+        self.begin(record.op, record.id, record.version);
+        for value in &record.values {
+            match value {
+                Some(value) => self.value(value),
+                None => self.null(),
+            }
+        }
+        self.bytes()
+    }
+
+    /// What a record's digest covers.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// What every record begins with.
+fn begin(out: &mut Vec<u8>, op: Op, id: i64, version: i64) {
+    out.push(match op {
+        Op::Upsert => 0,
+        Op::Withdraw => 2,
+    });
+    write_long(out, id);
+    write_long(out, version);
 }
 
 /// Branch 0 of `["null", T]`.

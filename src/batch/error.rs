@@ -65,6 +65,36 @@ pub enum BatchError {
     /// The Merkle root over the records differs.
     #[error("the records do not add up to the manifest's records_root")]
     RecordsRoot,
+    /// There is no such record in the batch.
+    #[error("entity {entity} has no record in this batch")]
+    NoRecord {
+        /// The entity.
+        entity: i64,
+    },
+    /// A batch that was sealed before manifests named the digest of their schema's text.
+    #[error("the manifest does not name the digest of its schema: a record cannot be shown without the others")]
+    Unprovable,
+    /// A proof of one record does not read.
+    #[error("the proof is not readable: {what}")]
+    Proof {
+        /// What, without values.
+        what: String,
+    },
+    /// The record is not one of the batch's.
+    #[error("the record does not lead to the manifest's records_root")]
+    NotInBatch,
+    /// An ASiC-E container (ETSI EN 319 162-1) is not what its signature covers.
+    #[error("the container is not believed: {what}")]
+    Container {
+        /// What.
+        what: String,
+    },
+    /// A statement, or the file of ranges beside it, does not read or contradicts itself.
+    #[error("the statement is not believed: {what}")]
+    Statement {
+        /// What, without values.
+        what: String,
+    },
 }
 
 impl BatchError {
@@ -81,6 +111,12 @@ impl BatchError {
             Self::RecordsRoot => "HL0726",
             Self::Body { .. } => "HL0727",
             Self::Schema => "HL0728",
+            Self::Statement { .. } => "HL0751",
+            Self::NoRecord { .. } => "HL0760",
+            Self::Unprovable => "HL0761",
+            Self::Proof { .. } => "HL0762",
+            Self::NotInBatch => "HL0763",
+            Self::Container { .. } => "HL0764",
         }
     }
 
@@ -96,7 +132,13 @@ impl BatchError {
             | Self::Schema
             | Self::Count { .. }
             | Self::RecordDigest { .. }
-            | Self::RecordsRoot => Disposition::Halt,
+            | Self::RecordsRoot
+            | Self::NoRecord { .. }
+            | Self::Unprovable
+            | Self::Proof { .. }
+            | Self::NotInBatch
+            | Self::Container { .. }
+            | Self::Statement { .. } => Disposition::Halt,
         }
     }
 }

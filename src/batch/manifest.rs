@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::BatchError;
+use super::{BatchError, FeedSchema};
 use crate::crypto::{Digest, DigestAlgorithm, digest_from_hex, hex};
 
 /// The format this build writes and reads.
@@ -113,6 +113,18 @@ pub struct SchemaFacts {
     pub fingerprint: HexDigest,
     /// Counts up when the schema changes, from 1.
     pub version: u32,
+    /// Digest of the schema's text as the body carries it, titles and all, by the body's algorithm; manifests of earlier
+    /// versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<HexDigest>,
+}
+
+impl SchemaFacts {
+    /// Whether this is the schema of a body digested by `algorithm`.
+    pub fn describe(&self, schema: &FeedSchema, algorithm: DigestAlgorithm) -> bool {
+        let text = || algorithm.digest(&[schema.json().as_bytes()]);
+        schema.fingerprint() == self.fingerprint.0 && self.digest.is_none_or(|digest| digest.0 == text())
+    }
 }
 
 /// The body.

@@ -8,7 +8,12 @@ use crate::crypto::{Digest, DigestAlgorithm};
 
 /// The root over these record digests, in order.
 pub fn root(algorithm: DigestAlgorithm, digests: &[Digest]) -> Digest {
-    let mut level = leaves(algorithm, digests);
+    over(algorithm, leaves(algorithm, digests))
+}
+
+/// The root over leaves that are hashed already, in order.
+pub(super) fn over(algorithm: DigestAlgorithm, leaves: Vec<Digest>) -> Digest {
+    let mut level = leaves;
     while level.len() > 1 {
         level = parents(algorithm, &level);
     }

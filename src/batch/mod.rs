@@ -10,19 +10,24 @@
 //! encoding the record under the schema without its last field.
 
 mod body;
+pub mod container;
 mod decode;
 mod encode;
 mod error;
 mod manifest;
 mod merkle;
 mod open;
+pub mod pages;
+mod proof;
+pub mod ranges;
 mod receipt;
 mod schema;
 mod seal;
+mod statement;
 
 pub use body::{Body, BodyBuilder};
-pub use decode::{Record, read_body};
-pub use encode::{EncodedRows, Op};
+pub use decode::{Record, read_body, read_record_alone};
+pub use encode::{EncodedRows, Op, RecordWriter};
 pub use error::BatchError;
 pub use manifest::{
     AVRO, BodyFacts, CMS, Changes, Decision, Encryption, FORMAT, HexDigest, Kind, Manifest, Part, RowCounts,
@@ -30,9 +35,11 @@ pub use manifest::{
 };
 pub use merkle::{prove, root, verify_proof};
 pub use open::{Opened, OpenedManifest, Reader, open, open_manifest};
+pub use proof::{PROOF_FORMAT, ProvenRecord, RecordProof};
 pub use receipt::{Applied, Effect, RECEIPT_FORMAT, Receipt};
 pub use schema::{FeedField, FeedSchema};
 pub use seal::{Heading, SealedBatch, seal};
+pub use statement::{STATEMENT_FORMAT, Standing, Statement};
 
 #[cfg(test)]
 pub(crate) mod tests {

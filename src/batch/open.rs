@@ -96,7 +96,7 @@ impl OpenedManifest {
         let facts = &self.manifest.body;
         let algorithm = facts.algorithm;
         let (schema, records) = read_body(&avro, algorithm)?;
-        if schema.fingerprint() != self.manifest.schema.fingerprint.0 {
+        if !self.manifest.schema.describe(&schema, algorithm) {
             return Err(BatchError::Schema);
         }
         let withdrawals = count(records.iter().filter(|record| record.op == Op::Withdraw).count());
@@ -250,6 +250,8 @@ mod tests {
         assert_eq!(code(|m| m.records_root = HexDigest([0; 32])), Err("HL0726"));
         assert_eq!(code(|m| m.body.media_type = "text/csv".into()), Err("HL0727"));
         assert_eq!(code(|m| m.schema.fingerprint = HexDigest([0; 32])), Err("HL0728"));
+        assert_eq!(code(|m| m.schema.digest = Some(HexDigest([0; 32]))), Err("HL0728"));
+        assert_eq!(code(|m| m.schema.digest = None), Ok(()), "of an earlier version");
     }
 
     static SEALED: LazyLock<(CaAndSigner, SealedBatch)> = LazyLock::new(|| {
@@ -257,6 +259,31 @@ mod tests {
         let batch = chain(&ca, 1).remove(0);
         (ca, batch)
     });
+
+    /// The same bytes with one bit the other way, for every bit.
+    fn flips(bytes: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> {
+        (0..bytes.len() * 8).map(|bit| {
+            let mut altered = bytes.to_vec();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            (format!("byte {} bit {}", bit / 8, bit % 8), altered)
+        })
+    }
+
+    #[test]
+    fn no_bit_of_any_part_of_a_small_batch_can_change() {
+        let (ca, sealed) = &*SEALED;
+        let moment = Moment::Signing { now: noon() };
+        for (place, manifest) in flips(&sealed.manifest) {
+            assert!(open_manifest(&manifest, &sealed.signature, &ca.trust, moment).is_err(), "manifest, {place}");
+        }
+        for (place, signature) in flips(&sealed.signature) {
+            assert!(open_manifest(&sealed.manifest, &signature, &ca.trust, moment).is_err(), "signature, {place}");
+        }
+        let opened = open_manifest(&sealed.manifest, &sealed.signature, &ca.trust, moment).unwrap();
+        for (place, body) in flips(&sealed.body) {
+            assert!(opened.clone().open_body(&body, &[]).is_err(), "body, {place}");
+        }
+    }
 
     proptest! {
         #[test]

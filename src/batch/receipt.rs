@@ -186,6 +186,7 @@ mod tests {
     use super::*;
     use crate::batch::tests::chain;
     use crate::crypto::tests::{CaAndSigner, noon};
+    use crate::crypto::{Moment, verify_detached};
 
     #[test]
     fn a_receipt_fits_its_batch_and_each_lie_shows() {
@@ -214,6 +215,30 @@ mod tests {
             })
             .collect();
         assert_eq!(told.len(), std::collections::BTreeSet::from_iter(&told).len());
+    }
+
+    #[test]
+    fn no_bit_of_a_signed_receipt_or_of_its_signature_can_change() {
+        let ca = CaAndSigner::new();
+        let batch = chain(&ca, 1).remove(0);
+        let manifest = Manifest::from_json(&batch.manifest).unwrap();
+        let receipt = Receipt::new(&manifest, HexDigest(batch.manifest_digest), Effect::Applied, noon());
+        let body = Receipt { signed: true, ..receipt }.to_json().unwrap();
+        let signature = ca.signer.sign_detached(&body, noon()).unwrap();
+        let holds = |body: &[u8], signature: &[u8]| {
+            verify_detached(signature, body, &ca.trust, Moment::Signing { now: noon() }).is_ok()
+        };
+        assert!(holds(&body, &signature));
+        for (at, bit) in (0..body.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut altered = body.clone();
+            altered[at] ^= 1 << bit;
+            assert!(!holds(&altered, &signature), "receipt, byte {at} bit {bit}");
+        }
+        for (at, bit) in (0..signature.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut altered = signature.clone();
+            altered[at] ^= 1 << bit;
+            assert!(!holds(&body, &altered), "signature, byte {at} bit {bit}");
+        }
     }
 
     #[test]

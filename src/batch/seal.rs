@@ -94,7 +94,11 @@ pub fn seal(heading: Heading, body: Body, signer: &Signer) -> Result<SealedBatch
         subscriber: heading.subscriber,
         created_at: heading.created_at.trunc_subsecs(3),
         register: heading.register,
-        schema: SchemaFacts { fingerprint: HexDigest(body.fingerprint), version: heading.schema_version },
+        schema: SchemaFacts {
+            fingerprint: HexDigest(body.fingerprint),
+            version: heading.schema_version,
+            digest: Some(HexDigest(body.schema_digest)),
+        },
         body: facts,
         records_root: HexDigest(body.records_root),
         previous: heading.previous.map(HexDigest),
@@ -171,7 +175,8 @@ pub(crate) mod tests {
         let shown = shown
             .replace(&hex(&body.digest), "DIGEST")
             .replace(&hex(&body.records_root), "ROOT")
-            .replace(&hex(&body.fingerprint), "FINGERPRINT");
+            .replace(&hex(&body.fingerprint), "FINGERPRINT")
+            .replace(&hex(&body.schema_digest), "SCHEMA");
         let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
         insta::assert_snapshot!(serde_json::to_string_pretty(&shown).unwrap(), @r#"
         {
@@ -185,7 +190,8 @@ pub(crate) mod tests {
           "register": "enterprise",
           "schema": {
             "fingerprint": "FINGERPRINT",
-            "version": 3
+            "version": 3,
+            "digest": "SCHEMA"
           },
           "body": {
             "media_type": "application/avro",

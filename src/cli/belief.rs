@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::batch::Reader;
 use crate::config::{Rules, Stale};
-use crate::crypto::{Opener, Trust};
+use crate::crypto::{Opener, Signer, Trust};
 use crate::error::Problem;
 use crate::pki;
 
@@ -14,8 +14,8 @@ use crate::pki;
 #[derive(Debug, clap::Args)]
 pub struct Belief {
     /// CA certificate(s) of the issuing office, PEM
-    #[arg(long, value_name = "FILE")]
-    pub trust: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    pub trust: Option<PathBuf>, // never absent, but where a verb below takes the place of this one's arguments
     /// Revocation list 撤销列表: a file (PEM, DER) or http://…; may be given again. Every authority needs one then
     #[arg(long, value_name = "CRL")]
     pub crl: Vec<String>,
@@ -37,7 +37,8 @@ impl Belief {
     /// Reads all of it.
     pub(super) async fn reader(&self) -> anyhow::Result<Reader> {
         let keys = self.decrypt.iter().map(|files| self.opener(files)).collect::<anyhow::Result<_>>()?;
-        Ok(Reader { trust: self.trust_in(&self.trust).await?, keys })
+        let path = self.trust.as_deref().unwrap_or(Path::new(""));
+        Ok(Reader { trust: self.trust_in(path).await?, keys })
     }
 
     /// Belief in the authorities of this file, by the same rules and lists.
@@ -57,8 +58,14 @@ impl Belief {
     }
 }
 
+/// The key and chain that `option` names, to sign with.
+pub(super) fn signer(files: &str, option: &str, password: Option<&str>) -> anyhow::Result<Signer> {
+    let (key, chain) = two_files(files, option)?;
+    Ok(Signer::load(key, chain, password).map_err(|error| Problem::from(&error).detail(files.to_owned()))?)
+}
+
 /// `KEY,CERTIFICATE` as two paths.
-pub(super) fn two_files<'f>(files: &'f str, option: &str) -> anyhow::Result<(&'f Path, &'f Path)> {
+fn two_files<'f>(files: &'f str, option: &str) -> anyhow::Result<(&'f Path, &'f Path)> {
     let Some((key, certificate)) = files.split_once(',') else {
         let problem = Problem::error("HL0747", format!("{option} names two files"));
         return Err(problem.hint(format!("give {option} key.pem,certificate.pem")).into());

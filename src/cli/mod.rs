@@ -24,12 +24,14 @@ mod plan;
 mod probe;
 mod problems;
 mod progress;
+mod proof;
 mod quarantine;
 mod receive;
 mod register;
 mod run;
 mod scope;
 mod serve;
+mod statement;
 mod status;
 mod table;
 pub mod telemetry;
@@ -95,6 +97,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Reach the real systems and compare them with their contracts 探测
     Probe(probe::Args),
+    /// Write the proof of one record, to be verified without the others and without us 单条凭证
+    Proof(proof::Args),
     /// Look at rows that were set aside, have them corrected, replay them 问题数据
     Quarantine(quarantine::Args),
     /// Verify batches from a spool or a queue and load them, in order 接收
@@ -107,11 +111,13 @@ pub enum Command {
     Scope(scope::Args),
     /// The daemon: schedules, feeds, backfills, health and metrics 守护进程
     Serve(serve::Args),
+    /// Say, signed, what a subscriber should hold, so that they can compare 对账单
+    Statement(statement::Args),
     /// Show where everything stands 状态
     Status(status::Args),
     /// Run the examples beside the mappings: `huiliu test market-regulation`
     Test(test::Args),
-    /// Check batches and say what each proves
+    /// Check batches, single records and their proofs, and say what each proves 核验
     Verify(verify::Args),
 }
 
@@ -133,12 +139,14 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Key(args) => Box::pin(key::run(args, &context)).await,
         Command::Plan(args) => Box::pin(plan::run(args, &context)).await,
         Command::Probe(args) => Box::pin(probe::run(args, &context)).await,
+        Command::Proof(args) => proof::run(args, &context).await,
         Command::Quarantine(args) => Box::pin(quarantine::run(args, &context)).await,
         Command::Receive(args) => receive::run(args, &context).await,
         Command::Register(args) => Box::pin(register::run(args, &context)).await,
         Command::Run(args) => Box::pin(run::run(args, &context)).await,
         Command::Scope(args) => Box::pin(scope::run(args, &context)).await,
         Command::Serve(args) => Box::pin(serve::run(args, &context)).await,
+        Command::Statement(args) => Box::pin(statement::run(args, &context)).await,
         Command::Status(args) => Box::pin(status::run(args, &context)).await,
         Command::Test(args) => test::run(&args, &context),
         Command::Verify(args) => verify::run(args, &context).await,

@@ -10,7 +10,7 @@ use der::asn1::ObjectIdentifier;
 
 use super::asn1::{self, Element, Elements, NotDer, octet};
 use super::certificate::Certificate;
-use super::{CryptoError, Digest, Suite};
+use super::{CryptoError, Digest, DigestAlgorithm, Suite};
 
 pub(super) const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
 const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
@@ -19,6 +19,8 @@ const GM_SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.156.1
 const CONTENT_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.3");
 const MESSAGE_DIGEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.4");
 const SIGNING_TIME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.5");
+/// RFC 5035.
+const SIGNING_CERTIFICATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.47");
 
 /// A parsed SignedData; everything borrows from the bytes it was read from.
 #[derive(Debug, Clone)]
@@ -256,15 +258,32 @@ fn attributes(element: Element<'_>) -> Result<SignedAttributes<'_>, NotDer> {
 
 /// The attributes to be signed, as a DER SET: contentType data, this digest, this time.
 pub(super) fn attributes_to_sign(digest: &Digest, at: DateTime<Utc>) -> Vec<u8> {
-    let one = |oid, value: Vec<u8>| asn1::sequence(&[&asn1::oid(oid), &asn1::element(octet::SET, &[&value])]);
-    asn1::set_of(
-        octet::SET,
-        vec![
-            one(CONTENT_TYPE, asn1::oid(DATA)),
-            one(SIGNING_TIME, asn1::time(at)),
-            one(MESSAGE_DIGEST, asn1::element(octet::OCTET_STRING, &[digest])),
-        ],
-    )
+    asn1::set_of(octet::SET, basic(digest, at))
+}
+
+/// The same for CAdES (ETSI EN 319 122-1 §5.2.2.3): with signing-certificate-v2 (RFC 5035), which names the signer's
+/// certificate by its digest.
+pub(super) fn cades_attributes_to_sign(digest: &Digest, at: DateTime<Utc>, signer: &Certificate) -> Vec<u8> {
+    let by = signer.suite().map_or(DigestAlgorithm::Sha256, Suite::digest);
+    let hashed = asn1::element(octet::OCTET_STRING, &[&by.digest(&[signer.der()])]);
+    let named = match by {
+        DigestAlgorithm::Sha256 => asn1::sequence(&[&hashed]), // the default, which DER leaves out
+        DigestAlgorithm::Sm3 => asn1::sequence(&[&asn1::sequence(&[&asn1::oid(by.oid())]), &hashed]),
+    };
+    let certificate = attribute(SIGNING_CERTIFICATE, asn1::sequence(&[&asn1::sequence(&[&named])]));
+    asn1::set_of(octet::SET, basic(digest, at).into_iter().chain([certificate]).collect())
+}
+
+fn basic(digest: &Digest, at: DateTime<Utc>) -> Vec<Vec<u8>> {
+    vec![
+        attribute(CONTENT_TYPE, asn1::oid(DATA)),
+        attribute(SIGNING_TIME, asn1::time(at)),
+        attribute(MESSAGE_DIGEST, asn1::element(octet::OCTET_STRING, &[digest])),
+    ]
+}
+
+fn attribute(oid: ObjectIdentifier, value: Vec<u8>) -> Vec<u8> {
+    asn1::sequence(&[&asn1::oid(oid), &asn1::element(octet::SET, &[&value])])
 }
 
 /// A detached SignedData by one signer: `chain` is the signer's certificate and what lies between it and the root,

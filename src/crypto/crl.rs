@@ -49,17 +49,29 @@ impl Crl {
     /// # Errors
     /// [`CryptoError::BadCrl`] when there is none, one cannot be read, or one is of a kind that is not supported.
     pub fn all_from(bytes: &[u8]) -> Result<Vec<Self>, CryptoError> {
+        Self::ders_of(bytes)?.iter().map(|der| Self::from_der(der)).collect()
+    }
+
+    /// The lists of a file, each in DER.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadCrl`] when there is none.
+    pub fn ders_of(bytes: &[u8]) -> Result<Vec<Vec<u8>>, CryptoError> {
         if bytes.first() == Some(&0x30) {
-            return Ok(vec![Self::from_der(bytes)?]);
+            return Ok(vec![bytes.to_vec()]);
         }
         let mut all = Vec::new();
         for item in CertificateRevocationListDer::pem_slice_iter(bytes) {
-            all.push(Self::from_der(&item.map_err(|_| bad("not PEM"))?)?);
+            all.push(item.map_err(|_| bad("not PEM"))?.to_vec());
         }
         if all.is_empty() { Err(bad("neither DER nor PEM (BEGIN X509 CRL)")) } else { Ok(all) }
     }
 
-    fn from_der(der: &[u8]) -> Result<Self, CryptoError> {
+    /// Reads one list.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadCrl`] when it cannot be read, or is of a kind that is not supported.
+    pub fn from_der(der: &[u8]) -> Result<Self, CryptoError> {
         let (list, unknown) = read(der).map_err(|NotDer| bad("it is not an X.509 revocation list"))?;
         match unknown {
             Some(oid) => Err(bad(format!(

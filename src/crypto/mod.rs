@@ -48,7 +48,7 @@ pub use timestamp::{
     Demands, Question, StampError, StampedBy, policy, signature_value, verify_kept_stamp, verify_stamp,
 };
 pub use trust::{Believed, Trust};
-pub use verify::{Moment, SignedBy, verify_detached};
+pub use verify::{Moment, SignedBy, lists_for, verify_carrying, verify_detached};
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -56,7 +56,7 @@ pub(crate) mod tests {
 
     pub(crate) use super::issue::tests::noon;
     use super::issue::tests::{authority_of, fresh, leaf, pem};
-    use super::{Opener, Recipient, Signer, Suite, Trust, issue};
+    use super::{Certificate, Opener, PrivateKey, Recipient, Signer, Suite, Trust, issue};
 
     /// A signer; somebody to encrypt to, with their key; and somebody else's key.
     pub(crate) fn encryption(suite: Suite) -> (CaAndSigner, Recipient, Opener, Opener) {
@@ -79,8 +79,15 @@ pub(crate) mod tests {
         (CaAndSigner::of(suite), recipient, opener, other)
     }
 
+    /// The authority's revocation list of this moment, DER, which revokes nothing.
+    pub(crate) fn revocation_list(ca: &CaAndSigner, at: chrono::DateTime<chrono::Utc>) -> Vec<u8> {
+        issue::revocation_list(&ca.root, &ca.key, (at, at + chrono::TimeDelta::hours(1)), &[]).unwrap()
+    }
+
     /// A root, trusted, and a signer under it.
     pub(crate) struct CaAndSigner {
+        root: Certificate,
+        key: PrivateKey,
         pub(crate) trust: Trust,
         pub(crate) signer: Signer,
     }
@@ -93,7 +100,8 @@ pub(crate) mod tests {
         pub(crate) fn of(suite: Suite) -> Self {
             let (root, key) = authority_of(suite, "root");
             let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
-            Self { trust, signer: leaf(&key, &root, |_| {}).signer }
+            let signer = leaf(&key, &root, |_| {}).signer;
+            Self { root, key, trust, signer }
         }
     }
 }

@@ -98,8 +98,21 @@ impl Signer {
     /// As [`Signer::check`]: a certificate that receivers would refuse does not sign.
     pub fn sign_detached(&self, content: &[u8], at: DateTime<Utc>) -> Result<Vec<u8>, CryptoError> {
         self.check(at)?;
-        let attributes = cms::attributes_to_sign(&self.suite().digest().digest(&[content]), at);
-        cms::write(self.suite(), &self.chain, &attributes, &self.key.sign(&attributes)?)
+        self.signed(&cms::attributes_to_sign(&self.suite().digest().digest(&[content]), at))
+    }
+
+    /// The same at the level CAdES-B-B (ETSI EN 319 122-1), as containers of evidence have it.
+    ///
+    /// # Errors
+    /// As [`Signer::sign_detached`].
+    pub fn sign_cades(&self, content: &[u8], at: DateTime<Utc>) -> Result<Vec<u8>, CryptoError> {
+        self.check(at)?;
+        let digest = self.suite().digest().digest(&[content]);
+        self.signed(&cms::cades_attributes_to_sign(&digest, at, self.certificate()))
+    }
+
+    fn signed(&self, attributes: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        cms::write(self.suite(), &self.chain, attributes, &self.key.sign(attributes)?)
             .ok_or_else(|| CryptoError::BadKey { what: "there is no certificate for it".into() })
     }
 }

@@ -91,6 +91,28 @@ impl Trust {
         &self.crls
     }
 
+    /// Whether a revocation list is by one of the roots, or by one of `brought`.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadCrl`].
+    pub(super) fn check_list(&self, list: &Crl, brought: &[Certificate]) -> Result<(), CryptoError> {
+        let what = format!("that of {} is of no authority of these certificates", list.issuer());
+        let mut outcome = Err(CryptoError::BadCrl { what });
+        for issuer in self.authorities(list, brought) {
+            outcome = outcome.or_else(|_| list.check_signature(issuer));
+        }
+        outcome
+    }
+
+    /// Of the roots and of `brought`, those in whose name a revocation list is.
+    pub(super) fn authorities<'t>(
+        &'t self,
+        list: &Crl,
+        brought: &'t [Certificate],
+    ) -> impl Iterator<Item = &'t Certificate> {
+        self.roots.iter().chain(brought).filter(move |issuer| list.names(issuer))
+    }
+
     /// Whether `leaf` is for `purpose` and leads, through `others`, to one of the roots.
     ///
     /// # Errors

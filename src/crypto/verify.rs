@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::certificate::Certificate;
 use super::cms::{SignedData, SignerInfo};
-use super::{CryptoError, Digest, DigestAlgorithm, Purpose, Suite, Trust, When};
+use super::{Crl, CryptoError, Digest, DigestAlgorithm, Purpose, Suite, Trust, When};
 
 /// At which moment certificates must be valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,19 +66,44 @@ pub fn verify_detached(
     trust: &Trust,
     moment: Moment,
 ) -> Result<SignedBy, CryptoError> {
+    verify_carrying(signature, content, trust, &[], moment)
+}
+
+/// The same for a signature that carries revocation lists along, as evidence does that must still be verified when its
+/// authority is gone. Each must be by an authority of the signature's certificates. They count where the verifier brings
+/// none: as of the moment when the newest was made, or the signing time if that is later.
+///
+/// # Errors
+/// As [`verify_detached`]; [`CryptoError::BadCrl`].
+pub fn verify_carrying(
+    signature: &[u8],
+    content: &[u8],
+    trust: &Trust,
+    carried: &[Crl],
+    moment: Moment,
+) -> Result<SignedBy, CryptoError> {
     let data = SignedData::parse(signature)?;
     let signer = only_signer(&data)?;
     let (leaf, others) = brought(&data, signer)?;
     let (suite, signed_at) = check_signature(&data, signer, &leaf, |algorithm, _| Ok(algorithm.digest(&[content])))?;
+    carried.iter().try_for_each(|list| trust.check_list(list, &others))?;
+    let alone = !carried.is_empty() && trust.crls().is_empty();
+    let carrying = alone.then(|| trust.clone().with_crls(carried.to_vec()));
+    let trust = carrying.as_ref().unwrap_or(trust);
+    let made = carried.iter().map(Crl::this_update).max().filter(|_| alone);
+    let as_of = |at: DateTime<Utc>, now: DateTime<Utc>| made.map_or(now, |made| made.max(at));
     let when = match moment {
         Moment::At(at) => When::then(at),
         Moment::Signing { now } => {
-            not_from_the_future(signed_at, now)?;
-            When::said(signed_at, now)
+            for at in [signed_at].into_iter().chain(made) {
+                not_from_the_future(at, now)?;
+            }
+            When::said(signed_at, as_of(signed_at, now))
         }
         Moment::Stamped { at, now } => {
             not_from_the_future(signed_at, at)?;
-            When { at, now, proven: true }
+            made.map_or(Ok(()), |made| not_from_the_future(made, now))?;
+            When { at, now: as_of(at, now), proven: true }
         }
     };
     let believed = trust.check(&leaf, &others, Purpose::SignData, when)?;
@@ -91,6 +116,22 @@ pub fn verify_detached(
         suite: suite.name(),
         warnings: believed.told(),
     })
+}
+
+/// Of these revocation lists, each in DER, those that say something about a signature's certificates: what it should carry.
+///
+/// # Errors
+/// [`CryptoError::MalformedSignature`], [`CryptoError::BadCertificate`], [`CryptoError::BadCrl`].
+pub fn lists_for(signature: &[u8], trust: &Trust, lists: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, CryptoError> {
+    let data = SignedData::parse(signature)?;
+    let brought = data.certificates.iter().map(|der| Certificate::from_der(der)).collect::<Result<Vec<_>, _>>()?;
+    let mut kept = Vec::new();
+    for der in lists {
+        if trust.authorities(&Crl::from_der(&der)?, &brought).next().is_some() {
+            kept.push(der);
+        }
+    }
+    Ok(kept)
 }
 
 /// The one signer.
@@ -277,6 +318,36 @@ mod tests {
             let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
             assert!(verify_detached(&signature, b"m", &trust, SIGNING).is_ok(), "{suite:?}");
         }
+    }
+
+    #[test]
+    fn lists_that_came_along_count_where_the_verifier_brings_none() {
+        let ((root, key), (other, other_key)) = (authority("root"), authority("other"));
+        let own = leaf(&key, &root, |_| {});
+        let signature = own.signer.sign_detached(b"m", noon()).unwrap();
+        let trust = Trust::from_pem(pem(&root).as_bytes()).unwrap();
+        let list = |hours: i64, revoked: bool| {
+            let times = (noon() + TimeDelta::hours(hours), noon() + TimeDelta::hours(hours + 1));
+            let entry = (&own.certificate, noon() - TimeDelta::minutes(1), None);
+            let revoked: Vec<_> = revoked.then_some(entry).into_iter().collect();
+            Crl::from_der(&issue::revocation_list(&root, &key, times, &revoked).unwrap()).unwrap()
+        };
+        let years = noon() + TimeDelta::days(3650);
+        let code = |lists: &[Crl], now| {
+            let found = verify_carrying(&signature, b"m", &trust, lists, Moment::Signing { now });
+            found.map(|_| ()).map_err(|error| error.code())
+        };
+        assert_eq!(code(&[], years), Ok(()));
+        assert_eq!(code(&[list(2, false)], years), Ok(()), "years later, as of when it was made");
+        assert_eq!(code(&[list(0, false)], years), Ok(()));
+        assert_eq!(code(&[list(2, true)], years), Err("HL0712"));
+        assert_eq!(code(&[list(-5, false)], years), Err("HL0714"), "the next one was due before it was signed");
+        assert_eq!(code(&[list(2, false)], noon()), Err("HL0709"), "from the future");
+        let times = (noon(), noon() + TimeDelta::hours(1));
+        let foreign = issue::revocation_list(&other, &other_key, times, &[]).unwrap();
+        assert_eq!(code(&[Crl::from_der(&foreign).unwrap()], years), Err("HL0713"), "of another authority");
+        let own_lists = vec![issue::revocation_list(&root, &key, times, &[]).unwrap(), foreign];
+        assert_eq!(lists_for(&signature, &trust, own_lists).unwrap().len(), 1);
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod review;
 mod rows;
 mod run;
 pub mod schedule;
+mod statement;
 mod suspend;
 mod take;
 
@@ -53,6 +54,7 @@ pub use report::{FeedReport, FileReport, RegisterReport, RunReport};
 pub use review::{Linked, ReviewLine};
 pub use run::RunOptions;
 pub use schedule::Due;
+pub use statement::SignedStatement;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

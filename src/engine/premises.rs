@@ -133,6 +133,16 @@ pub(super) async fn seals(
     Ok((signer, recipient))
 }
 
+/// The installation's key, for signing what is no batch; asked whether receivers would accept it.
+pub(super) async fn believed_signer(workspace: &Workspace, now: DateTime<Utc>) -> Result<Signer, CryptoError> {
+    pki::refresh(workspace, now).await;
+    let signer = signer(workspace, now)?;
+    for doubt in check_signer(workspace, &signer, now)? {
+        tracing::error!(code = doubt.code(), why = %doubt, "our certificate counts though its revocation is in doubt");
+    }
+    Ok(signer)
+}
+
 /// Whether receivers who believe our authorities would accept this key now; asked before anything is signed. Says what is
 /// in doubt.
 fn check_signer(workspace: &Workspace, signer: &Signer, now: DateTime<Utc>) -> Result<Vec<CryptoError>, CryptoError> {

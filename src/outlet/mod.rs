@@ -6,9 +6,11 @@
 pub mod rabbitmq;
 mod scripted;
 mod spool;
+mod statement;
 
 pub use scripted::{Fault, Scripted};
 pub use spool::{BatchFiles, Spool};
+pub use statement::{StatementFiles, write_ranges};
 
 use async_trait::async_trait;
 

@@ -157,21 +157,26 @@ fn holds(path: &Path, bytes: &[u8]) -> io::Result<Held> {
     Ok(if present == bytes { Held::Same } else { Held::Other })
 }
 
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, |file| file.write_all(bytes))
+}
+
+/// Writes under a temporary name, syncs and renames.
+pub(super) fn write_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     // A leftover of an interrupted attempt has the same name and is written over.
     let temporary = path.with_added_extension("tmp");
-    write_synced(&temporary, bytes)?;
+    write_synced(&temporary, write)?;
     fs::rename(&temporary, path)
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_synced(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut file = File::create(path)?;
-    file.write_all(bytes)?;
+    write(&mut file)?;
     file.sync_all()
 }
 
 /// Makes a directory and those above it, each synced into its parent.
-fn make_directory(directory: &Path) -> io::Result<()> {
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
@@ -186,7 +191,7 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     sync_directory(parent.unwrap_or(Path::new(".")))
 }
 
-fn sync_directory(directory: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
@@ -289,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_an_error_not_a_short_file() {
-        let error = write_synced(Path::new("/dev/full"), b"bytes").unwrap_err();
+        let error = write_synced(Path::new("/dev/full"), |file| file.write_all(b"bytes")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 

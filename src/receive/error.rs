@@ -84,6 +84,25 @@ pub enum ReceiveError {
         /// What.
         what: String,
     },
+    /// A batch was loaded while the target was compared.
+    #[error("{feed}: a batch was loaded while its records were read")]
+    Moved {
+        /// Feed.
+        feed: String,
+    },
+    /// The target holds what came after another batch than the statement's.
+    #[error("{feed}: the statement is as of batch {said}, the target stands at {}", standing(*.found))]
+    Elsewhere {
+        /// Feed.
+        feed: String,
+        /// The statement's batch.
+        said: u64,
+        /// The target's; 0 is none.
+        found: u64,
+    },
+    /// A target that keeps no rows cannot be compared.
+    #[error("this target keeps no rows that could be compared")]
+    NoRows,
     /// The broker, or the way to it.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -110,10 +129,16 @@ impl ReceiveError {
             Self::Target { .. } => "HL0744",
             Self::CursorMismatch { .. } => "HL0745",
             Self::Table { .. } => "HL0746",
+            Self::Moved { .. } | Self::Elsewhere { .. } => "HL0754",
+            Self::NoRows => "HL0755",
             Self::Broker(error) => error.code(),
             Self::Usage { .. } => "HL0747",
         }
     }
+}
+
+fn standing(found: u64) -> String {
+    if found == 0 { "no batch yet".into() } else { format!("batch {found}") }
 }
 
 impl From<&ReceiveError> for Problem {
@@ -121,6 +146,16 @@ impl From<&ReceiveError> for Problem {
         let problem = Problem::error(error.code(), error.to_string());
         match error {
             ReceiveError::Usage { hint, .. } => problem.hint(hint.clone()),
+            ReceiveError::Moved { .. } => {
+                problem.hint("stop `huiliu receive` for the time of the comparison, or try again")
+            }
+            ReceiveError::Elsewhere { said, found, .. } if found < said => {
+                problem.hint("load what is there with `huiliu receive`, then compare")
+            }
+            ReceiveError::Elsewhere { feed, found, .. } => {
+                problem.hint(format!("ask the issuing office for `huiliu statement {feed} --as-of {found}`"))
+            }
+            ReceiveError::NoRows => problem.hint("give --to sqlite:FILE or postgres://user:password@host/database"),
             _ => problem,
         }
     }

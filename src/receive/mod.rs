@@ -17,9 +17,12 @@ mod ndjson;
 mod postgres;
 mod proof;
 mod queue;
+mod record;
 mod sink;
 mod spool;
 mod sqlite;
+mod statement;
+mod stock;
 
 pub use csv::CsvSink;
 pub use cursor::Cursor;
@@ -31,9 +34,12 @@ pub use ndjson::NdjsonSink;
 pub use postgres::PostgresSink;
 pub use proof::{Judging, Link, Proof, Proven, Timestamp, prove_all};
 pub use queue::{Answering, QueuedFeed};
+pub use record::{RecordProven, proven_record, record_proof, verify_proof_file};
 pub use sink::{Sink, Target};
 pub use spool::{Spool, SpooledFeed};
 pub use sqlite::SqliteSink;
+pub use statement::{Compared, Divergence, Diverging, Reconciled, Unresolved, comparable, compare, open_statement};
+pub use stock::{Question, Stock, stands, take_stock};
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,6 @@ use serde_json::{Map, Value as Json};
 use super::cursor::CursorFile;
 use super::{Cursor, ReceiveError, Sink};
 use crate::batch::{HexDigest, Opened, Record};
-use crate::record::Value;
 
 /// A stream of JSON lines.
 pub struct NdjsonSink {
@@ -64,17 +63,6 @@ fn line(batch: &Opened, record: &Record) -> Map<String, Json> {
     let mut line = Map::new();
     line.insert("_feed".into(), batch.manifest.feed.as_str().into());
     line.insert("_seq".into(), batch.manifest.seq.into());
-    line.insert("_op".into(), serde_json::to_value(record.op).unwrap_or_default());
-    line.insert("_id".into(), record.id.into());
-    line.insert("_version".into(), record.version.into());
-    for (field, value) in batch.schema.fields().iter().zip(&record.values) {
-        let value = match value {
-            None => Json::Null,
-            Some(Value::Integer(n)) => (*n).into(),
-            Some(Value::Boolean(b)) => (*b).into(),
-            Some(other) => other.to_text().into(),
-        };
-        line.insert(field.name.clone(), value);
-    }
+    line.extend(record.named(batch.schema.fields()));
     line
 }

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const BOUNDS: &str = "set lock_timeout = '30s'; set statement_timeout = '10min'";
 
 /// What stands for U+0000, which PostgreSQL has no room for in text.
-const NUL_SIGN: &str = "\u{2400}";
+pub(super) const NUL_SIGN: &str = "\u{2400}";
 
 const TABLES: &str = "
     create table if not exists huiliu_cursor (
@@ -58,13 +58,7 @@ impl PostgresSink {
     /// # Errors
     /// [`ReceiveError::Usage`] when the address does not read, [`ReceiveError::Target`].
     pub async fn open(url: &str) -> Result<Self, ReceiveError> {
-        let options: PgConnectOptions = url.parse().map_err(|_| ReceiveError::Usage {
-            what: "the database's address does not read as a URL".into(),
-            hint: "give --to postgres://user:password@host:5432/database".into(),
-        })?;
-        let options = options.disable_statement_logging();
-        let database = options.get_database().unwrap_or_else(|| options.get_username());
-        let target = format!("postgres://{}:{}/{database}", options.get_host(), options.get_port());
+        let (options, target) = address(url)?;
         let mut sink = Self { target, options, connection: None };
         let mut connection = sink.connect().await?;
         let made = async {
@@ -175,8 +169,20 @@ impl Sink for PostgresSink {
     }
 }
 
+/// How to connect, and the name by which messages call the target: without its password.
+pub(super) fn address(url: &str) -> Result<(PgConnectOptions, String), ReceiveError> {
+    let options: PgConnectOptions = url.parse().map_err(|_| ReceiveError::Usage {
+        what: "the database's address does not read as a URL".into(),
+        hint: "give --to postgres://user:password@host:5432/database".into(),
+    })?;
+    let options = options.disable_statement_logging();
+    let database = options.get_database().unwrap_or_else(|| options.get_username());
+    let target = format!("postgres://{}:{}/{database}", options.get_host(), options.get_port());
+    Ok((options, target))
+}
+
 /// A server's message can quote values ("invalid input syntax … \"张三\""): its code, table and column do not.
-fn failed(target: &str, error: &sqlx::Error) -> ReceiveError {
+pub(super) fn failed(target: &str, error: &sqlx::Error) -> ReceiveError {
     let why = match error {
         sqlx::Error::Database(refused) => {
             let code = refused.code().unwrap_or_default().into_owned();
@@ -189,7 +195,7 @@ fn failed(target: &str, error: &sqlx::Error) -> ReceiveError {
 }
 
 /// Where a feed stands, and how many rows its table has.
-async fn read_cursor(
+pub(super) async fn read_cursor(
     connection: &mut PgConnection,
     target: &str,
     feed: &str,
@@ -227,7 +233,7 @@ struct Table<'a> {
 }
 
 /// An SQL identifier in quotes.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

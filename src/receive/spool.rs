@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::inbox::{Content, Inbox, Parcel};
 use super::{Cursor, ReceiveError};
 use crate::batch::{Manifest, Receipt, batch_id};
-use crate::outlet::BatchFiles;
+use crate::outlet::{BatchFiles, StatementFiles};
 
 /// A directory of batches.
 #[derive(Debug, Clone)]
@@ -74,10 +74,27 @@ impl Spool {
 
     /// The numbers for which there is a manifest, in order.
     fn seqs(&self, feed: &str) -> Result<BTreeSet<u64>, ReceiveError> {
+        self.numbers(feed, BatchFiles::seq_of)
+    }
+
+    /// The batches as of which there is a statement, in order.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Incomplete`] when the feed's directory cannot be listed.
+    pub fn statements(&self, feed: &str) -> Result<BTreeSet<u64>, ReceiveError> {
+        self.numbers(feed, StatementFiles::seq_of)
+    }
+
+    /// The files of the statement as of one batch.
+    pub fn statement(&self, feed: &str, seq: u64) -> StatementFiles {
+        StatementFiles::in_feed(&self.root.join(feed), seq)
+    }
+
+    fn numbers(&self, feed: &str, seq_of: fn(&str) -> Option<u64>) -> Result<BTreeSet<u64>, ReceiveError> {
         let list = || -> io::Result<BTreeSet<u64>> {
             let mut seqs = BTreeSet::new();
             for entry in fs::read_dir(self.root.join(feed))? {
-                seqs.extend(entry?.file_name().to_str().and_then(BatchFiles::seq_of));
+                seqs.extend(entry?.file_name().to_str().and_then(seq_of));
             }
             Ok(seqs)
         };
@@ -174,7 +191,8 @@ pub(super) fn read_stamp(files: &BatchFiles, name: &str) -> Result<Option<Vec<u8
     files.stamp.exists().then(|| read(&files.stamp, SIGNATURE_BYTES, name)).transpose()
 }
 
-fn read(path: &Path, limit: u64, name: &str) -> Result<Vec<u8>, ReceiveError> {
+/// Reads a file that may be so long.
+pub(super) fn read(path: &Path, limit: u64, name: &str) -> Result<Vec<u8>, ReceiveError> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
     match read {

@@ -34,6 +34,9 @@ impl fmt::Debug for SqliteSink {
     }
 }
 
+/// Longest wait for somebody else's transaction.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
 const CURSOR_TABLE: &str = "create table if not exists huiliu_cursor (
     feed text primary key, register text not null unique, seq integer not null, manifest_digest text not null,
     sealed_at text not null, held integer) strict";
@@ -55,7 +58,7 @@ impl SqliteSink {
             .filename(file)
             .create_if_missing(true)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(10))
+            .busy_timeout(PATIENCE)
             .connect()
             .await
             .map_err(failed)?;
@@ -133,12 +136,12 @@ impl Sink for SqliteSink {
     }
 }
 
-fn failed(target: &str, error: &sqlx::Error) -> ReceiveError {
+pub(super) fn failed(target: &str, error: &sqlx::Error) -> ReceiveError {
     // SQLite's messages name tables and columns, never values.
     ReceiveError::Target { target: target.to_owned(), why: error.to_string() }
 }
 
-async fn read_cursor(
+pub(super) async fn read_cursor(
     connection: &mut SqliteConnection,
     target: &str,
     feed: &str,
@@ -168,7 +171,7 @@ struct Table<'a> {
 }
 
 /// An SQL identifier in quotes.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

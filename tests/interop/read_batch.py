@@ -55,6 +55,8 @@ def main(body_path, manifest_path):
     canonical = fastavro.schema.to_parsing_canonical_form(schema)
     assert fastavro.schema.fingerprint(canonical, "sha256") == manifest["schema"]["fingerprint"], "fingerprint"
 
+    assert sha256(reader.metadata["avro.schema"].encode()).hex() == manifest["schema"]["digest"], "text of the schema"
+
     without_digest = copy.deepcopy(schema)
     assert without_digest["fields"].pop()["name"] == "_digest"
     without_digest = fastavro.parse_schema(without_digest)

@@ -20,8 +20,8 @@ use super::{Engine, EngineError, FeedReport};
 use crate::batch::{
     BatchError, BodyBuilder, Changes, Decision, FeedField, FeedSchema, Heading, HexDigest, Kind, Part, RowCounts, seal,
 };
-use crate::config::{Feed, MaskRule};
-use crate::crypto::{Recipient, Signer};
+use crate::config::{Feed, MaskRule, Register};
+use crate::crypto::{DigestAlgorithm, Recipient, Signer};
 use crate::linking::EntityId;
 use crate::outlet::Outlet;
 use crate::share::{FieldDecision, Release, in_force};
@@ -95,12 +95,7 @@ impl Engine {
         }
         let now = self.clock.now();
         let (signer, recipient) = super::premises::seals(&self.workspace, &feed, now).await?;
-        let fields = release.fields().map(|(field, kind)| FeedField {
-            name: field.to_owned(),
-            title: register.field(field).map_or_else(String::new, |f| f.title.clone()),
-            kind,
-        });
-        let schema = Arc::new(FeedSchema::new(name, fields.collect(), signer.suite().digest())?);
+        let schema = Arc::new(schema(name, register, &release, signer.suite().digest())?);
         let grant = self.workspace.feed_digest(name).and_then(crate::crypto::digest_from_hex);
         let grant = grant.ok_or_else(|| EngineError::Internal(format!("the file of feed {name} has no digest")))?;
         let decision = decision(&feed, &release, grant);
@@ -429,6 +424,21 @@ impl Pass {
             decision: Decision { rows, ..self.decision.clone() },
         })
     }
+}
+
+/// The schema of the records that go out under a grant.
+pub(super) fn schema(
+    feed: &str,
+    register: &Register,
+    release: &Release,
+    algorithm: DigestAlgorithm,
+) -> Result<FeedSchema, BatchError> {
+    let fields = release.fields().map(|(field, kind)| FeedField {
+        name: field.to_owned(),
+        title: register.field(field).map_or_else(String::new, |f| f.title.clone()),
+        kind,
+    });
+    FeedSchema::new(feed, fields.collect(), algorithm)
 }
 
 /// What every manifest of this pass says about the grant; row counts differ from batch to batch.

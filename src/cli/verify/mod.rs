@@ -1,4 +1,6 @@
-//! `huiliu verify`: what batches prove, without loading them.
+//! `huiliu verify`: what batches and proofs of records prove, without loading them.
+
+mod record;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -23,26 +25,39 @@ pub struct Args {
     /// CA certificate(s) of the time-stamping authority, PEM: checks .tsr beside a manifest, whose time then counts 时间戳
     #[arg(long, value_name = "FILE")]
     pub tsa: Option<PathBuf>,
-    /// Manifests, with .avro and .p7s beside them
-    #[arg(required = true, value_name = "FILE.manifest.json")]
+    /// Only this entity's record of each batch, with its path to the signed root 单条
+    #[arg(long, value_name = "ID")]
+    pub record: Option<i64>,
+    /// Manifests (.manifest.json), with .avro and .p7s beside them; or proofs of records that `huiliu proof export` wrote
+    #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
 
 /// Checks each file; fails when anything about any of them does not hold.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let reader = args.belief.reader().await?;
+    let now = context.clock.now();
     let timestamps = match &args.tsa {
         Some(tsa) => Some(args.belief.trust_in(tsa).await?),
         None => None,
     };
-    let judging = Judging::new(args.at, context.clock.now(), timestamps);
-    let files = args.files;
-    let proofs = tokio::task::spawn_blocking(move || prove_all(&files, &reader, &judging)).await?;
-    let problems: Vec<Problem> = proofs.iter().filter_map(|proof| proof.problem.clone()).collect();
+    let judging = Judging::new(args.at, now, timestamps);
+    let moment = judging.moment;
+    let is_batch = |file: &PathBuf| args.record.is_none() && file.to_string_lossy().ends_with(".manifest.json");
+    let (batches, alone): (Vec<PathBuf>, Vec<PathBuf>) = args.files.into_iter().partition(is_batch);
+    let (proofs, answers) = tokio::task::spawn_blocking(move || {
+        let answer = |file: &PathBuf| record::answer(file, args.record, &reader, moment);
+        (prove_all(&batches, &reader, &judging), alone.iter().map(answer).collect::<Vec<_>>())
+    })
+    .await?;
+    let problems = proofs.iter().filter_map(|proof| proof.problem.clone());
+    let problems: Vec<Problem> = problems.chain(answers.iter().filter_map(|answer| answer.problem.clone())).collect();
     if context.json {
-        context.print_json(&proofs)?;
+        let all = proofs.iter().map(serde_json::to_value).chain(answers.iter().map(serde_json::to_value));
+        context.print_json(&all.collect::<Result<Vec<_>, _>>()?)?;
     } else {
-        context.print(&text(&proofs))?;
+        let texts = [text(&proofs)].into_iter().chain(answers.iter().map(record::text));
+        context.print(&texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n"))?;
         if !problems.is_empty() {
             context.report(&problems)?;
         }

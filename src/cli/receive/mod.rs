@@ -1,10 +1,12 @@
 //! `huiliu receive`: batches from a spool or a queue, verified and loaded.
 
+mod statement;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::belief::{Belief, two_files};
+use super::belief::{Belief, signer};
 use super::{Context, Exit};
 use crate::batch::Reader;
 use crate::config::{Password, TokenUri};
@@ -15,18 +17,21 @@ use crate::receive::{Answering, Following, QueuedFeed, ReceiveError, Received, S
 
 /// Arguments of `receive`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// Where batches are: spool:DIR, or amqps://user:password@host:port/vhost, best from the environment
-    #[arg(long, value_name = "FROM", env = "HUILIU_RECEIVE_FROM", hide_env_values = true)]
-    pub from: String,
+    #[arg(long, value_name = "FROM", env = "HUILIU_RECEIVE_FROM", hide_env_values = true, required = true)]
+    pub from: Option<String>,
     /// Only this feed; may be given again. A queue needs at least one
     #[arg(long, value_name = "NAME")]
     pub feed: Vec<String>,
     #[command(flatten)]
     belief: Belief,
     /// Where records go: sqlite:FILE, postgres://user:password@host/database, csv:DIR or ndjson:-
-    #[arg(long, value_name = "TARGET", env = "HUILIU_RECEIVE_TO", hide_env_values = true)]
-    pub to: String,
+    #[arg(long, value_name = "TARGET", env = "HUILIU_RECEIVE_TO", hide_env_values = true, required = true)]
+    pub to: Option<String>,
     /// Where ndjson:- keeps its cursor [default: ndjson.cursor.json]
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
@@ -44,18 +49,28 @@ pub struct Args {
     pub token_pin: Option<String>,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Verify a statement 对账单, and compare what was loaded with it
+    Statement(statement::Args),
+}
+
 /// Loads what is there. Feeds that stop at a bad batch are reported, the others go on; any stop makes it fail.
-pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+pub async fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
+    if let Some(Verb::Statement(asked)) = args.verb.take() {
+        return statement::run(asked, context).await;
+    }
     let reader = Arc::new(args.belief.reader().await?);
-    let target = Target::parse(&args.to).map_err(problem)?;
-    let queue = ["amqp://", "amqps://"].iter().any(|scheme| args.from.starts_with(scheme));
+    let target = Target::parse(args.to.as_deref().unwrap_or_default()).map_err(problem)?;
+    let from = args.from.take().unwrap_or_default();
+    let queue = ["amqp://", "amqps://"].iter().any(|scheme| from.starts_with(scheme));
     if !queue && (args.follow || args.ca.is_some() || args.sign.is_some()) {
         return Err(usage("--follow, --ca and --sign are for queues", "give --from amqps://user:password@host/vhost"));
     }
     let all = if queue {
-        from_queue(&args, &reader, &target, context).await?
+        from_queue((&from, &args), &reader, &target, context).await?
     } else {
-        from_spool(&args, &reader, &target, context).await?
+        from_spool((&from, &args), &reader, &target, context).await?
     };
     // Records on stdout leave no room for a report there.
     report(&all, context, target == Target::Ndjson)?;
@@ -63,12 +78,12 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 }
 
 async fn from_spool(
-    args: &Args,
+    (from, args): (&str, &Args),
     reader: &Arc<Reader>,
     target: &Target,
     context: &Context,
 ) -> anyhow::Result<Vec<Received>> {
-    let spool = Spool::parse(&args.from).map_err(problem)?;
+    let spool = Spool::parse(from).map_err(problem)?;
     let feeds = choose(&spool, &args.feed).map_err(problem)?;
     let mut sink = target.open(args.state.as_deref()).await.map_err(problem)?;
     let mut all = Vec::with_capacity(feeds.len());
@@ -79,7 +94,7 @@ async fn from_spool(
 }
 
 async fn from_queue(
-    args: &Args,
+    (from, args): (&str, &Args),
     reader: &Arc<Reader>,
     target: &Target,
     context: &Context,
@@ -90,7 +105,7 @@ async fn from_queue(
             "give --feed NAME, as the issuing office calls it",
         ));
     }
-    let address = Address::parse(&args.from, args.ca.as_deref()).map_err(|error| problem(error.into()))?;
+    let address = Address::parse(from, args.ca.as_deref()).map_err(|error| problem(error.into()))?;
     let signer = args.sign.as_deref().map(|files| read_signer(files, args)).transpose()?;
     let answering = Answering { user: address.user().to_owned(), signer, clock: context.clock };
     let mut sink = target.open(args.state.as_deref()).await.map_err(problem)?;
@@ -141,16 +156,11 @@ async fn interrupted() {
 
 /// `KEY,CHAIN` → a signer.
 fn read_signer(files: &str, args: &Args) -> anyhow::Result<Arc<Signer>> {
-    let signer = match files.rsplit_once(',').filter(|_| TokenUri::is_meant_by(files)) {
-        Some((uri, chain)) => {
-            let uri = TokenUri::parse(uri).map_err(|what| Problem::from(&CryptoError::TokenUri { what }))?;
-            Signer::on_token(uri, chain.as_ref(), args.token_pin.clone().map(Password::new).as_ref())
-        }
-        None => {
-            let (key, chain) = two_files(files, "--sign")?;
-            Signer::load(key, chain, args.belief.key_password.as_deref())
-        }
+    let Some((uri, chain)) = files.rsplit_once(',').filter(|_| TokenUri::is_meant_by(files)) else {
+        return Ok(Arc::new(signer(files, "--sign", args.belief.key_password.as_deref())?));
     };
+    let uri = TokenUri::parse(uri).map_err(|what| Problem::from(&CryptoError::TokenUri { what }))?;
+    let signer = Signer::on_token(uri, chain.as_ref(), args.token_pin.clone().map(Password::new).as_ref());
     Ok(Arc::new(signer.map_err(|error| Problem::from(&error))?))
 }
 

@@ -1,0 +1,112 @@
+//! One record of a batch, proven without the others: from a batch's files, and from a proof that stands alone.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use super::ReceiveError;
+use super::spool::{Envelope, read_body, read_envelope};
+use crate::batch::{HexDigest, Manifest, ProvenRecord, Reader, RecordProof, container, open_manifest};
+use crate::crypto::{Moment, SignedBy, lists_for};
+use crate::outlet::BatchFiles;
+
+/// No proof is longer.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// What a proof of one record proves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecordProven {
+    /// Who signed the batch, when, under which root.
+    pub signed: SignedBy,
+    /// Who signed the container, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<SignedBy>,
+    /// The digest of the manifest.
+    pub manifest_digest: HexDigest,
+    /// What the manifest says.
+    pub manifest: Manifest,
+    /// The record, its values named.
+    pub record: Map<String, Json>,
+    /// Its digest.
+    pub digest: HexDigest,
+    /// Its place in the body, from 1.
+    pub position: usize,
+    /// Digests on its way to the root.
+    pub steps: usize,
+    /// When the newest revocation list that came along was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocation_as_of: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+impl RecordProven {
+    fn new(proven: ProvenRecord, container: Option<SignedBy>) -> Self {
+        Self {
+            record: proven.record.named(&proven.fields),
+            digest: HexDigest(proven.record.digest),
+            signed: proven.signed,
+            container,
+            manifest_digest: HexDigest(proven.manifest_digest),
+            manifest: proven.manifest,
+            position: proven.position + 1,
+            steps: proven.steps,
+            revocation_as_of: proven.revocation_as_of,
+        }
+    }
+}
+
+/// Makes the proof of the last record about `entity` in the batch of this manifest file, after everything about the batch
+/// was checked; those of `crls` that say something about its certificates are carried along.
+///
+/// # Errors
+/// [`ReceiveError::Usage`], [`ReceiveError::Incomplete`], [`ReceiveError::Batch`].
+pub fn record_proof(
+    file: &Path,
+    entity: i64,
+    (reader, moment): (&Reader, Moment),
+    crls: Vec<Vec<u8>>,
+) -> Result<RecordProof, ReceiveError> {
+    let name = file.display().to_string();
+    let files = BatchFiles::beside(file).ok_or_else(|| ReceiveError::Usage {
+        what: format!("{name} is not a manifest"),
+        hint: "name the batch by its .manifest.json; .avro and .p7s lie beside it".into(),
+    })?;
+    let Envelope { manifest, signature } = read_envelope(&files, &name)?;
+    let made = || {
+        let opened = open_manifest(&manifest, &signature, &reader.trust, moment)?;
+        let crls = lists_for(&signature, &reader.trust, crls)?;
+        let body = read_body(&files.body, opened.manifest.body.bytes, &name);
+        let made = body.map(|body| {
+            let opened = opened.open_body(&body, &reader.keys)?;
+            RecordProof::of((&manifest, &signature), &opened, entity, crls)
+        });
+        Ok(made)
+    };
+    let failed = |error| ReceiveError::Batch { batch: name.clone(), error };
+    made().map_err(failed)??.map_err(failed)
+}
+
+/// What a proof in memory proves.
+///
+/// # Errors
+/// [`ReceiveError::Batch`].
+pub fn proven_record(proof: &RecordProof, reader: &Reader, moment: Moment) -> Result<RecordProven, ReceiveError> {
+    let failed = |error| ReceiveError::Batch { batch: "the proof".into(), error };
+    Ok(RecordProven::new(proof.verify(&reader.trust, moment).map_err(failed)?, None))
+}
+
+/// What the proof in this file proves: a file of our own form, or an ASiC-E container.
+///
+/// # Errors
+/// [`ReceiveError::Incomplete`], [`ReceiveError::Batch`].
+pub fn verify_proof_file(file: &Path, reader: &Reader, moment: Moment) -> Result<RecordProven, ReceiveError> {
+    let name = file.display().to_string();
+    let bytes = super::spool::read(file, MOST_BYTES, &name)?;
+    let failed = |error| ReceiveError::Batch { batch: name.clone(), error };
+    if container::is_container(&bytes) {
+        let (signed, proven) = container::verify(&bytes, &reader.trust, moment).map_err(failed)?;
+        return Ok(RecordProven::new(proven, Some(signed)));
+    }
+    let proof = RecordProof::from_json(&bytes).map_err(failed)?;
+    Ok(RecordProven::new(proof.verify(&reader.trust, moment).map_err(failed)?, None))
+}

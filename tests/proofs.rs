@@ -1,0 +1,154 @@
+//! Proofs of single records (单条凭证): made from a batch, verified with nothing but a root, and looked at by OpenSSL and
+//! Python as containers.
+//!
+//! Needs `openssl` and `python3` on the path; fails, saying so, when they are missing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use huiliu::clock::Clock;
+use huiliu::crypto::{Suite, dev_set};
+use serde_json::{Value as Json, json};
+
+use crate::seals::{FEED, huiliu, output, run, text, works};
+use crate::support::{CODES, FEED as GRANT, Small};
+
+/// An office with a key of this suite and one batch of three records.
+struct Office {
+    small: Small,
+}
+
+impl Office {
+    async fn new(suite: Suite) -> Self {
+        let small = Small::new();
+        dev_set::make(&small.path().join("pki"), suite, Clock::System.now()).unwrap();
+        small.write("huiliu.yaml", "version: 1\nsigning: { key: pki/signing.key, chain: pki/signing.pem }\n");
+        small.write(&format!("pipelines/feeds/{FEED}.yaml"), GRANT.replace(", until: 2027-02-28", ""));
+        let row = |code: &&'static str| [*code, "青岛海蓝科技有限公司", "", "100", "在营", "2026-11-01 08:00:00"];
+        small.extract("QY_1.csv", &CODES.iter().take(3).map(row).collect::<Vec<_>>());
+        small.run("qy").await;
+        let office = Self { small };
+        works(office.small.path(), &["feed", "release", FEED], &[]);
+        office
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.small.path().join(name)
+    }
+
+    fn manifest(&self) -> PathBuf {
+        self.path(&format!(".huiliu/spool/{FEED}/000000000001.manifest.json"))
+    }
+
+    fn export(&self, to: &Path, more: &[&str]) -> (i32, String, String) {
+        let (ca, manifest) = (self.path("pki/ca.pem"), self.manifest());
+        let base = ["proof", "export", "--trust", text(&ca), "--out", text(to), text(&manifest)];
+        huiliu(self.small.path(), &[&base[..], more].concat(), &[])
+    }
+}
+
+/// `huiliu --json verify` of one file in a directory where nothing else is.
+fn verified(dir: &Path, ca: &Path, more: &[&str]) -> (i32, Json) {
+    let (code, out, err) = huiliu(dir, &[&["--json", "verify", "--trust", text(ca)], more].concat(), &[]);
+    let answers: Json = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
+    (code, answers[0].clone())
+}
+
+#[tokio::test]
+async fn a_record_is_proven_with_nothing_but_its_proof_and_a_root() {
+    for suite in [Suite::EcdsaP256Sha256, Suite::Sm2Sm3] {
+        let office = Office::new(suite).await;
+        let (ca, crl) = (office.path("pki/ca.pem"), office.path("pki/ca.crl"));
+        let (code, answer) = verified(office.small.path(), &ca, &["--record", "2", text(&office.manifest())]);
+        assert_eq!((code, &answer["proven"]["record"]["uscc"]), (0, &json!(CODES[1])), "{answer}");
+        let (code, answer) = verified(office.small.path(), &ca, &["--record", "9", text(&office.manifest())]);
+        assert_eq!((code, &answer["problem"]["code"]), (1, &json!("HL0760")));
+
+        let elsewhere = tempfile::tempdir().unwrap();
+        let (proof, root) = (elsewhere.path().join("2.proof.json"), elsewhere.path().join("root.pem"));
+        let (code, _, err) = office.export(&proof, &["--record", "2", "--crl", text(&crl)]);
+        assert_eq!(code, 0, "{err}");
+        fs::copy(&ca, &root).unwrap();
+        drop(office);
+        let (code, answer) = verified(elsewhere.path(), &root, &[text(&proof)]);
+        let proven = &answer["proven"];
+        assert_eq!(
+            (code, &proven["record"]["uscc"], &proven["position"]),
+            (0, &json!(CODES[1]), &json!(2)),
+            "{answer}"
+        );
+        assert_eq!((&proven["steps"], &proven["signed"]["suite"]), (&json!(2), &json!(suite.name())));
+        assert!(proven["revocation_as_of"].is_string(), "{answer}");
+        let (code, shown, _) = huiliu(elsewhere.path(), &["verify", "--trust", text(&root), text(&proof)], &[]);
+        assert!(code == 0 && shown.contains("青岛海蓝科技有限公司") && shown.contains("2 of 3"), "{shown}");
+
+        let stranger = tempfile::tempdir().unwrap();
+        dev_set::make(stranger.path(), suite, Clock::System.now()).unwrap();
+        let other = stranger.path().join("ca.pem");
+        assert_eq!(verified(elsewhere.path(), &other, &[text(&proof)]).0, 1, "another root");
+        let honest = fs::read_to_string(&proof).unwrap();
+        for altered in [honest.replace("\"position\":1", "\"position\":0"), honest.trim_end().to_owned(), "{}".into()] {
+            fs::write(&proof, altered).unwrap();
+            let (code, answer) = verified(elsewhere.path(), &root, &[text(&proof)]);
+            let found = answer["problem"]["code"].as_str().unwrap().to_owned();
+            assert!(code == 1 && ["HL0762", "HL0763"].contains(&&*found), "{found}");
+        }
+    }
+}
+
+/// What a container must be for a program that knows ASiC-E and not us.
+const LOOK: &str = "
+import base64, hashlib, sys, zipfile
+import xml.etree.ElementTree as xml
+box = zipfile.ZipFile(sys.argv[1])
+assert box.testzip() is None
+first = box.infolist()[0]
+assert (first.filename, first.compress_type, first.extra) == ('mimetype', zipfile.ZIP_STORED, b''), first
+assert box.read('mimetype') == b'application/vnd.etsi.asic-e+zip'
+space = {'asic': 'http://uri.etsi.org/02918/v1.2.1#', 'ds': 'http://www.w3.org/2000/09/xmldsig#'}
+manifest = xml.fromstring(box.read('META-INF/ASiCManifest.xml'))
+assert manifest.find('asic:SigReference', space).get('URI') == 'META-INF/signature.p7s'
+listed = manifest.findall('asic:DataObjectReference', space)
+for one in listed:
+    assert one.find('ds:DigestMethod', space).get('Algorithm') == 'http://www.w3.org/2001/04/xmlenc#sha256'
+    said = base64.b64decode(one.find('ds:DigestValue', space).text)
+    assert hashlib.sha256(box.read(one.get('URI'))).digest() == said, one.get('URI')
+inside = {name for name in box.namelist() if name != 'mimetype' and not name.startswith('META-INF/')}
+assert inside == {one.get('URI') for one in listed} and len(listed) == 4, inside
+box.extractall(sys.argv[2])
+";
+
+#[tokio::test]
+async fn python_and_openssl_accept_the_container() {
+    let office = Office::new(Suite::EcdsaP256Sha256).await;
+    let (container, box_) = (office.path("2.asice"), office.path("box"));
+    let keys = format!("{},{}", text(&office.path("pki/department.key")), text(&office.path("pki/department.pem")));
+    let asked = ["--record", "2", "--format", "asice"];
+    let (code, _, err) = office.export(&container, &asked);
+    assert!(code == 2 && err.contains("--sign"), "a container needs somebody to sign it: {err}");
+    let (code, _, err) = office.export(&container, &[&asked[..], &["--sign", &keys]].concat());
+    assert_eq!(code, 0, "{err}");
+
+    output("python3", &["-c", LOOK, text(&container), text(&box_)]);
+    let ca = office.path("pki/ca.pem");
+    let accepts = |signature: &str, content: &str, more: &[&str]| {
+        let (signature, content) = (box_.join(signature), box_.join(content));
+        let verify =
+            ["cms", "-verify", "-binary", "-inform", "DER", "-in", text(&signature), "-content", text(&content)];
+        let with = ["-CAfile", text(&ca), "-purpose", "any", "-out", "/dev/null"];
+        run("openssl", &[&verify[..], &with[..], more].concat()).status.success()
+    };
+    assert!(accepts("META-INF/signature.p7s", "META-INF/ASiCManifest.xml", &["-cades"]), "CAdES");
+    assert!(accepts("manifest.p7s", "manifest.json", &[]), "the batch's own");
+    assert!(!accepts("manifest.p7s", "manifest.json", &["-cades"]), "which is plain CMS: the check above can fail");
+    assert!(!accepts("META-INF/signature.p7s", "manifest.json", &[]));
+
+    let (code, answer) = verified(office.small.path(), &ca, &[text(&container)]);
+    assert_eq!((code, &answer["proven"]["record"]["uscc"]), (0, &json!(CODES[1])), "{answer}");
+    assert!(answer["proven"]["container"]["subject"].as_str().unwrap().contains("部门签名"), "{answer}");
+    let mut bytes = fs::read(&container).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(&container, bytes).unwrap();
+    assert_eq!(verified(office.small.path(), &ca, &[text(&container)]).0, 1);
+}
