@@ -27,6 +27,8 @@ pub struct Installation {
     pub signing: Option<SigningFiles>,
     /// Of encrypted private keys.
     pub key_password: Option<Password>,
+    /// How sensitive values are encrypted in the store; `None` stores them in plain.
+    pub at_rest: Option<AtRest>,
     /// Whose certificates are believed for what, and under which rules.
     pub trust: TrustFiles,
     /// RabbitMQ (消息队列), for feeds that go there.
@@ -90,6 +92,13 @@ pub struct SigningFiles {
     pub key: PathBuf,
     /// Certificate chain PEM, leaf first.
     pub chain: PathBuf,
+}
+
+/// Encryption of what is stored (落盘加密).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AtRest {
+    /// The master key (主密钥) that wraps the store's data keys: 32 bytes in base64.
+    pub master_key: Password,
 }
 
 /// Roots by purpose, revocation lists and rules.

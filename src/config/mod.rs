@@ -38,7 +38,9 @@ pub use connector::{
 pub use feed::{Approval, BatchLimit, Delivery, DeliveryEncryption, Feed, MaskRule, OutletKind, Validity};
 pub use files::{Beside, Control, Files, Settle};
 pub use format::{Encoding, Format, Layer, Report};
-pub use installation::{Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, Stale, TrustFiles};
+pub use installation::{
+    AtRest, Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, Stale, TrustFiles,
+};
 pub use pattern::{Pattern, matches};
 pub use pipeline::{Check, Limits, MissedRun, Pipeline};
 pub use read::cases::{Case, Cell, Given, Refused};

@@ -139,6 +139,7 @@ pub(super) fn workspace(mappings: &[&str], rule: &str) -> config::Workspace {
             spool: ".".into(),
             signing: None,
             key_password: None,
+            at_rest: None,
             trust: config::TrustFiles::default(),
             broker: None,
             serve: config::Serve {

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use super::super::shape::{Key, Kind, Shape, Word};
 use super::super::units::span;
 use super::super::view::View;
-use super::super::{Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, Stale, TrustFiles};
+use super::super::{AtRest, Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, Stale, TrustFiles};
 use super::{VERSION, number};
 
 /// The table.
@@ -44,6 +44,12 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
             "私钥口令 key_password",
             Kind::Secret,
             "Of encrypted private keys; best as env: or file: reference.",
+        ),
+        Key::optional(
+            "at_rest",
+            "落盘加密 at_rest",
+            Kind::Map(&AT_REST),
+            "How fields of level 3 and 4, source keys and quarantined rows are encrypted in the store; plain when absent.",
         ),
         Key::optional(
             "broker",
@@ -87,6 +93,17 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
         Key::later("smtp", "邮件 smtp"),
         Key::later("console", "控制台 console"),
     ],
+};
+
+const AT_REST: Shape = Shape {
+    title: "落盘加密 at_rest",
+    about: "Encryption of what is stored.",
+    keys: &[Key::required(
+        "master_key",
+        "主密钥 master_key",
+        Kind::Secret,
+        "Wraps the store's data keys, made with `huiliu key rest new`: env:NAME or file:PATH.",
+    )],
 };
 
 const SERVE: Shape = Shape {
@@ -183,6 +200,9 @@ pub(in crate::config) fn read(dir: &Path, view: View<'_>) -> Installation {
             chain: path(signing.get("chain")).unwrap_or_default(),
         }),
         key_password: view.get("key_password").resolved().map(Password::new),
+        at_rest: view.get("at_rest").is_map().then(|| AtRest {
+            master_key: Password::new(view.get("at_rest").get("master_key").resolved().unwrap_or_default()),
+        }),
         broker: view.get("broker").resolved().map(|url| Broker {
             url,
             ca: path(view.get("broker_ca")),
