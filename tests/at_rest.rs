@@ -12,7 +12,7 @@ mod registers;
 #[path = "runs.rs"]
 mod runs;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -51,14 +51,11 @@ async fn a_dump_of_the_city_shows_no_citizen_id_and_everything_else_is_as_withou
 }
 
 /// What nobody may find in a database.
-struct Secrets(Vec<Vec<u8>>);
-
-/// Longer ones are looked for by their first bytes.
-const LONGEST: usize = 24;
+struct Secrets(HashSet<Vec<u8>>);
 
 impl Secrets {
-    /// Texts of level 3 and 4 from 11 characters on that no field below says too, citizen IDs also in their form of 15
-    /// digits, and rows set aside.
+    /// Texts of level 3 and 4 from 11 bytes on that no field below says too, citizen IDs also in their form of 15 digits,
+    /// and rows set aside.
     async fn of(dir: &Path) -> Self {
         let store = SqliteStore::open(&dir.join(".huiliu/huiliu.db")).await.unwrap();
         let mut engine =
@@ -71,45 +68,48 @@ impl Secrets {
                 let Some(&last) = page.last() else { break };
                 after = last;
                 for before in engine.store().before(&register.name, &page).await.unwrap().into_values() {
-                    for (field, value) in register.fields.iter().zip(before.row.unwrap_or_default().0) {
+                    let rows =
+                        before.claims.into_iter().map(|claim| claim.values).chain(before.row.map(|(row, _)| row));
+                    for (field, value) in rows.flat_map(|row| register.fields.iter().zip(row)) {
                         let Some(Value::Text(text)) = value else { continue };
-                        if field.level >= 3 {
-                            secret.insert(text)
-                        } else {
-                            open.insert(text)
-                        };
+                        let _ = if field.is_sensitive() { secret.insert(text) } else { open.insert(text) };
                     }
                 }
             }
         }
-        let ids: Vec<String> = secret.iter().filter(|text| is_citizen_id(text)).cloned().collect();
+        let ids: HashSet<Vec<u8>> =
+            secret.iter().filter(|text| is_citizen_id(text)).map(|id| id.clone().into()).collect();
         assert!(ids.len() > 3_000, "{}", ids.len());
-        assert!(open.iter().all(|text| !is_citizen_id(text)), "a citizen ID stands in a field below level 3");
-        secret.retain(|text| text.len() >= 11 && !open.contains(text));
-        secret.extend(ids.iter().map(|id| id.get(..6).unwrap().to_owned() + id.get(8..17).unwrap()));
+        let open = open.into_iter().collect::<Vec<_>>().join("\n").into_bytes();
+        assert_eq!(Self(ids.clone()).shown_in(&open), [""; 0], "a citizen ID stands in a field below level 3");
+        let mut all: HashSet<Vec<u8>> = secret.into_iter().filter(|text| text.len() >= 11).map(Into::into).collect();
+        for told in Self(all.clone()).shown_in(&open) {
+            all.remove(told.as_bytes());
+        }
+        all.extend(ids.iter().map(|id| [&id[..6], &id[8..17]].concat()));
         let filter = QuarantineFilter { with_content: true, limit: 1_000_000, ..QuarantineFilter::default() };
         let aside = engine.store().quarantine(&filter).await.unwrap();
         assert!(aside.len() > 100, "{}", aside.len());
-        let rows = aside.into_iter().map(|row| row.raw).filter(|raw| raw.len() >= LONGEST);
-        Self(secret.into_iter().map(String::into_bytes).chain(rows).collect())
+        all.extend(aside.into_iter().map(|row| row.raw).filter(|raw| raw.len() >= 24));
+        Self(all)
     }
 
     /// Those that are in there.
     fn shown_in(&self, bytes: &[u8]) -> Vec<String> {
-        let mut by_length: Vec<HashSet<&[u8]>> = vec![HashSet::new(); LONGEST + 1];
+        const BEGIN: usize = 11;
+        let mut by_begin: HashMap<&[u8], Vec<&[u8]>> = HashMap::new();
         let mut begins = vec![false; 1 << 24];
-        let begin = |bytes: &[u8]| usize::from(bytes[0]) << 16 | usize::from(bytes[1]) << 8 | usize::from(bytes[2]);
+        let three = |bytes: &[u8]| usize::from(bytes[0]) << 16 | usize::from(bytes[1]) << 8 | usize::from(bytes[2]);
         for secret in &self.0 {
-            let secret = &secret[..secret.len().min(LONGEST)];
-            by_length[secret.len()].insert(secret);
-            begins[begin(secret)] = true;
+            by_begin.entry(&secret[..BEGIN]).or_default().push(secret);
+            begins[three(secret)] = true;
         }
-        let lengths: Vec<usize> = (0..=LONGEST).filter(|length| !by_length[*length].is_empty()).collect();
         let mut shown = HashSet::new();
-        for at in (0..bytes.len().saturating_sub(3)).filter(|at| begins[begin(&bytes[*at..])]) {
-            for &length in &lengths {
-                let found = bytes.get(at..at + length).filter(|window| by_length[length].contains(window));
-                shown.extend(found.map(|found| String::from_utf8_lossy(found).into_owned()));
+        for (at, begin) in bytes.windows(BEGIN).enumerate().filter(|(_, begin)| begins[three(begin)]) {
+            for secret in by_begin.get(begin).into_iter().flatten() {
+                if bytes[at..].starts_with(secret) {
+                    shown.insert(String::from_utf8_lossy(secret).into_owned());
+                }
             }
         }
         shown.into_iter().collect()

@@ -86,6 +86,8 @@ pub async fn city(database: Option<&Database>, master: Option<&str>) -> (crate::
     let mut engine = engine.unwrap();
     assert_eq!(engine.doctor().await.unwrap().disagreements, 0);
     told.insert("registers", registers(&mut engine).await);
+    let review = engine.review(None, 5).await.unwrap();
+    told.insert("review", review.iter().map(|line| serde_json::to_string(line).unwrap()).collect());
     let ledger = engine.store().ledger(None).await.unwrap();
     told.insert("ledger", ledger.iter().map(|line| serde_json::to_string(line).unwrap()).collect());
     let filter = QuarantineFilter { with_content: true, limit: 1_000_000, ..QuarantineFilter::default() };
