@@ -111,6 +111,7 @@ mod tests {
             store: DoctorReport { entities: 13_642, ..DoctorReport::default() },
             spooled: Some(3),
             review: Vec::new(),
+            at_rest: true,
         };
         assert!(text_of(&sound).ends_with("一致 everything agrees\n"));
         let finding =
