@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::duplicate_mod, reason = "the engine's tests run on every store")]
 
+mod at_rest;
 mod audit;
 mod backfill;
 mod bad_input;

@@ -15,6 +15,7 @@ pub fn run(_args: Args, context: &Context) -> anyhow::Result<Exit> {
     context.report(&problems)?;
     if !context.json {
         context.note(&summary(&workspace, errors, problems.len() - errors))?;
+        context.note(at_rest(workspace.installation.at_rest.is_some()))?;
     }
     Ok(if errors == 0 { Exit::Done } else { Exit::Failed })
 }
@@ -39,6 +40,15 @@ fn summary(workspace: &config::Workspace, errors: usize, warnings: usize) -> Str
         (errors, warnings) => format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),
     };
     format!("{looked_at}: {found}")
+}
+
+/// Whether sensitive values are stored encrypted (落盘加密), in one line.
+pub(super) const fn at_rest(on: bool) -> &'static str {
+    if on {
+        "落盘加密 at rest: on, fields of level 3 and 4 are stored encrypted"
+    } else {
+        "落盘加密 at rest: off, every field is stored in plain (at_rest: in huiliu.yaml)"
+    }
 }
 
 fn counted(count: usize, noun: &str) -> String {

@@ -8,11 +8,13 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::{Context, Problems};
+use crate::clock::Clock;
 use crate::config::{Installation, Workspace, load_and_check};
 use crate::engine::Engine;
 use crate::error::Problem;
 use crate::mapping;
 use crate::share;
+use crate::store::at_rest::{self, AtRestStore};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
@@ -87,8 +89,22 @@ pub fn checked(context: &Context) -> (Workspace, Vec<Problem>) {
 ///
 /// # Errors
 /// HL0811 when it cannot be reached or opened; HL0401, HL0403 and HL0404 when it is not one that this program and this
-/// installation may use.
+/// installation may use; HL0406, HL0407, HL0408 and HL0409 when its encryption is not the installation's.
 pub async fn open_store(installation: &Installation, access: Access) -> anyhow::Result<Box<dyn Store>> {
+    let master =
+        installation.at_rest.as_ref().map(|at_rest| at_rest::master(at_rest.master_key.reveal())).transpose()?;
+    let store = open_bare(installation, access).await?;
+    Ok(match master {
+        None => at_rest::plain(store).await?,
+        Some(master) => {
+            let now = Clock::System.now().timestamp_micros();
+            Box::new(AtRestStore::open(store, master.as_ref(), now).await?)
+        }
+    })
+}
+
+/// The store as its database has it.
+async fn open_bare(installation: &Installation, access: Access) -> anyhow::Result<Box<dyn Store>> {
     let written = &installation.store;
     if written.starts_with("postgres://") || written.starts_with("postgresql://") {
         return open_postgres(installation).await;

@@ -31,6 +31,8 @@ pub struct Installation {
     pub token_pin: Option<Password>,
     /// Of encrypted private keys.
     pub key_password: Option<Password>,
+    /// How sensitive values are encrypted in the store; `None` stores them in plain.
+    pub at_rest: Option<AtRest>,
     /// Whose certificates are believed for what, and under which rules.
     pub trust: TrustFiles,
     /// Who stamps the time of batches (时间戳); `None` stamps none.
@@ -116,6 +118,13 @@ pub struct SigningFiles {
     pub key: SigningKey,
     /// Certificate chain PEM, leaf first.
     pub chain: PathBuf,
+}
+
+/// Encryption of what is stored (落盘加密).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AtRest {
+    /// The master key (主密钥) that wraps the store's data keys: 32 bytes in base64.
+    pub master_key: Password,
 }
 
 /// Where a signing key is.

@@ -40,7 +40,8 @@ pub use feed::{Approval, BatchLimit, Delivery, DeliveryEncryption, Feed, MaskRul
 pub use files::{Beside, Control, Files, Settle};
 pub use format::{Encoding, Format, Layer, Report};
 pub use installation::{
-    Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, SigningKey, Stale, Timestamps, TrustFiles,
+    AtRest, Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, SigningKey, Stale, Timestamps,
+    TrustFiles,
 };
 pub use pattern::{Pattern, matches};
 pub use pipeline::{Check, Limits, MissedRun, Pipeline};

@@ -172,6 +172,16 @@ pub struct Field {
     pub states: Option<States>,
 }
 
+/// From this level (数据安全级别) on a field travels encrypted, and is encrypted where it is stored.
+pub(in crate::config) const SENSITIVE: u8 = 3;
+
+impl Field {
+    /// Whether it is of a level that is kept and sent encrypted.
+    pub const fn is_sensitive(&self) -> bool {
+        self.level >= SENSITIVE
+    }
+}
+
 /// 共享类型 (国发〔2016〕51号).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,9 +3,10 @@
 //! Decides: which algorithms, certificates and signatures are acceptable. Must not know: batches, feeds, databases.
 //! Guarantees: what is verified is the bytes as received, never a re-encoding; every refusal has its own code; signing
 //! the same bytes at the same time with the same key gives the same signature (RFC 6979). Only `signer`, `key`, `keyring`,
-//! `token`, `dev_ca`, `dev_set` and `files` touch files, and only to load or make keys and certificates.
+//! `token`, `at_rest`, `dev_ca`, `dev_set` and `files` touch files, and only to load or make keys and certificates.
 
 mod asn1;
+pub mod at_rest;
 mod certificate;
 mod cms;
 mod crl;

@@ -3,15 +3,13 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, AsArray, BooleanArray, Date32Array, Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray,
-};
+use arrow::array::{Array as _, AsArray as _, StringArray};
 use arrow::record_batch::RecordBatch;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::linking::{Row, SourceKey};
 use crate::mapping::Mapped;
-use crate::record::Value;
+use crate::store::Cells;
 
 /// Key and digest of every row of a chunk.
 #[derive(Debug, Clone)]
@@ -98,41 +96,6 @@ pub(super) fn register_rows(mapped: &Mapped, fields: &[usize], width: usize) -> 
         }
     }
     rows
-}
-
-/// A typed column, one value at a time.
-enum Cells<'a> {
-    Text(&'a StringArray),
-    Integer(&'a Int64Array),
-    Decimal(&'a Decimal128Array),
-    Date(&'a Date32Array),
-    Timestamp(&'a TimestampMicrosecondArray),
-    Boolean(&'a BooleanArray),
-}
-
-impl<'a> Cells<'a> {
-    fn of(column: &'a dyn Array) -> Self {
-        use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
-        match column.data_type() {
-            DataType::Int64 => Self::Integer(column.as_primitive::<Int64Type>()),
-            DataType::Decimal128(..) => Self::Decimal(column.as_primitive::<Decimal128Type>()),
-            DataType::Date32 => Self::Date(column.as_primitive::<Date32Type>()),
-            DataType::Timestamp(..) => Self::Timestamp(column.as_primitive::<TimestampMicrosecondType>()),
-            DataType::Boolean => Self::Boolean(column.as_boolean()),
-            _ => Self::Text(column.as_string::<i32>()),
-        }
-    }
-
-    fn get(&self, row: usize) -> Option<Value> {
-        match self {
-            Self::Text(c) => (!c.is_null(row)).then(|| Value::Text(c.value(row).to_owned())),
-            Self::Integer(c) => (!c.is_null(row)).then(|| Value::Integer(c.value(row))),
-            Self::Decimal(c) => (!c.is_null(row)).then(|| Value::Decimal(c.value(row))),
-            Self::Date(c) => (!c.is_null(row)).then(|| Value::Date(c.value(row))),
-            Self::Timestamp(c) => (!c.is_null(row)).then(|| Value::Timestamp(c.value(row))),
-            Self::Boolean(c) => (!c.is_null(row)).then(|| Value::Boolean(c.value(row))),
-        }
-    }
 }
 
 /// Lower-case hex.

@@ -140,6 +140,7 @@ pub(super) fn workspace(mappings: &[&str], rule: &str) -> config::Workspace {
             signing: None,
             token_pin: None,
             key_password: None,
+            at_rest: None,
             trust: config::TrustFiles::default(),
             timestamps: None,
             broker: None,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Date32Builder, Decimal128Builder, Int64Builder, StringBuilder,
+    Array, ArrayRef, AsArray as _, BooleanArray, BooleanBuilder, Date32Array, Date32Builder, Decimal128Array,
+    Decimal128Builder, Int64Array, Int64Builder, StringArray, StringBuilder, TimestampMicrosecondArray,
     TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema};
@@ -57,7 +58,7 @@ fn wanted_and_stored(table: &RegisterTable, fields: &[&str], name: &str) -> bool
 }
 
 impl ColumnBuilder {
-    fn new(kind: FieldType) -> Self {
+    pub(super) fn new(kind: FieldType) -> Self {
         match kind {
             FieldType::Text => Self::Text(StringBuilder::new()),
             FieldType::Integer => Self::Integer(Int64Builder::new()),
@@ -111,7 +112,22 @@ impl ColumnBuilder {
         true
     }
 
-    fn finish(self) -> ArrayRef {
+    /// Appends a value of the column's type, or null; false when it is of another type.
+    pub(super) fn value(&mut self, value: Option<Value>) -> bool {
+        match (self, value) {
+            (Self::Text(builder), Some(Value::Text(text))) => builder.append_value(text),
+            (Self::Integer(builder), Some(Value::Integer(n))) => builder.append_value(n),
+            (Self::Decimal(builder), Some(Value::Decimal(n))) => builder.append_value(n),
+            (Self::Date(builder), Some(Value::Date(n))) => builder.append_value(n),
+            (Self::Timestamp(builder), Some(Value::Timestamp(n))) => builder.append_value(n),
+            (Self::Boolean(builder), Some(Value::Boolean(b))) => builder.append_value(b),
+            (column, None) => column.null(),
+            _ => return false,
+        }
+        true
+    }
+
+    pub(super) fn finish(self) -> ArrayRef {
         match self {
             Self::Text(mut builder) => Arc::new(builder.finish()),
             Self::Integer(mut builder) => Arc::new(builder.finish()),
@@ -119,6 +135,49 @@ impl ColumnBuilder {
             Self::Date(mut builder) => Arc::new(builder.finish()),
             Self::Timestamp(mut builder) => Arc::new(builder.finish()),
             Self::Boolean(mut builder) => Arc::new(builder.finish()),
+        }
+    }
+}
+
+/// A typed column, one value at a time.
+pub enum Cells<'a> {
+    /// 文本.
+    Text(&'a StringArray),
+    /// 整数.
+    Integer(&'a Int64Array),
+    /// 定点数.
+    Decimal(&'a Decimal128Array),
+    /// 日期.
+    Date(&'a Date32Array),
+    /// 时刻.
+    Timestamp(&'a TimestampMicrosecondArray),
+    /// 真假.
+    Boolean(&'a BooleanArray),
+}
+
+impl<'a> Cells<'a> {
+    /// Over a column of register rows.
+    pub fn of(column: &'a dyn Array) -> Self {
+        use arrow::datatypes::{Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
+        match column.data_type() {
+            DataType::Int64 => Self::Integer(column.as_primitive::<Int64Type>()),
+            DataType::Decimal128(..) => Self::Decimal(column.as_primitive::<Decimal128Type>()),
+            DataType::Date32 => Self::Date(column.as_primitive::<Date32Type>()),
+            DataType::Timestamp(..) => Self::Timestamp(column.as_primitive::<TimestampMicrosecondType>()),
+            DataType::Boolean => Self::Boolean(column.as_boolean()),
+            _ => Self::Text(column.as_string::<i32>()),
+        }
+    }
+
+    /// The value in a row.
+    pub fn get(&self, row: usize) -> Option<Value> {
+        match self {
+            Self::Text(c) => (!c.is_null(row)).then(|| Value::Text(c.value(row).to_owned())),
+            Self::Integer(c) => (!c.is_null(row)).then(|| Value::Integer(c.value(row))),
+            Self::Decimal(c) => (!c.is_null(row)).then(|| Value::Decimal(c.value(row))),
+            Self::Date(c) => (!c.is_null(row)).then(|| Value::Date(c.value(row))),
+            Self::Timestamp(c) => (!c.is_null(row)).then(|| Value::Timestamp(c.value(row))),
+            Self::Boolean(c) => (!c.is_null(row)).then(|| Value::Boolean(c.value(row))),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Decides: nothing about meaning. Guarantees, of every implementation: what [`Store::commit`] and [`Store::seal`]
 //! take is durable as a whole or not there at all, and a position is never ahead of the rows it describes.
 
+pub mod at_rest;
 pub mod postgres;
 pub mod sqlite;
 
@@ -26,6 +27,7 @@ pub use audit::AuditFilter;
 pub use backfill::{
     BackfillState, BackfillView, ChunkEnd, ChunkState, ChunkView, FeedLag, NewBackfill, NewChunk, QuarantineBacklog,
 };
+pub use columns::Cells;
 pub use definitions::{ClaimsMade, Definition, Surveyed, Versions, WorkedWith};
 pub use intents::{
     BatchLink, BatchRow, ChangeSet, ChunkCounts, ClaimChange, FeedCounts, FeedState, FileStart, FileState, FileStatus,

@@ -128,4 +128,9 @@ pub trait Operations: Send {
     async fn use_shape(&mut self, dataset: &str, version: i64) -> Result<()>;
     /// A person approves of a version; false when there is none.
     async fn approve_shape(&mut self, dataset: &str, version: i64, why: &str, at: i64) -> Result<bool>;
+
+    /// What is noted about encryption at rest, by name; nothing where it is off.
+    async fn at_rest_notes(&mut self) -> Result<Vec<(String, String)>>;
+    /// Notes (name, text), all or none. What is there already stays, unless `replace`.
+    async fn note_at_rest(&mut self, notes: &[(String, String)], replace: bool) -> Result<()>;
 }

@@ -144,6 +144,9 @@ pub struct QuarantineView {
     /// File id.
     #[serde(skip)]
     pub file_id: i64,
+    /// By which the same bad row is recognised.
+    #[serde(skip)]
+    pub digest: i64,
 }
 
 /// Which set-aside rows.

@@ -12,9 +12,10 @@ use huiliu::clock::Clock;
 use huiliu::config::Workspace;
 use huiliu::demo::{self, Services};
 use huiliu::engine::{Engine, FeedReport, RunOptions, RunReport};
-use huiliu::store::Store;
+use huiliu::store::at_rest::{self, AtRestStore};
 use huiliu::store::postgres::PostgresStore;
 use huiliu::store::sqlite::SqliteStore;
+use huiliu::store::{Store, StoreError};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -66,6 +67,40 @@ pub struct Small {
     dir: TempDir,
     /// Made when the first engine asks for it; `None` is SQLite.
     database: Option<OnceCell<Database>>,
+    /// Whether its store is encrypted at rest, under [`MASTER`].
+    at_rest: bool,
+}
+
+/// A master key.
+pub const MASTER: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+
+/// A store that is encrypted at rest under a master key.
+pub async fn encrypted(store: Box<dyn Store>, master: &str) -> Result<Box<dyn Store>, StoreError> {
+    let master = at_rest::master(master).unwrap();
+    Ok(Box::new(AtRestStore::open(store, master.as_ref(), now().timestamp_micros()).await?))
+}
+
+/// The same, with its store encrypted at rest.
+pub struct AtRest(Small);
+
+impl AtRest {
+    /// As [`Small::new`].
+    pub fn new() -> Self {
+        Self(Small { at_rest: true, ..Small::new() })
+    }
+
+    /// As [`Small::empty`].
+    pub fn empty() -> Self {
+        Self(Small { at_rest: true, ..Small::empty() })
+    }
+}
+
+impl std::ops::Deref for AtRest {
+    type Target = Small;
+
+    fn deref(&self) -> &Small {
+        &self.0
+    }
 }
 
 /// The same, with its registers in a PostgreSQL database of its own.
@@ -211,7 +246,7 @@ pub const CODES: [&str; 6] = [
 impl Small {
     /// With no files.
     pub fn empty() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), database: None }
+        Self { dir: tempfile::tempdir().unwrap(), database: None, at_rest: false }
     }
 
     /// With all files as they start.
@@ -278,6 +313,7 @@ impl Small {
                 Box::new(PostgresStore::open(&database.url(), "test").await?)
             }
         };
+        let store = if self.at_rest { encrypted(store, MASTER).await? } else { store };
         Engine::new(workspace, store, Clock::Frozen(now())).await
     }
 

@@ -20,6 +20,7 @@ use super::workspace::{Access, Opened, open};
 use super::{Context, Exit};
 use crate::config::SourceKind;
 use crate::crypto::Trust;
+use crate::crypto::at_rest::make_master;
 use crate::crypto::dev_ca::DevCaFiles;
 use crate::demo::{Outbox, SERVICES, Services, definitions_at, write_outbox};
 use crate::engine::{Engine, RunOptions, spool_dir, state_dir};
@@ -28,6 +29,8 @@ use crate::receive::{Received, Spool, Target, receive_feed};
 
 /// Where the demo lives unless `--dir` says otherwise.
 const HOME: &str = ".huiliu/demo";
+/// Where the demo's master key lies. A real one does not lie beside the store.
+const MASTER_KEY: &str = ".huiliu/master.key";
 /// The feed that the demo also receives.
 const RECEIVED: &str = "housing.enterprise";
 
@@ -134,9 +137,25 @@ fn settle_in(home: &Path, args: &Args) -> anyhow::Result<(Nights, Option<TcpList
         }
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
+    encrypt(home)?;
     let nights = Nights { seed: args.seed, scale: args.scale, next: 0 };
     remember(home, nights)?;
     Ok((nights, Some(listener)))
+}
+
+/// The demo's store is encrypted at rest, under a master key of its own.
+fn encrypt(home: &Path) -> anyhow::Result<()> {
+    let settings = home.join("huiliu.yaml");
+    let master = home.join(MASTER_KEY);
+    if settings.exists() || master.exists() {
+        return Ok(());
+    }
+    if let Some(parent) = master.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    }
+    make_master(&master).map_err(|error| Problem::from(&error))?;
+    let text = format!("version: 1\nat_rest: {{ master_key: file:{MASTER_KEY} }} # 落盘加密\n");
+    fs::write(&settings, text).with_context(|| format!("cannot write {}", settings.display()))
 }
 
 /// The city's services, at the address of this machine that the definitions name; none when a person has changed it to

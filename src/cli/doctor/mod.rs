@@ -23,6 +23,8 @@ struct Examined {
     spooled: Option<u64>,
     /// What must hold between entities: a matter of the data, and no disagreement.
     review: Vec<ReviewLine>,
+    /// Whether sensitive values are stored encrypted.
+    at_rest: bool,
 }
 
 /// Examines the workspace; fails when anything disagrees.
@@ -32,11 +34,13 @@ pub async fn run(_args: Args, context: &Context) -> anyhow::Result<Exit> {
     let spooled = compare_spool(&mut engine, &mut store).await?;
     let sound = store.disagreements == 0;
     let review = engine.review(None, 3).await?;
-    let examined = Examined { store, spooled, review };
+    let at_rest = engine.workspace().installation.at_rest.is_some();
+    let examined = Examined { store, spooled, review, at_rest };
     if context.json {
         context.print_json(&examined)?;
     } else {
         context.print(&text_of(&examined))?;
+        context.note(super::check::at_rest(at_rest))?;
     }
     Ok(if sound { Exit::Done } else { Exit::Failed })
 }
@@ -65,7 +69,7 @@ async fn compare_spool(engine: &mut Engine, report: &mut DoctorReport) -> anyhow
 }
 
 fn text_of(examined: &Examined) -> String {
-    let Examined { store, spooled, review } = examined;
+    let Examined { store, spooled, review, .. } = examined;
     let columns = [text("检查 examined"), number("数量 count")];
     let mut rows = vec![
         ("实体 entities, re-derived from claims", store.entities),
@@ -107,12 +111,13 @@ mod tests {
             store: DoctorReport { entities: 13_642, ..DoctorReport::default() },
             spooled: Some(3),
             review: Vec::new(),
+            at_rest: true,
         };
         assert!(text_of(&sound).ends_with("一致 everything agrees\n"));
         let finding =
             Finding { kind: "spool", subject: "housing.enterprise".into(), number: 3, what: "no body".into() };
         let store = DoctorReport { findings: vec![finding], disagreements: 1, ..DoctorReport::default() };
-        insta::assert_snapshot!(text_of(&Examined { store, spooled: None, review: Vec::new() }), @r#"
+        insta::assert_snapshot!(text_of(&Examined { store, spooled: None, review: Vec::new(), at_rest: false }), @r#"
         ────────────────────────────────────────────────────
          检查 examined                           数量 count
         ════════════════════════════════════════════════════

@@ -1,6 +1,7 @@
 //! `huiliu key`: the keys of this installation — made, requested, imported, looked at, changed.
 
 mod import;
+mod rest;
 mod show;
 
 use std::path::PathBuf;
@@ -62,6 +63,9 @@ enum Verb {
         #[arg(long)]
         pem: bool,
     },
+    /// The keys that sensitive values are stored under 落盘加密
+    #[command(subcommand)]
+    Rest(rest::Verb),
     /// Make a development authority with certificates for every purpose, plainly labelled: never for production 开发证书
     DevCa {
         /// Where
@@ -90,6 +94,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Verb::List => show::list(context),
         Verb::Rotate { name } => rotate(&name, context).await,
         Verb::Show { name, pem } => show::show(name.as_deref(), pem, context),
+        Verb::Rest(verb) => rest::run(verb, context).await,
         Verb::DevCa { into, suite } => dev_ca(&context.dir.join(into), suite, context),
     }
 }

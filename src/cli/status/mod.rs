@@ -34,6 +34,8 @@ struct Status {
     backfills: Vec<BackfillView>,
     /// What we sign with and encrypt to.
     certificates: Vec<CertificateStatus>,
+    /// Whether sensitive values are stored encrypted.
+    at_rest: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -189,7 +191,9 @@ async fn gather(engine: &mut Engine, context: &Context) -> anyhow::Result<Status
     let daemons = daemons(&engine.store().leases().await?, now);
     let drift = drift(engine).await?;
     let certificates = certificates(&workspace, context);
-    Ok(Status { at: rfc3339(now), registers, pipelines, feeds, quarantine, drift, daemons, backfills, certificates })
+    let at_rest = workspace.installation.at_rest.is_some();
+    let at = rfc3339(now);
+    Ok(Status { at, registers, pipelines, feeds, quarantine, drift, daemons, backfills, certificates, at_rest })
 }
 
 async fn drift(engine: &mut Engine) -> anyhow::Result<Vec<DriftStatus>> {

@@ -21,6 +21,7 @@ pub(super) fn text(status: &Status, zone: Tz) -> String {
     }
     parts.push(daemons(status));
     parts.extend(certificates(status));
+    parts.push(super::super::check::at_rest(status.at_rest).to_owned() + "\n");
     parts.join("\n")
 }
 
@@ -198,6 +199,7 @@ mod tests {
             drift: Vec::new(),
             certificates: Vec::new(),
             backfills: Vec::new(),
+            at_rest: false,
         };
         insta::assert_snapshot!(text(&status, Tz::Asia__Shanghai), @r#"
         ──────────────────────────────────────────────
@@ -228,6 +230,8 @@ mod tests {
         ──────────────────────────────────────────────────────────────
 
         守护进程 daemon host:1:0: pipeline/permits
+
+        落盘加密 at rest: off, every field is stored in plain (at_rest: in huiliu.yaml)
         "#);
     }
 }

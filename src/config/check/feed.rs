@@ -2,15 +2,13 @@
 
 use super::super::names::is_valid;
 use super::super::read::feed::MASKS;
+use super::super::register::SENSITIVE;
 use super::super::shape::Naming;
 use super::super::yaml::Mark;
 use super::super::{At, DeliveryEncryption, Feed, Field, MaskRule, OutletKind, Register, ShareClass};
 use super::{Ground, dangling, repeated};
 use crate::error::{Place, Problem, nearest};
 use crate::record::FieldType;
-
-/// From this level on, text leaves unmasked only with a warning.
-const SENSITIVE: u8 = 3;
 
 /// Checks one feed.
 pub(super) fn check(feed: &Feed, ground: &Ground<'_>) -> Vec<Problem> {
@@ -108,7 +106,7 @@ fn encrypted(feed: &Feed, register: &Register) -> Option<Problem> {
     // A mask takes away what the level is for, and what is withheld must not go at all.
     let sensitive = |granted: &&At<String>| {
         let field = register.field(&granted.value).filter(|field| field.share != ShareClass::Withheld);
-        !feed.mask.contains_key(&granted.value) && field.is_some_and(|field| field.level >= SENSITIVE)
+        !feed.mask.contains_key(&granted.value) && field.is_some_and(Field::is_sensitive)
     };
     let granted = feed.fields.iter().find(sensitive)?;
     let what =
@@ -213,7 +211,7 @@ fn unknown_mask(register: &Register, sql: &str, place: &Place) -> Option<Problem
 }
 
 fn exposed(granted: &At<String>, field: &Field, mask: Option<&At<MaskRule>>) -> Option<Problem> {
-    if field.level < SENSITIVE || field.kind != FieldType::Text || mask.is_some() {
+    if !field.is_sensitive() || field.kind != FieldType::Text || mask.is_some() {
         return None;
     }
     let message = format!("field \"{}\" is of level {} and leaves unmasked", field.name, field.level);

@@ -8,8 +8,8 @@ use super::super::shape::{Key, Kind, Shape, Word};
 use super::super::units::span;
 use super::super::view::View;
 use super::super::{
-    Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, SigningKey, Stale, Timestamps, TokenUri,
-    TrustFiles,
+    AtRest, Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, SigningKey, Stale, Timestamps,
+    TokenUri, TrustFiles,
 };
 use super::{VERSION, number};
 
@@ -53,6 +53,12 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
             "令牌口令 token_pin",
             Kind::Secret,
             "PIN of PKCS#11 tokens; best as env: or file: reference.",
+        ),
+        Key::optional(
+            "at_rest",
+            "落盘加密 at_rest",
+            Kind::Map(&AT_REST),
+            "How fields of level 3 and 4, source keys and quarantined rows are encrypted in the store; plain when absent.",
         ),
         Key::optional(
             "broker",
@@ -102,6 +108,17 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
         Key::later("smtp", "邮件 smtp"),
         Key::later("console", "控制台 console"),
     ],
+};
+
+const AT_REST: Shape = Shape {
+    title: "落盘加密 at_rest",
+    about: "Encryption of what is stored.",
+    keys: &[Key::required(
+        "master_key",
+        "主密钥 master_key",
+        Kind::Secret,
+        "Wraps the store's data keys, made with `huiliu key rest new`: env:NAME or file:PATH.",
+    )],
 };
 
 const SERVE: Shape = Shape {
@@ -237,6 +254,9 @@ pub(in crate::config) fn read(dir: &Path, view: View<'_>) -> Installation {
         }),
         token_pin: view.get("token_pin").resolved().map(Password::new),
         key_password: view.get("key_password").resolved().map(Password::new),
+        at_rest: view.get("at_rest").is_map().then(|| AtRest {
+            master_key: Password::new(view.get("at_rest").get("master_key").resolved().unwrap_or_default()),
+        }),
         broker: view.get("broker").resolved().map(|url| Broker {
             url,
             ca: path(view.get("broker_ca")),

@@ -14,6 +14,7 @@ mod definitions;
 mod feeds;
 mod leases;
 mod lookup;
+mod notes;
 mod operations;
 mod pack;
 mod pages;

@@ -176,6 +176,14 @@ impl Operations for PostgresStore {
         at_rest!(self.keep_checkpoint(before_and_through, checkpoint))
     }
 
+    async fn at_rest_notes(&mut self) -> Result<Vec<(String, String)>> {
+        at_rest!(self.noted_at_rest())
+    }
+
+    async fn note_at_rest(&mut self, notes: &[(String, String)], replace: bool) -> Result<()> {
+        at_rest!(self.keep_at_rest(notes, replace))
+    }
+
     async fn note_shape(&mut self, dataset: &str, columns: &[OfferedColumn], at: i64) -> Result<Vec<ShapeView>> {
         at_rest!(self.keep_shape(dataset, columns, at))
     }

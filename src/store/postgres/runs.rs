@@ -152,7 +152,7 @@ impl PostgresStore {
         let content = if filter.with_content { "q.raw, q.cells" } else { "''::bytea as raw, null::text as cells" };
         let mut query: QueryBuilder<Postgres> = QueryBuilder::new(format!(
             "select q.id, q.dataset, q.register, q.key, q.status, coalesce(f.name, ''), q.row, q.line, q.byte, q.mapping, \
-             q.reasons::text, q.first_run, q.last_run, q.file, {content} from quarantine q \
+             q.reasons::text, q.first_run, q.last_run, q.file, {content}, q.digest from quarantine q \
              left join file f on f.id = q.file where q.id > "
         ));
         query.push_bind(filter.after);
@@ -320,5 +320,6 @@ fn quarantine_view(row: &PgRow) -> Result<QuarantineView> {
         file_id: row.get(13),
         raw: row.get(14),
         cells: row.get(15),
+        digest: row.get(16),
     })
 }

@@ -9,6 +9,7 @@ mod definitions;
 mod feeds;
 mod leases;
 mod lookup;
+mod notes;
 mod operations;
 mod pages;
 mod pending;

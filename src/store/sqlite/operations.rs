@@ -209,6 +209,16 @@ impl Operations for SqliteStore {
         self.keep_checkpoint(before_and_through, checkpoint).await
     }
 
+    async fn at_rest_notes(&mut self) -> Result<Vec<(String, String)>> {
+        self.settle().await?;
+        self.noted_at_rest().await
+    }
+
+    async fn note_at_rest(&mut self, notes: &[(String, String)], replace: bool) -> Result<()> {
+        self.settle().await?;
+        self.keep_at_rest(notes, replace).await
+    }
+
     async fn note_shape(&mut self, dataset: &str, columns: &[OfferedColumn], at: i64) -> Result<Vec<ShapeView>> {
         self.settle().await?;
         self.keep_shape(dataset, columns, at).await

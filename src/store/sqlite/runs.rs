@@ -178,7 +178,7 @@ impl SqliteStore {
         let content = if filter.with_content { "q.raw, q.cells" } else { "x'' as raw, null as cells" };
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
             "select q.id, q.dataset, q.register, q.key, q.status, coalesce(f.name, ''), q.row, q.line, q.byte, q.mapping, \
-             q.reasons, q.first_run, q.last_run, q.file, {content} from quarantine q left join file f on f.id = q.file \
+             q.reasons, q.first_run, q.last_run, q.file, {content}, q.digest from quarantine q left join file f on f.id = q.file \
              where q.id > "
         ));
         query.push_bind(filter.after);
@@ -289,5 +289,6 @@ fn quarantine_view(row: &SqliteRow) -> Result<QuarantineView> {
         file_id: row.get(13),
         raw: row.get(14),
         cells: row.get(15),
+        digest: row.get(16),
     })
 }

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("007_audit.sql"),
     include_str!("008_suspended.sql"),
     include_str!("009_stamps.sql"),
+    include_str!("010_at_rest.sql"),
 ];
 
 /// Brings the fixed tables up to date. Safe to call again.
