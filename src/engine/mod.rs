@@ -22,6 +22,7 @@ mod events;
 mod flow;
 mod intake;
 mod late;
+mod open;
 mod plan;
 mod premises;
 mod probe;
@@ -41,6 +42,7 @@ pub use audit::AuditReport;
 pub use backfill::{BackfillStep, Chunking, Comparison, FeedRequest, FilesRequest, Plan, RegisterRows, Rehearsal};
 pub use doctor::{DoctorReport, Finding};
 pub use drift::{Difference, Drifted};
+pub use open::Open;
 pub use plan::{
     Change, ContractChange, Impact, Past, PipelineChange, RegisterChange, Remapped, Remapping, ScopeChange,
 };
@@ -54,6 +56,7 @@ pub use review::{Linked, ReviewLine};
 pub use run::RunOptions;
 pub use schedule::Due;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -173,6 +176,10 @@ pub struct Engine {
     broker: Option<RabbitMq>,
     /// When it was last looked whether the audit log needs a checkpoint.
     looked_at_audit: Option<chrono::DateTime<chrono::Utc>>,
+    /// Keys that have signed for feeds, as the audit log was told.
+    keys_used: HashSet<String>,
+    /// Why feeds may not release, as this process last kept it.
+    refusals: HashMap<String, Option<String>>,
 }
 
 impl Engine {
@@ -182,8 +189,7 @@ impl Engine {
         store.prepare(&registers).await?;
         store.audit_by(premises::digests(&workspace));
         let broker = premises::broker(&workspace);
-        let stop = Arc::new(AtomicBool::new(false));
-        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker, looked_at_audit: None })
+        Ok(Self::over(workspace, store, clock, broker))
     }
 
     /// Over a checked workspace and an open store, to ask what would happen: registers' tables stay as they are.
@@ -194,8 +200,21 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let registers: Vec<_> = workspace.registers.values().collect();
         store.survey(&registers).await?;
-        let stop = Arc::new(AtomicBool::new(false));
-        Ok(Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker: None, looked_at_audit: None })
+        Ok(Self::over(workspace, store, clock, None))
+    }
+
+    fn over(workspace: Workspace, store: Box<dyn Store>, clock: Clock, broker: Option<RabbitMq>) -> Self {
+        Self {
+            workspace,
+            store,
+            clock,
+            progress: Arc::new(Quiet),
+            stop: Arc::new(AtomicBool::new(false)),
+            broker,
+            looked_at_audit: None,
+            keys_used: HashSet::new(),
+            refusals: HashMap::new(),
+        }
     }
 
     /// With a broker that other engines of this process use too, so that all share its one connection.

@@ -172,6 +172,16 @@ async fn a_stranger_and_a_moved_batch_are_refused() {
 }
 
 #[tokio::test]
+async fn a_batch_for_another_department_is_not_loaded() {
+    let city = City::new(1).await;
+    assert_eq!(city.load().await, (1, None));
+    let first = chain(&city.ca, 1).remove(0).manifest_digest;
+    let stray = Heading { subscriber: "tax".into(), ..heading(2, Some(first)) };
+    city.deliver(&seal(stray, BodyBuilder::new(&schema(&[]), 2).finish(), &city.ca.signer).unwrap()).await;
+    assert_eq!(city.load().await, (0, Some("HL0664")));
+}
+
+#[tokio::test]
 async fn a_fork_stops_whether_it_shows_before_or_after_the_cursor() {
     let city = City::new(1).await;
     assert_eq!(city.load().await, (1, None));

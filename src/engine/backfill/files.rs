@@ -17,7 +17,7 @@ use crate::engine::take::{Passage, business_time, take};
 use crate::engine::{Engine, EngineError};
 use crate::error::Problem;
 use crate::source::{FilesSource, Source as _};
-use crate::store::{BackfillView, ChangeSet, ChunkView, FileStart, FileState, FileStatus, RegisterPart};
+use crate::store::{BackfillView, ChangeSet, ChunkView, FileStart, FileState, FileStatus, Note, RegisterPart};
 
 /// A chunk at work.
 pub(super) struct Work {
@@ -64,7 +64,9 @@ impl Engine {
             let file = self.store.begin_file(start).await?;
             self.backfill_piece(&mut work, piece, &file).await?;
             if piece.to.is_none() {
-                self.store.end_file(file.id, FileStatus::Taken, None).await?;
+                let told = format!("{}: {}, for backfill {}", work.flow.from, piece.name, backfill.id);
+                let note = Note::new(self.now(), "pull", told);
+                self.store.end_file(file.id, FileStatus::Taken, None, Some(note)).await?;
             }
         }
         Ok(())

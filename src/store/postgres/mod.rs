@@ -6,6 +6,7 @@
 
 mod audit;
 mod backfills;
+mod chases;
 mod commit;
 mod connect;
 mod copy;
@@ -40,7 +41,7 @@ use super::recollection::Recollections;
 use super::table::RegisterTable;
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
-    FileStatus, HeldDigest, HistoryView, Holding, Lease, LedgerRow, QuarantineFilter, QuarantineView, Recalled,
+    FileStatus, HeldDigest, HistoryView, Holding, Lease, LedgerRow, Note, QuarantineFilter, QuarantineView, Recalled,
     ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
@@ -311,9 +312,9 @@ impl Store for PostgresStore {
         at_rest!(self.start_file(start))
     }
 
-    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()> {
+    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>, note: Option<Note>) -> Result<()> {
         self.recollections.forget();
-        at_rest!(self.finish_file(file, status, why))
+        at_rest!(self.finish_file((file, status), why, note))
     }
 
     async fn recall(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
@@ -438,8 +439,8 @@ impl Store for PostgresStore {
         at_rest!(self.list_quarantine(filter))
     }
 
-    async fn set_quarantine(&mut self, ids: &[i64], status: &str, why: &str) -> Result<u64> {
-        at_rest!(self.change_quarantine(ids, status, why))
+    async fn set_quarantine(&mut self, ids: &[i64], status: &str, why: &str, note: Option<Note>) -> Result<u64> {
+        at_rest!(self.change_quarantine(ids, (status, why), note))
     }
 
     async fn ledger(&mut self, run: Option<i64>) -> Result<Vec<LedgerRow>> {
@@ -484,9 +485,5 @@ impl Store for PostgresStore {
 
     fn audit_by(&mut self, algorithm: crate::crypto::DigestAlgorithm) {
         self.audited_by = algorithm;
-    }
-
-    async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()> {
-        at_rest!(self.append_audit(at, action, detail))
     }
 }

@@ -26,6 +26,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("007_bodies.sql"),
     include_str!("008_audit.sql"),
     include_str!("009_suspended.sql"),
+    include_str!("010_texts.sql"),
+    include_str!("011_chases.sql"),
 ];
 
 /// Made if they may be; whoever runs the server can make them beforehand (`deploy/postgres/roles.sql`).
