@@ -140,7 +140,7 @@ async fn a_suspended_grant_sends_nothing_until_it_is_resumed_and_then_everything
     let filter = huiliu::store::AuditFilter { action: Some("feed".into()), limit: 9, ..Default::default() };
     let entries = small.engine().await.search_audit(&filter).await.unwrap();
     let told: Vec<&str> = entries.iter().rev().map(|entry| entry.action.as_str()).collect();
-    assert_eq!(told, ["feed.release", "feed.suspend", "feed.resume", "feed.release"]);
+    assert_eq!(told, ["feed.release", "feed.suspend", "feed.refused", "feed.resume", "feed.release", "feed.allowed"]);
 }
 
 /// The manifests in the spool, in order.
@@ -261,7 +261,8 @@ async fn a_recall_reaches_everybody_who_has_or_had_the_record_and_it_stays_insid
 async fn a_licence_expires_for_its_subscribers_on_its_day_without_anybody_saying_so() {
     let small = Small::new();
     let register = fs::read_to_string(small.path().join("mappings/registers/enterprise.yaml")).unwrap();
-    let states = "states: { 在营: [注销, 过期], 过期: [在营] }, expired: { from: [在营], to: 过期, after: ends_on }";
+    let states =
+        "states: { 在营: [注销, 过期], 注销: [], 过期: [在营] }, expired: { from: [在营], to: 过期, after: ends_on }";
     let status = "status: { title: 状态, type: text, share: unconditional, level: 1, from: [gs]";
     let register = register.replace(status, &format!("{status}, {states}"))
         + "  ends_on: { title: 有效期止, type: date, share: unconditional, level: 1, from: [gs] }\n";
@@ -277,7 +278,7 @@ async fn a_licence_expires_for_its_subscribers_on_its_day_without_anybody_saying
         &[
             [CODES[0], "甲", "", "2026-12-01", "在营", "2026-10-01 00:00:00"],
             [CODES[1], "乙", "", "2026-12-01", "注销", "2026-10-01 00:00:00"],
-            [CODES[2], "丙", "", "2099-12-31", "在营", "2026-10-01 00:00:00"],
+            [CODES[2], "丙", "", "2030-12-31", "在营", "2026-10-01 00:00:00"],
         ],
     );
     assert_eq!(small.run("qy").await.status, "succeeded");

@@ -387,7 +387,7 @@ fn a_wrong_record_is_chased_from_the_command_line() {
     let spool = format!("spool:{}", dir.join(".huiliu/spool").display());
     let ca = dir.join(".huiliu/dev-ca.pem");
     let to = format!("sqlite:{}", dir.join("subscriber.db").display());
-    let (code, out, err) = huiliu(dir, &["receive", &spool, "--to", &to, "--trust", ca.to_str().unwrap()]);
+    let (code, out, err) = huiliu(dir, &["receive", "--from", &spool, "--to", &to, "--trust", ca.to_str().unwrap()]);
     assert!(code == 0 && out.contains("撤回 recall housing.enterprise/2: 1 records, 误登记, 99号"), "{out}{err}");
 }
 

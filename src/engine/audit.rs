@@ -199,8 +199,8 @@ impl Engine {
         let first = first.first().map_or(i64::MAX, |entry| entry.id);
         let younger = AuditFilter { from: Some(end), ..AuditFilter::after(0, 1) };
         let young = self.store.audit_entries(&younger).await?.first().map_or(i64::MAX, |entry| entry.id);
-        let read = self.store.audit_checkpoints().await?.into_iter().filter_map(|signed| signed.read());
-        let fitting = read.filter(|said| (first..young).contains(&said.last)).last();
+        let mut read = self.store.audit_checkpoints().await?.into_iter().filter_map(|signed| signed.read());
+        let fitting = read.rfind(|said| (first..young).contains(&said.last));
         Ok(fitting.map(|said| (said.last, said.entries)))
     }
 

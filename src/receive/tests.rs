@@ -239,7 +239,8 @@ async fn tables_widen_by_themselves_and_never_change_a_type() {
 async fn one_table_belongs_to_one_feed() {
     let city = City::new(1).await;
     assert_eq!(city.load().await, (1, None));
-    let other = one(&city, Heading { feed: "tax.enterprise".into(), ..heading(1, None) }, &[("name", FieldType::Text)]);
+    let heading = Heading { feed: "tax.enterprise".into(), subscriber: "tax".into(), ..heading(1, None) };
+    let other = one(&city, heading, &[("name", FieldType::Text)]);
     city.deliver(&other).await;
     let received = city.receive_of("tax.enterprise", &mut city.sqlite().await).await;
     assert_eq!(ended(&received), (0, Some("HL0745")));

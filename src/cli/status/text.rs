@@ -190,8 +190,7 @@ mod tests {
     use super::*;
     use crate::engine::Open;
 
-    #[test]
-    fn a_glance_shows_what_stands_and_what_is_late() {
+    fn sample() -> Status {
         let last = LastRun {
             run: 4,
             kind: "run".into(),
@@ -212,7 +211,7 @@ mod tests {
             late,
             next_micros: Some(1_772_303_400_000_000),
         };
-        let status = Status {
+        Status {
             at: String::new(),
             registers: vec![RegisterStatus {
                 register: "enterprise".into(),
@@ -254,8 +253,12 @@ mod tests {
             drift: Vec::new(),
             certificates: Vec::new(),
             backfills: Vec::new(),
-        };
-        insta::assert_snapshot!(text(&status, Tz::Asia__Shanghai), @r#"
+        }
+    }
+
+    #[test]
+    fn a_glance_shows_what_stands_and_what_is_late() {
+        insta::assert_snapshot!(text(&sample(), Tz::Asia__Shanghai), @r#"
         ──────────────────────────────────────────────
          基础库 register   名称 title       行数 rows
         ══════════════════════════════════════════════
