@@ -1,10 +1,12 @@
-"""The bars that need servers; `benches/run pg|amqp|live|soak` measures them.
+"""The bars that need servers; `benches/run pg|amqp|audit|live|soak` measures them.
 
 `pg`    The first night of W1 and the next one (0.5 % changed) with the registers in PostgreSQL, `--rounds` times, each round
         right after the named peer (polars and adbc's COPY, by hand), on the same server: the ratio of the medians counts.
         `cpu` are processor seconds of the program and of its server's processes, which other work on the machine does not
         change; a server elsewhere shows none.
 `amqp`  A signed feed of everything over RabbitMQ, and the peer (psycopg, fastavro, cryptography, pika) after it.
+`audit` `--entries` entries appended to the audit log in PostgreSQL, durable when answered; the walk along all of it; kill -9 while
+        more are appended, after which every answered one must be there and the chain hold.
 `live`  A daemon, `--subscribers` feeds over RabbitMQ, one receiver each; every second a file with `--rate` changed records, for
         `--seconds`. A record's latency runs from the file's appearance to the receiver's line. Once undisturbed, once with one
         queue full and its receiver gone, once beside a backfill of older extracts of the same enterprises.
@@ -196,6 +198,50 @@ def pg(servers, options):
     say("pg", rounds=options.rounds, peer=middle[0], w1=middle[1], next=middle[2], ratio=middle[0] / middle[1], next_speedup=middle[1] / middle[2])
 
 
+def audit(servers, options):
+    """Appending to the audit log, group by group, and walking along it; then once more with kill -9 in the middle."""
+    bench = servers.bench
+    servers.fresh("ours")
+    ws = workspace(servers, "audit")
+    append = [str(bench.BIN), "--dir", str(ws), "audit", "append"]
+    verify = [bench.BIN, "--dir", ws, "--json", "audit", "verify"]
+    line = b'{"action":"console.look_up","detail":"enterprise by key 5f2b6c0d9e8a7b61 for account %d, purpose 17"}\n'
+    count = options.entries
+    lines = b"".join(line % n for n in range(count))
+    watch = sys.modules["__main__"].Watch()
+    done = subprocess.run(append, input=lines, capture_output=True)
+    seconds, stolen = watch.read()
+    if done.returncode or int(done.stdout.split()[-1]) != count:
+        sys.exit(f"audit: {done.stderr.decode()[-2000:]}")
+    say("audit_append", entries=count, seconds=seconds, entries_per_s=count / seconds, commits=len(done.stdout.split()), stolen=f"{stolen:.0f}%")
+    report = lambda out: {"faults": len(json.loads(out)["faults"]), "walked": json.loads(out)["entries"]}
+    seconds, out = timed("audit_verify", verify, DATABASES["ours"], figures=report)
+    if json.loads(out)["faults"]:
+        sys.exit("audit_verify: the log is not what it was")
+    say("audit", verify_per_s=json.loads(out)["entries"] / seconds)
+    process = subprocess.Popen(append, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    writer = threading.Thread(target=pour, args=(process.stdin, lines))
+    writer.start()
+    durable = [int(process.stdout.readline()) for _ in range(10)][-1]
+    process.kill()
+    process.wait()
+    writer.join()
+    kept = int(servers.sql("select count(*) from huiliu.audit where action = 'other.console.look_up'", servers.database("ours"))) - count
+    if kept < durable:
+        sys.exit(f"audit: {durable} were answered, {kept} are there")
+    seconds, out = timed("audit_verify_after_kill", verify, DATABASES["ours"], figures=report)
+    if json.loads(out)["faults"]:
+        sys.exit("audit: the chain does not hold after kill -9")
+    say("audit_kill", answered=durable, kept=kept)
+
+
+def pour(stdin, lines):
+    try:
+        stdin.write(lines)
+    except BrokenPipeError:
+        pass  # that is what killing it is about
+
+
 def feed_file(ws, subscriber, every="1s"):
     (ws / f"pipelines/feeds/{subscriber}.enterprise.yaml").write_text(
         f"version: 1\nsubscriber: {subscriber}\nregister: enterprise\npurpose: 性能测量\nbasis: 测量\n"
@@ -241,6 +287,8 @@ def measure(bench, what, options):
         pg(servers, options)
     if "amqp" in what:
         amqp(servers, options)
+    if "audit" in what:
+        audit(servers, options)
     if "live" in what:
         import live
         live.live(servers, options)

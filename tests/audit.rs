@@ -6,10 +6,10 @@ use std::process::Command;
 use huiliu::audit::{Fault, verify_archive};
 use huiliu::crypto::Trust;
 use huiliu::engine::{AuditReport, own_trust};
-use huiliu::store::AuditFilter;
+use huiliu::store::{AuditFilter, Note};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
-use super::support::{CODES, Small, now};
+use super::support::{CODES, FEED, Small, now};
 
 /// A few runs and releases, with a checkpoint behind them.
 async fn busy() -> Small {
@@ -149,6 +149,147 @@ async fn an_archive_is_verified_with_nothing_but_itself_and_a_root() {
     std::fs::remove_dir_all(&first).unwrap();
     assert!(reports()[0].why.as_deref().unwrap().contains("does not follow"), "the first segment is missing");
     assert!(verify_archive(&second, &trust, now(), 1).unwrap()[0].holds(), "alone it stands");
+}
+
+async fn entries(small: &Small, action: &str) -> Vec<String> {
+    let filter = AuditFilter { action: Some(action.into()), limit: 1000, ..AuditFilter::default() };
+    let entries = small.engine().await.search_audit(&filter).await.unwrap();
+    entries.iter().rev().map(|entry| format!("{} {}", entry.action, entry.detail)).collect()
+}
+
+#[tokio::test]
+async fn every_pull_release_key_and_change_of_definitions_leaves_an_entry() {
+    let small = busy().await;
+    let pulls = entries(&small, "pull").await;
+    assert!(
+        pulls.len() == 4 && pulls[0].starts_with("pull gs.qy: QY_1.csv, ") && pulls[0].ends_with(": taken"),
+        "{pulls:?}"
+    );
+    let released = entries(&small, "feed.release").await;
+    assert_eq!(released.len(), 4, "{released:?}");
+    assert!(
+        released[0].contains("housing.enterprise/1: snapshot, 1 records to housing for 资质审查, grant "),
+        "{released:?}"
+    );
+    assert_eq!(entries(&small, "key.use").await.len(), 4, "each engine is a process of its own");
+    let before = entries(&small, "definitions").await;
+    assert!(
+        before.iter().any(|told| told.contains("feed/housing.enterprise: ") && told.contains(".yaml new ")),
+        "{before:?}"
+    );
+    small.write("pipelines/feeds/housing.enterprise.yaml", FEED.replace("资质审查", "资质复审"));
+    small.release().await;
+    let after = entries(&small, "definitions").await;
+    let changed = &after[before.len()..];
+    assert!(matches!(changed, [one] if one.contains("housing.enterprise.yaml") && one.contains(" → ")), "{changed:?}");
+    assert_eq!(verified(&small).await.faults, []);
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_once_with_its_reason_and_its_end_too() {
+    let small = busy().await;
+    let feed = "pipelines/feeds/housing.enterprise.yaml";
+    let twice = async || {
+        small.release().await;
+        small.release().await;
+        entries(&small, "feed").await.into_iter().filter(|told| !told.starts_with("feed.release")).collect::<Vec<_>>()
+    };
+    small.write(feed, FEED.replace("until: 2027-02-28", "until: 2026-10-31"));
+    let told = twice().await;
+    assert!(
+        matches!(&told[..], [one] if one.contains("feed.refused housing.enterprise: the grant ended on 2026-10-31")),
+        "{told:?}"
+    );
+    small.write(feed, FEED.replace("every: 1m,", "every: 1m, quota: 1 records/day,"));
+    let told = twice().await;
+    assert!(told.len() == 2 && told[1].contains("feed.refused housing.enterprise: HL0610"), "{told:?}");
+    small.write(feed, FEED);
+    let told = twice().await;
+    assert!(told.len() == 3 && told[2].starts_with("feed.allowed housing.enterprise"), "{told:?}");
+    small.write("huiliu.yaml", "version: 1\nsigning: { key: none.key, chain: none.pem }\n");
+    assert!(small.engine().await.release("housing.enterprise").await.is_err());
+    assert!(small.engine().await.release("housing.enterprise").await.is_err());
+    let told: Vec<String> = entries(&small, "feed.refused").await;
+    assert!(told.len() == 3 && told[2].contains("HL0711"), "{told:?}");
+}
+
+/// Microseconds of a day in the year 2000.
+const LONG_AGO: i64 = 946_684_800_000_000;
+
+#[tokio::test]
+async fn entries_stay_for_twenty_years_and_then_only_what_an_archive_has_may_go() {
+    let small = Small::new();
+    let archive = small.path().join("archive");
+    let mut engine = small.engine().await;
+    let old: Vec<Note> = (0..5).map(|n| Note::new(LONG_AGO + n, "run", format!("old {n}"))).collect();
+    engine.store().audit_all(&old).await.unwrap();
+    assert!(engine.checkpoint_audit(true).await.unwrap());
+    drop(engine);
+    small.extract("QY_1.csv", &[[CODES[0], "甲", "", "100万元", "在营", "2026-10-01 00:00:00"]]);
+    small.run("qy").await;
+    let mut engine = small.engine().await;
+    let day = |text: &str| text.parse().unwrap();
+    let young = engine.prune_audit(day("2010-01-01"), &archive, "me").await.unwrap_err().to_string();
+    assert!(young.starts_with("HL0660"), "{young}");
+    let unarchived = engine.prune_audit(day("2005-01-01"), &archive, "me").await.unwrap_err().to_string();
+    assert!(unarchived.starts_with("HL0661") || unarchived.starts_with("HL0823"), "{unarchived}");
+    engine.export_audit(&archive).await.unwrap();
+    assert_eq!(engine.prune_audit(day("1999-01-01"), &archive, "me").await.unwrap(), 0, "nothing is that old");
+    let before = engine.verify_audit(None).await.unwrap();
+    assert_eq!(engine.prune_audit(day("2005-01-01"), &archive, "me").await.unwrap(), 5);
+    let after = verified(&small).await;
+    assert_eq!(after.faults, [], "what is left begins behind a checkpoint");
+    assert_eq!(after.entries, before.entries + 1, "counted from the beginning, and one says what went");
+    let mut engine = small.engine().await;
+    assert_eq!(engine.prune_audit(day("2005-01-01"), &archive, "me").await.unwrap(), 0);
+    assert_eq!(engine.export_audit(&archive).await.unwrap().len(), 1, "the archive goes on");
+    assert!(verify_archive(&archive, &trust(&small).await, now(), usize::MAX).unwrap().iter().all(|s| s.holds()));
+    // The database does not leave it to the program.
+    let refused = sql(&small, "delete from audit where id = 6").await.unwrap_err().to_string();
+    assert!(refused.contains("HL0822"), "{refused}");
+}
+
+/// Appends lines until it is killed; returns how many it said are durable.
+async fn killed_while_appending(small: &Small) -> u64 {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    if let Some(url) = small.database().await {
+        small.write("huiliu.yaml", format!("version: 1\nname: test\nstore: {url}\n"));
+    }
+    let mut child = Command::new(env!("CARGO_BIN_EXE_huiliu"))
+        .args(["audit", "append", "--dir"])
+        .arg(small.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let writer = std::thread::spawn(move || {
+        let line = |n: u64| format!("{{\"action\":\"console.sign_in\",\"detail\":\"number {n}\"}}\n");
+        (0_u64..).map(line).take_while(|line| input.write_all(line.as_bytes()).is_ok()).count()
+    });
+    let mut durable = 0;
+    for line in BufReader::new(output).lines().take(4) {
+        durable = line.unwrap().parse().unwrap();
+    }
+    child.kill().unwrap(); // SIGKILL
+    child.wait().unwrap();
+    assert!(writer.join().unwrap() > 0);
+    durable
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_kill_9_in_its_order() {
+    let small = Small::new();
+    drop(small.engine().await);
+    let durable = killed_while_appending(&small).await;
+    assert!(durable > 0);
+    let mut engine = small.engine().await;
+    let filter = AuditFilter { action: Some("other".into()), ..AuditFilter::after(0, 1_000_000) };
+    let kept = engine.search_audit(&filter).await.unwrap();
+    assert!(kept.len() as u64 >= durable, "{} of {durable}", kept.len());
+    let in_order = |(n, entry): (usize, &huiliu::audit::Entry)| entry.detail.starts_with(&format!("number {n}, by "));
+    assert!(kept.iter().enumerate().all(in_order), "in their order, without a gap");
+    assert_eq!(engine.verify_audit(None).await.unwrap().faults, []);
 }
 
 /// Whether `openssl cms -verify` accepts the segment's manifest.

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use huiliu::batch::read_body;
+use huiliu::batch::{Kind, Manifest, read_body};
 use huiliu::crypto::DigestAlgorithm;
 use huiliu::record::Value;
+use huiliu::store::NewChase;
 
-use super::support::{CODES, FEED, Small};
+use super::support::{CODES, FEED, Small, now};
 
 fn counts(report: &huiliu::engine::FeedReport) -> (&'static str, u64, u64, u64, u64) {
     (report.status, report.upserts, report.withdrawals, report.counts.withheld, report.counts.unaffected)
@@ -76,7 +77,8 @@ async fn a_quota_stops_and_says_when_it_resets() {
     );
     let limited = small.release().await;
     assert_eq!((limited.status, limited.upserts), ("waiting", 2));
-    assert!(limited.why.as_deref().unwrap().contains("HL0610"));
+    let why = limited.why.unwrap();
+    assert!(why.starts_with("HL0610") && why.contains("resets at 20") && why.ends_with("00:00 +08:00"), "{why}");
 }
 
 /// What a feed's batches in the spool say, newest last: entity → released values.
@@ -138,7 +140,163 @@ async fn a_suspended_grant_sends_nothing_until_it_is_resumed_and_then_everything
     let filter = huiliu::store::AuditFilter { action: Some("feed".into()), limit: 9, ..Default::default() };
     let entries = small.engine().await.search_audit(&filter).await.unwrap();
     let told: Vec<&str> = entries.iter().rev().map(|entry| entry.action.as_str()).collect();
-    assert_eq!(told, ["feed.release", "feed.suspend", "feed.resume", "feed.release"]);
+    assert_eq!(told, ["feed.release", "feed.suspend", "feed.refused", "feed.resume", "feed.release", "feed.allowed"]);
+}
+
+/// The manifests in the spool, in order.
+fn manifests(small: &Small, feed: &str) -> Vec<Manifest> {
+    let listed = fs::read_dir(small.path().join(".huiliu/spool").join(feed)).unwrap();
+    let mut paths: Vec<_> = listed.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.to_string_lossy().ends_with(".manifest.json"));
+    paths.sort();
+    paths.iter().map(|path| Manifest::from_json(&fs::read(path).unwrap()).unwrap()).collect()
+}
+
+const PHONE: &str = "13800138000";
+const CITIZEN: &str = "11010519491231002X";
+
+#[tokio::test]
+async fn numbers_of_persons_in_free_text_do_not_leave_unless_the_grant_covers_them() {
+    let text = format!("甲公司找{PHONE}或{CITIZEN}");
+    let masked = "甲公司找***********或******************";
+    let with_phone = FEED.replace("[uscc, name, status]", "[uscc, name, status, phone]");
+    for (feed, name, counted) in [
+        (FEED.to_owned(), Some(masked), (1, 1)),
+        (FEED.replace("rows:", "free_text: withhold\nrows:"), None, (1, 1)),
+        (FEED.replace("rows:", "free_text: flag\nrows:"), Some(text.as_str()), (1, 1)),
+        // Whoever is granted the telephone number may read it in the name, too; nobody granted the other one.
+        (with_phone, Some(&*format!("甲公司找{PHONE}或******************")), (1, 0)),
+    ] {
+        let small = Small::new();
+        small.write("pipelines/feeds/housing.enterprise.yaml", &feed);
+        small.extract("QY_1.csv", &[[CODES[0], &text, "", "100万元", "在营", "2026-10-01 00:00:00"]]);
+        small.taxpayers("NSR_1.csv", &[[CODES[0], "", "", PHONE, "2026-10-01 00:00:00"]]);
+        small.run("qy").await;
+        small.run("nsr").await;
+        assert_eq!(small.release().await.upserts, 1);
+        let values = spooled(&small, "housing.enterprise").into_values().next().unwrap();
+        assert_eq!(values[1], name.map(|name| Value::Text(name.to_owned())), "{feed}");
+        if let Some(phone) = values.get(3) {
+            assert_eq!(*phone, Some(Value::Text(PHONE.to_owned())), "what the grant is about leaves as it is");
+        }
+        let told = manifests(&small, "housing.enterprise").pop().unwrap().decision.free_text;
+        assert_eq!((told["name"].citizen_ids, told["name"].mobiles, told.len()), (counted.0, counted.1, 1));
+        let found = small.engine().await.store().found_in_text("housing.enterprise").await.unwrap();
+        assert_eq!((found[0].citizen_ids.unsigned_abs(), found[0].mobiles.unsigned_abs()), counted, "{found:?}");
+        assert_eq!(found[0].policy, told["name"].policy);
+        assert_eq!(counts(&small.release().await), ("nothing new", 0, 0, 0, 0), "what is held is what was sent");
+    }
+}
+
+#[tokio::test]
+async fn a_recall_reaches_everybody_who_has_or_had_the_record_and_it_stays_inside() {
+    let small = Small::new();
+    let civil = FEED.replace("subscriber: housing", "subscriber: civil");
+    small.write("pipelines/feeds/civil.enterprise.yaml", &civil);
+    let row = |name: &'static str| [CODES[0], name, "", "100万元", "在营", "2026-10-01 00:00:00"];
+    small.extract("QY_1.csv", &[row("甲")]);
+    small.run("qy").await;
+    let both = async || {
+        let mut engine = small.engine().await;
+        (engine.release("housing.enterprise").await.unwrap(), engine.release("civil.enterprise").await.unwrap())
+    };
+    both().await;
+    small.write("pipelines/feeds/civil.enterprise.yaml", civil.replace("until: 2027-02-28", "until: 2026-10-31"));
+    assert_eq!(both().await.1.withdrawals, 1, "the grant ended");
+
+    let mut engine = small.engine().await;
+    let entity = engine.store().entity("enterprise", CODES[0]).await.unwrap().unwrap().id;
+    let chase = |kind, why: &str| NewChase {
+        kind,
+        register: "enterprise".into(),
+        entity,
+        why: why.into(),
+        reference: "青数共〔2026〕99号".into(),
+        at: now().timestamp_micros(),
+    };
+    let feeds = engine.demand(chase(Kind::Recall, "误登记"), "me").await.unwrap();
+    assert_eq!(feeds, ["civil.enterprise", "housing.enterprise"], "who has it, and who had it");
+    assert_eq!(engine.open_chases().await.unwrap().len(), 2);
+    drop(engine);
+    let (housing, civil) = both().await;
+    assert_eq!((housing.withdrawals, civil.withdrawals), (1, 1));
+    for feed in ["housing.enterprise", "civil.enterprise"] {
+        let last = manifests(&small, feed).pop().unwrap();
+        assert_eq!((last.kind, last.body.withdrawals), (Kind::Recall, 1));
+        let notice = last.notice.unwrap();
+        assert_eq!((notice.reason.as_str(), notice.reference.as_str()), ("误登记", "青数共〔2026〕99号"));
+    }
+    let mut engine = small.engine().await;
+    assert_eq!(engine.open_chases().await.unwrap(), [], "files in a spool answer nothing: durable is settled");
+    let holders = engine.store().ever_holding(entity).await.unwrap();
+    assert!(holders.len() == 2 && holders.iter().all(|holder| holder.withdrawn.is_some()), "{holders:?}");
+    drop(engine);
+
+    // It stays inside, whatever changes, until somebody corrects it.
+    small.extract("QY_2.csv", &[row("乙")]);
+    small.run("qy").await;
+    let kept = both().await.0;
+    assert_eq!((kept.upserts, kept.counts.withheld), (0, 1), "{kept:?}");
+    small.engine().await.demand(chase(Kind::Correction, "更正名称"), "me").await.unwrap();
+    let (housing, civil) = both().await;
+    assert_eq!(
+        (housing.upserts, civil.upserts, civil.withdrawals),
+        (1, 0, 1),
+        "an ended grant gets no data, but the word"
+    );
+    let last = manifests(&small, "housing.enterprise").pop().unwrap();
+    assert_eq!((last.kind, last.notice.unwrap().reason.as_str()), (Kind::Correction, "更正名称"));
+    let values = spooled(&small, "housing.enterprise").into_values().next().unwrap();
+    assert_eq!(values[1], Some(Value::Text("乙".into())));
+    assert_eq!(counts(&both().await.0), ("nothing new", 0, 0, 0, 0));
+
+    let mut engine = small.engine().await;
+    let doctor = engine.doctor().await.unwrap();
+    assert_eq!(doctor.disagreements, 0, "{:?}", doctor.findings);
+    let nobody = NewChase { entity: 4711, ..chase(Kind::Correction, "x") };
+    assert!(engine.demand(nobody, "me").await.unwrap_err().to_string().starts_with("HL0663"));
+}
+
+#[tokio::test]
+async fn a_licence_expires_for_its_subscribers_on_its_day_without_anybody_saying_so() {
+    let small = Small::new();
+    let register = fs::read_to_string(small.path().join("mappings/registers/enterprise.yaml")).unwrap();
+    let states =
+        "states: { 在营: [注销, 过期], 注销: [], 过期: [在营] }, expired: { from: [在营], to: 过期, after: ends_on }";
+    let status = "status: { title: 状态, type: text, share: unconditional, level: 1, from: [gs]";
+    let register = register.replace(status, &format!("{status}, {states}"))
+        + "  ends_on: { title: 有效期止, type: date, share: unconditional, level: 1, from: [gs] }\n";
+    small.write("mappings/registers/enterprise.yaml", register);
+    let mapping = fs::read_to_string(small.path().join("mappings/gs/qy.enterprise.sql")).unwrap();
+    small.write(
+        "mappings/gs/qy.enterprise.sql",
+        mapping.replace("cn_amount(资本, '万元') as capital", "cn_date(资本) as ends_on"),
+    );
+    small.write("pipelines/feeds/housing.enterprise.yaml", FEED.replace("rows: status = '在营'\n", ""));
+    small.extract(
+        "QY_1.csv",
+        &[
+            [CODES[0], "甲", "", "2026-12-01", "在营", "2026-10-01 00:00:00"],
+            [CODES[1], "乙", "", "2026-12-01", "注销", "2026-10-01 00:00:00"],
+            [CODES[2], "丙", "", "2030-12-31", "在营", "2026-10-01 00:00:00"],
+        ],
+    );
+    assert_eq!(small.run("qy").await.status, "succeeded");
+    let on = async |day: &str| {
+        let at = format!("{day}T04:00:00Z").parse().unwrap();
+        small.engine_at(at).await.release("housing.enterprise").await.unwrap()
+    };
+    assert_eq!(on("2026-12-01").await.upserts, 3, "its last day counts");
+    assert_eq!(counts(&on("2026-12-01").await), ("nothing new", 0, 0, 0, 0));
+    let next = on("2026-12-02").await;
+    assert_eq!((next.upserts, next.counts.unaffected), (1, 2), "{next:?}");
+    let states: Vec<_> = spooled(&small, "housing.enterprise").into_values().map(|values| values[2].clone()).collect();
+    let text = |state: &str| Some(Value::Text(state.into()));
+    assert_eq!(states, [text("过期"), text("注销"), text("在营")]);
+    assert_eq!(on("2026-12-03").await.upserts, 0);
+    let mut engine = small.engine().await;
+    let stored = engine.store().entity("enterprise", CODES[0]).await.unwrap().unwrap();
+    assert!(stored.fields.iter().any(|(field, value, _)| field == "status" && value.as_deref() == Some("在营")));
 }
 
 /// A batch that is to be stamped is noted with it; tokens come one by one, in any order, once each.

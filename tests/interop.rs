@@ -82,6 +82,7 @@ fn heading(seq: u64, previous: Option<[u8; 32]>, created_at: DateTime<Utc>) -> H
         seq,
         kind: if seq == 1 { Kind::Snapshot } else { Kind::Delta },
         part: (seq == 1).then_some(Part { n: 1, last: true }),
+        notice: None,
         issuer: "青岛市电政办".into(),
         subscriber: "housing".into(),
         created_at,
@@ -98,6 +99,7 @@ fn heading(seq: u64, previous: Option<[u8; 32]>, created_at: DateTime<Utc>) -> H
             released: vec!["text".into()],
             masked: Default::default(),
             withheld: Default::default(),
+            free_text: Default::default(),
             rows: RowCounts { considered: 4, released: 4, unaffected: 0, withheld: Default::default() },
         },
     }

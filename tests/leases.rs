@@ -98,7 +98,7 @@ pub async fn a_fenced_holder_writes_nothing(one: &mut dyn Store, two: &mut dyn S
     };
     fenced(one.begin_run(start("qy")).await.map(drop), "begin_run");
     fenced(one.begin_file(file()).await.map(drop), "begin_file");
-    fenced(one.end_file(taken.id, FileStatus::Taken, None).await, "end_file");
+    fenced(one.end_file(taken.id, FileStatus::Taken, None, None).await, "end_file");
     let committed = one.commit(change()).await;
     // A commit may be told by the next call that waits for it.
     let told = if committed.is_ok() { one.streams().await.map(drop) } else { committed };
@@ -113,6 +113,9 @@ pub async fn a_fenced_holder_writes_nothing(one: &mut dyn Store, two: &mut dyn S
         withdrawals: Vec::new(),
         counts: Default::default(),
         at: 3,
+        chased: Vec::new(),
+        found: Vec::new(),
+        notes: Vec::new(),
     };
     fenced(one.seal(seal).await, "seal");
     assert_eq!(one.feed("housing.enterprise").await.unwrap(), feed);
@@ -121,7 +124,7 @@ pub async fn a_fenced_holder_writes_nothing(one: &mut dyn Store, two: &mut dyn S
     assert_eq!(one.runs(None, 9).await.unwrap().len(), 1);
 
     one.set_fence(None).await.unwrap();
-    one.end_file(taken.id, FileStatus::Taken, None).await.unwrap();
+    one.end_file(taken.id, FileStatus::Taken, None, None).await.unwrap();
     assert_eq!(two.file("gs.qy", "d").await.unwrap().unwrap().status, FileStatus::Taken);
 }
 
@@ -138,8 +141,8 @@ pub async fn a_backfill_is_kept_and_worked_off_by_anybody(one: &mut dyn Store, t
     };
     let id = one.add_backfill(new).await.unwrap();
     use BackfillState::{Done, Paused, Pending, Running};
-    assert!(two.move_backfill(id, &[Pending], (Running, None, 2)).await.unwrap());
-    assert!(!one.move_backfill(id, &[Pending], (Paused, None, 3)).await.unwrap(), "it runs");
+    assert!(two.move_backfill(id, &[Pending], (Running, None, 2), None).await.unwrap());
+    assert!(!one.move_backfill(id, &[Pending], (Paused, None, 3), None).await.unwrap(), "it runs");
     two.note_backfill(id, Some(7), "[1]").await.unwrap();
     one.note_backfill(id, Some(8), "[2]").await.unwrap();
     let end = |state, why: Option<&str>| ChunkEnd { state, why: why.map(str::to_owned), at: 4 };
@@ -151,7 +154,7 @@ pub async fn a_backfill_is_kept_and_worked_off_by_anybody(one: &mut dyn Store, t
     assert_eq!((view.pending, view.done, view.failed, view.rows, view.rows_done), (1, 1, 1, 6, 1));
     assert_eq!((view.run, view.before.as_deref(), view.started), (Some(7), Some("[1]"), Some(2)), "noted once");
     assert_eq!(one.retry_chunks(id).await.unwrap(), 1);
-    assert!(two.move_backfill(id, &[Running], (Done, None, 9)).await.unwrap());
+    assert!(two.move_backfill(id, &[Running], (Done, None, 9), None).await.unwrap());
     let view = one.backfills(None).await.unwrap().remove(0);
     assert_eq!((view.state, view.ended, view.pending), (Done, Some(9), 2));
     assert!(one.backfills(Some(id + 1)).await.unwrap().is_empty());

@@ -340,6 +340,57 @@ fn asking_a_workspace_that_never_ran_makes_no_files_in_it() {
     assert!(!small.path().join(".huiliu").exists());
 }
 
+#[tokio::test]
+async fn whoever_looks_something_up_is_in_the_audit_log_and_what_they_asked_for_is_not() {
+    let small = told_twice().await;
+    let dir = small.path();
+    let asked = ["register", "get", "enterprise", CODES[1], "--why", "信访件 12"];
+    assert_eq!(huiliu(dir, &asked).0, 0);
+    assert_eq!(huiliu(dir, &["register", "get", "enterprise", CODES[5]]).0, 1, "nobody");
+    assert_eq!(huiliu(dir, &["register", "find", "enterprise", "name", "红瓦"]).0, 0);
+    assert_eq!(huiliu(dir, &["quarantine", "show", "1"]).0, 0);
+    let all = json(dir, &["audit", "search"]);
+    let whole = all.to_string();
+    for value in [CODES[1], CODES[5], "红瓦", BAD[0]] {
+        assert!(!whole.contains(value), "{whole}");
+    }
+    let of_key = |key: &str| json(dir, &["audit", "search", "--key", key]).as_array().unwrap().clone();
+    let found = of_key(CODES[1]);
+    let detail = found[0]["detail"].as_str().unwrap();
+    assert!(found.len() == 1 && detail.contains(": #1, why: 信访件 12, by "), "{detail}");
+    let nobody = of_key(CODES[5]);
+    assert!(nobody[0]["detail"].as_str().unwrap().contains(": nothing, by "), "{nobody:?}");
+    assert_eq!(of_key("红瓦")[0]["action"], "register.find");
+    assert!(of_key(CODES[0]).is_empty());
+}
+
+#[test]
+fn a_wrong_record_is_chased_from_the_command_line() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let small = runtime.block_on(told_twice());
+    let dir = small.path();
+    let demand = ["--why", "误登记", "--reference", "99号"];
+    let (code, out, err) = huiliu(dir, &[&["feed", "recall", "enterprise", CODES[1]], &demand[..]].concat());
+    assert!(code == 0 && err.contains("housing.enterprise"), "{out}{err}");
+    let holders = |expect: i32| {
+        let (code, out, err) = huiliu(dir, &["--json", "feed", "holders", "enterprise", CODES[1]]);
+        assert_eq!(code, expect, "{err}");
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()
+    };
+    let waiting = holders(3);
+    assert_eq!((&waiting[0]["copy"], &waiting[0]["chased"]["state"]), (&"holds".into(), &"waits".into()));
+    let (_, status, _) = huiliu(dir, &["status"]);
+    assert!(status.contains("更正撤回未结 1 unsettled"), "{status}");
+    assert_eq!(huiliu(dir, &["feed", "release"]).0, 0);
+    let settled = holders(0);
+    assert_eq!((&settled[0]["copy"], &settled[0]["chased"]["state"]), (&"held".into(), &"settled".into()));
+    let spool = format!("spool:{}", dir.join(".huiliu/spool").display());
+    let ca = dir.join(".huiliu/dev-ca.pem");
+    let to = format!("sqlite:{}", dir.join("subscriber.db").display());
+    let (code, out, err) = huiliu(dir, &["receive", "--from", &spool, "--to", &to, "--trust", ca.to_str().unwrap()]);
+    assert!(code == 0 && out.contains("撤回 recall housing.enterprise/2: 1 records, 误登记, 99号"), "{out}{err}");
+}
+
 #[test]
 fn a_store_that_cannot_be_opened_and_names_that_do_not_exist_have_pages() {
     let small = Small::new();

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Checkpoint, Entry};
-use crate::crypto::{DigestAlgorithm, hex};
+use crate::crypto::{Digest, DigestAlgorithm, digest_from_hex, hex};
 
 /// Stands before digests of that kind.
 const SM3: &str = "sm3:";
@@ -16,17 +16,25 @@ const REMEMBERED: usize = 4096;
 /// The digest of an entry, which the next one carries: hexadecimal, after `sm3:` where it is one of that kind. Covers, each
 /// on a line: the previous digest, the instant, the action, the detail.
 pub fn digest_of(algorithm: DigestAlgorithm, previous: &str, (at, action, detail): (i64, &str, &str)) -> String {
-    let digest = hex(&algorithm.digest(&[format!("{previous}\n{at}\n{action}\n{detail}").as_bytes()]));
+    let digest = hex(&raw_digest(algorithm, previous, (at, action, detail)));
     match algorithm {
         DigestAlgorithm::Sha256 => digest,
         DigestAlgorithm::Sm3 => format!("{SM3}{digest}"),
     }
 }
 
+fn raw_digest(algorithm: DigestAlgorithm, previous: &str, (at, action, detail): (i64, &str, &str)) -> Digest {
+    let at = at.to_string();
+    algorithm.digest(&[previous, "\n", &at, "\n", action, "\n", detail].map(str::as_bytes))
+}
+
 /// Whether this is the digest of an entry, by the algorithm that it names itself.
 pub fn is_digest_of(digest: &str, previous: &str, entry: (i64, &str, &str)) -> bool {
-    let algorithm = if digest.starts_with(SM3) { DigestAlgorithm::Sm3 } else { DigestAlgorithm::Sha256 };
-    digest == digest_of(algorithm, previous, entry)
+    let (algorithm, written) = match digest.strip_prefix(SM3) {
+        Some(rest) => (DigestAlgorithm::Sm3, rest),
+        None => (DigestAlgorithm::Sha256, digest),
+    };
+    digest_from_hex(written) == Some(raw_digest(algorithm, previous, entry))
 }
 
 /// Where the log is not what it was.
@@ -137,9 +145,8 @@ pub struct Walk {
     entries: u64,
     last: i64,
     digest: String,
-    /// Digests of late, and whose they are.
-    recent: HashMap<String, i64>,
-    order: VecDeque<String>,
+    /// Digests of late, and whose they are. Looked through only where something does not fit.
+    recent: VecDeque<(String, i64)>,
     /// An entry whose predecessor was not there: its number, and the digest that it wants.
     wants: Option<(i64, String)>,
     /// Where checkpoints end: (number, digest, entries), as they are passed.
@@ -200,17 +207,18 @@ impl Walk {
     }
 
     fn follows(&self, previous: &str) -> Option<i64> {
-        if previous.is_empty() { Some(0) } else { self.recent.get(previous).copied() }
+        let known = || self.recent.iter().rev().find(|(digest, _)| digest == previous).map(|(_, id)| *id);
+        if previous.is_empty() { Some(0) } else { known() }
     }
 
     fn remember(&mut self, id: i64, digest: &str) {
-        self.recent.insert(digest.to_owned(), id);
-        self.order.push_back(digest.to_owned());
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.recent.remove(&oldest);
-        }
+        // The place of the oldest is reused: nothing is allocated for each entry of a long log.
+        let oldest = if self.recent.len() < REMEMBERED { None } else { self.recent.pop_front() };
+        let mut place = oldest.unwrap_or_default();
+        place.0.clear();
+        place.0.push_str(digest);
+        place.1 = id;
+        self.recent.push_back(place);
     }
 
     /// Whether the log is what a checkpoint saw.

@@ -60,6 +60,19 @@ pub enum Kind {
     Recall,
 }
 
+impl Kind {
+    /// As manifests write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Delta => "delta",
+            Self::Backfill => "backfill",
+            Self::Correction => "correction",
+            Self::Recall => "recall",
+        }
+    }
+}
+
 /// Which part of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
@@ -83,6 +96,9 @@ pub struct Manifest {
     /// Which part, for snapshots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
+    /// Why, for corrections and recalls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
     /// Who sends.
     pub issuer: String,
     /// Who receives.
@@ -251,8 +267,31 @@ pub struct Decision {
     pub masked: BTreeMap<String, String>,
     /// Fields of the register not released, and why.
     pub withheld: BTreeMap<String, String>,
+    /// Numbers of persons found in free text, by field, and what became of them; fields without any are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub free_text: BTreeMap<String, FoundInText>,
     /// What became of the rows considered.
     pub rows: RowCounts,
+}
+
+/// Numbers of persons that the grant does not cover, found in the text of one field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundInText {
+    /// `mask`, `withhold`, `flag`.
+    pub policy: String,
+    /// 公民身份号码.
+    pub citizen_ids: u64,
+    /// 手机号.
+    pub mobiles: u64,
+}
+
+/// Why a correction or recall was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// 事由.
+    pub reason: String,
+    /// 文号 of whoever demands it.
+    pub reference: String,
 }
 
 /// `considered = released + unaffected + the withheld ones`.

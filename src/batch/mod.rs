@@ -30,8 +30,8 @@ pub use decode::{Record, read_body, read_record_alone};
 pub use encode::{EncodedRows, Op, RecordWriter};
 pub use error::BatchError;
 pub use manifest::{
-    AVRO, BodyFacts, CMS, Changes, Decision, Encryption, FORMAT, HexDigest, Kind, Manifest, Part, RowCounts,
-    SchemaFacts, batch_id,
+    AVRO, BodyFacts, CMS, Changes, Decision, Encryption, FORMAT, FoundInText, HexDigest, Kind, Manifest, Notice, Part,
+    RowCounts, SchemaFacts, batch_id,
 };
 pub use merkle::{prove, root, verify_proof};
 pub use open::{Opened, OpenedManifest, Reader, open, open_manifest};

@@ -5,7 +5,9 @@
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 
-use super::manifest::{AVRO, BodyFacts, CMS, Changes, Decision, FORMAT, HexDigest, Kind, Manifest, Part, SchemaFacts};
+use super::manifest::{
+    AVRO, BodyFacts, CMS, Changes, Decision, FORMAT, HexDigest, Kind, Manifest, Notice, Part, SchemaFacts,
+};
 use super::{BatchError, Body, batch_id};
 use crate::crypto::{Digest, Signer};
 
@@ -20,6 +22,8 @@ pub struct Heading {
     pub kind: Kind,
     /// Which part, for snapshots.
     pub part: Option<Part>,
+    /// Why, for corrections and recalls.
+    pub notice: Option<Notice>,
     /// Who sends.
     pub issuer: String,
     /// Who receives.
@@ -90,6 +94,7 @@ pub fn seal(heading: Heading, body: Body, signer: &Signer) -> Result<SealedBatch
         seq: heading.seq,
         kind: heading.kind,
         part: heading.part,
+        notice: heading.notice,
         issuer: heading.issuer,
         subscriber: heading.subscriber,
         created_at: heading.created_at.trunc_subsecs(3),
@@ -131,6 +136,7 @@ pub(crate) mod tests {
             seq,
             kind: Kind::Delta,
             part: None,
+            notice: None,
             issuer: "青岛市电政办".into(),
             subscriber: "housing".into(),
             created_at: noon(),
@@ -147,6 +153,7 @@ pub(crate) mod tests {
                 released: vec!["uscc".into(), "name".into()],
                 masked: [("legal_representative".to_owned(), "name".to_owned())].into(),
                 withheld: [("legal_representative_id".to_owned(), "not granted".to_owned())].into(),
+                free_text: Default::default(),
                 rows: RowCounts {
                     considered: 23,
                     released: 3,

@@ -45,6 +45,18 @@ pub(super) async fn entity(store: &mut dyn Store, register: &Register, key: &str
     })?)
 }
 
+/// The number of the entity (实体) that a key value or `#id` names; `#id` also of one that the register no longer has.
+pub(super) async fn id(store: &mut dyn Store, register: &Register, key: &str) -> anyhow::Result<i64> {
+    match entity(store, register, key).await {
+        Ok(entity) => Ok(entity.id),
+        Err(error) => {
+            let number = key.strip_prefix('#').and_then(|id| id.parse::<i64>().ok());
+            let Some(id) = number else { return Err(error) };
+            if store.ever_holding(id).await?.is_empty() { Err(error) } else { Ok(id) }
+        }
+    }
+}
+
 fn unknown<'a>(kind: &str, name: &str, valid: impl Iterator<Item = &'a str>) -> Problem {
     let valid: Vec<&str> = valid.collect();
     let detail = if valid.is_empty() { "there are none".to_owned() } else { format!("there are {}", valid.join(", ")) };

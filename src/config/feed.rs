@@ -32,10 +32,41 @@ pub struct Feed {
     pub fields: Vec<At<String>>,
     /// SQL predicate over the register's fields; `None` is every row.
     pub rows: Option<At<String>>,
+    /// What happens to citizens' numbers and mobile numbers in text that the grant does not cover.
+    pub free_text: FreeText,
     /// Masks by field.
     pub mask: BTreeMap<String, At<MaskRule>>,
     /// Delivery.
     pub delivery: Delivery,
+}
+
+/// What happens to numbers of persons in free text (自由文本).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FreeText {
+    /// Their digits leave as stars.
+    #[default]
+    Mask,
+    /// The text stays inside; the rest of the record leaves.
+    Withhold,
+    /// They leave as they are, and are counted.
+    Flag,
+}
+
+impl FreeText {
+    /// As files and manifests write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mask => "mask",
+            Self::Withhold => "withhold",
+            Self::Flag => "flag",
+        }
+    }
+
+    /// Reads [`Self::name`] back.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Mask, Self::Withhold, Self::Flag].into_iter().find(|policy| policy.name() == name)
+    }
 }
 
 /// 审批.

@@ -19,7 +19,7 @@ pub fn secret(path: &Path) -> Result<Vec<u8>, CryptoError> {
         let mut fresh = [0_u8; SECRET_BYTES];
         getrandom::fill(&mut fresh).map_err(|error| CryptoError::BadKey { what: error.to_string() })?;
         write_whole(path, &fresh, 0o600)?;
-        tracing::info!(path = %path.display(), "made a secret");
+        tracing::debug!(path = %path.display(), "made a secret");
     }
     let secret = fs::read(path).map_err(failed("read", path))?;
     if secret.len() == SECRET_BYTES {

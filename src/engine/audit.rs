@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta};
+use chrono::{DateTime, NaiveDate, TimeDelta};
 use serde::Serialize;
 
 use super::{Engine, EngineError, premises};
 use crate::audit::{self, AuditError, Checkpoint, Entry, Exported, Fault, SignedCheckpoint, Walk};
 use crate::crypto::Trust;
-use crate::store::AuditFilter;
+use crate::error::Problem;
+use crate::store::{AuditFilter, Note};
 
 /// Entries read at a time.
 const PAGE: i64 = 10_000;
@@ -21,6 +23,9 @@ const MOST_ENTRIES: u64 = 1_000;
 const LONGEST: TimeDelta = TimeDelta::hours(1);
 /// How often it is looked whether one is due.
 const LOOKING: TimeDelta = TimeDelta::minutes(1);
+
+/// Years that entries are kept (电子印章管理办法 §19), in months.
+const RETENTION: chrono::Months = chrono::Months::new(20 * 12);
 
 /// What a walk along the log found.
 #[derive(Debug, Clone, Serialize)]
@@ -65,16 +70,21 @@ impl Engine {
         let checkpoints = self.store.audit_checkpoints().await?;
         let read: Vec<(Checkpoint, SignedCheckpoint)> =
             checkpoints.into_iter().filter_map(|signed| Some((signed.read()?, signed))).collect();
-        let ends: HashSet<i64> = read.iter().map(|(said, _)| said.last).collect();
-        let mut walk = Walk::new();
-        loop {
-            let page = self.store.audit_entries(&AuditFilter::after(walk.end().0, PAGE)).await?;
-            if page.is_empty() {
-                break;
-            }
-            for entry in &page {
-                walk.step(entry, ends.contains(&entry.id));
-            }
+        let ends: Arc<HashSet<i64>> = Arc::new(read.iter().map(|(said, _)| said.last).collect());
+        let mut page = self.store.audit_entries(&AuditFilter::after(0, PAGE)).await?;
+        let mut walk = begins(&page, &read);
+        let first = walk.end().0;
+        while let Some(last) = page.last().map(|entry| entry.id) {
+            // While one page is walked along the next is read.
+            let ends = Arc::clone(&ends);
+            let walking = tokio::task::spawn_blocking(move || {
+                for entry in &page {
+                    walk.step(entry, ends.contains(&entry.id));
+                }
+                walk
+            });
+            page = self.store.audit_entries(&AuditFilter::after(last, PAGE)).await?;
+            walk = walking.await.map_err(|error| EngineError::Internal(error.to_string()))?;
         }
         let (mut signed_by, mut previous) = (None, None);
         let now = self.clock.now();
@@ -88,7 +98,9 @@ impl Engine {
                 Some(Ok(by)) => signed_by = Some(by.subject),
                 None => {}
             }
-            walk.compare(said);
+            if said.last > first {
+                walk.compare(said);
+            }
         }
         let sealed = read.last().map_or(0, |(said, _)| said.entries);
         Ok(AuditReport {
@@ -147,6 +159,65 @@ impl Engine {
         Ok(written)
     }
 
+    /// Lets go of entries before a day, as far as they are older than the rules ask, an archive that holds has them, and a
+    /// checkpoint ends there. Returns how many went.
+    pub async fn prune_audit(&mut self, before: NaiveDate, archive: &Path, by: &str) -> Result<u64, EngineError> {
+        let floor = self.today().checked_sub_months(RETENTION).unwrap_or_default();
+        if before > floor {
+            let problem = Problem::error(
+                "HL0660",
+                format!("entries of the audit log stay for twenty years: until {floor} they may go"),
+            );
+            return Err(EngineError::Definitions(vec![
+                problem.detail(format!("asked to let go of what is before {before}")),
+            ]));
+        }
+        let zone = self.workspace.installation.zone;
+        let end = before.and_time(chrono::NaiveTime::MIN).and_local_timezone(zone).earliest();
+        let end = end.map_or(0, |end| end.timestamp_micros());
+        let Some((through, entries)) = self.last_checkpoint_before(end).await? else { return Ok(0) };
+        let trust = premises::own_trust(&self.workspace)?;
+        let kept = match &trust {
+            Some(trust) => audit::verify_archive(archive, trust, self.clock.now(), usize::MAX).map_err(refused)?,
+            None => Vec::new(),
+        };
+        let reaches = audit::newest(archive).map_err(refused)?.map_or(0, |(segment, _)| segment.last);
+        if kept.is_empty() || !kept.iter().all(audit::SegmentReport::holds) || reaches < through {
+            let why = format!("{}: no archive that holds has the entries up to {through}", archive.display());
+            let problem = Problem::error("HL0661", why)
+                .hint("`huiliu audit export --to` first; `huiliu audit verify` says what does not hold");
+            return Err(EngineError::Definitions(vec![problem]));
+        }
+        let told = format!("the first {entries} entries, through {through}, before {before}, by {by}");
+        let note = Note::new(self.now(), "audit.prune", told);
+        Ok(self.store.prune_audit(through, note).await?)
+    }
+
+    /// Number of the last entry, and entries, of the newest checkpoint whose entries are all from before an instant.
+    async fn last_checkpoint_before(&mut self, end: i64) -> Result<Option<(i64, u64)>, EngineError> {
+        let first = self.store.audit_entries(&AuditFilter { limit: 1, ..AuditFilter::after(0, 1) }).await?;
+        let first = first.first().map_or(i64::MAX, |entry| entry.id);
+        let younger = AuditFilter { from: Some(end), ..AuditFilter::after(0, 1) };
+        let young = self.store.audit_entries(&younger).await?.first().map_or(i64::MAX, |entry| entry.id);
+        let mut read = self.store.audit_checkpoints().await?.into_iter().filter_map(|signed| signed.read());
+        let fitting = read.rfind(|said| (first..young).contains(&said.last));
+        Ok(fitting.map(|said| (said.last, said.entries)))
+    }
+
+    /// The digest of what somebody looked up (查询标识摘要): the same for the same key, under a secret of this installation, so
+    /// that the log can answer "who asked for this one?" and nobody reads the key from it.
+    pub fn key_digest(&self, key: &str) -> Result<String, EngineError> {
+        let state = premises::state_dir(&self.workspace);
+        if !state.exists() {
+            if !self.workspace.installation.store.starts_with("postgres") {
+                return Ok("-".to_owned()); // nothing was ever run here, and nothing is kept of this question either
+            }
+            std::fs::create_dir_all(&state).map_err(|error| EngineError::Internal(error.to_string()))?;
+        }
+        let secret = premises::pseudonym_key(&self.workspace, "audit")?;
+        Ok(crate::share::masks::pseudonym(&secret, key))
+    }
+
     async fn entries_between(&mut self, after: i64, through: i64) -> Result<Vec<Entry>, EngineError> {
         let mut entries: Vec<Entry> = Vec::new();
         while entries.len() < SEGMENT {
@@ -172,6 +243,14 @@ impl Engine {
             tracing::warn!(%error, "the audit log could not be given a checkpoint; the next run tries again");
         }
     }
+}
+
+/// Where the walk begins: at the beginning of the log, or, where old entries were let go of, behind the checkpoint that saw the
+/// last of them.
+fn begins(page: &[Entry], checkpoints: &[(Checkpoint, SignedCheckpoint)]) -> Walk {
+    let before = page.first().filter(|first| !first.previous.is_empty());
+    let seen = before.and_then(|first| checkpoints.iter().find(|(said, _)| said.digest == first.previous));
+    seen.map_or_else(Walk::new, |(said, _)| Walk::after(said.entries, said.last, &said.digest))
 }
 
 fn refused(error: AuditError) -> EngineError {

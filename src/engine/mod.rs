@@ -22,6 +22,7 @@ mod events;
 mod flow;
 mod intake;
 mod late;
+mod open;
 mod plan;
 mod premises;
 mod probe;
@@ -42,6 +43,7 @@ pub use audit::AuditReport;
 pub use backfill::{BackfillStep, Chunking, Comparison, FeedRequest, FilesRequest, Plan, RegisterRows, Rehearsal};
 pub use doctor::{DoctorReport, Finding};
 pub use drift::{Difference, Drifted};
+pub use open::Open;
 pub use plan::{
     Change, ContractChange, Impact, Past, PipelineChange, RegisterChange, Remapped, Remapping, ScopeChange,
 };
@@ -56,6 +58,7 @@ pub use run::RunOptions;
 pub use schedule::Due;
 pub use statement::SignedStatement;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -212,6 +215,10 @@ pub struct Engine {
     looked_at_audit: Option<DateTime<Utc>>,
     /// How long the time-stamping authority is left alone.
     stamp_rest: release::StampRest,
+    /// Keys that have signed for feeds, as the audit log was told.
+    keys_used: HashSet<String>,
+    /// Why feeds may not release, as this process last kept it.
+    refusals: HashMap<String, Option<String>>,
 }
 
 impl Engine {
@@ -221,7 +228,7 @@ impl Engine {
         store.prepare(&registers).await?;
         store.audit_by(premises::digests(&workspace));
         let broker = premises::broker(&workspace);
-        Ok(Self { broker, ..Self::over(workspace, store, clock) })
+        Ok(Self::over(workspace, store, clock, broker))
     }
 
     /// Over a checked workspace and an open store, to ask what would happen: registers' tables stay as they are.
@@ -232,13 +239,22 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let registers: Vec<_> = workspace.registers.values().collect();
         store.survey(&registers).await?;
-        Ok(Self::over(workspace, store, clock))
+        Ok(Self::over(workspace, store, clock, None))
     }
 
-    fn over(workspace: Workspace, store: Box<dyn Store>, clock: Clock) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (looked_at_audit, stamp_rest) = (None, release::StampRest::default());
-        Self { workspace, store, clock, progress: Arc::new(Quiet), stop, broker: None, looked_at_audit, stamp_rest }
+    fn over(workspace: Workspace, store: Box<dyn Store>, clock: Clock, broker: Option<RabbitMq>) -> Self {
+        Self {
+            workspace,
+            store,
+            clock,
+            progress: Arc::new(Quiet),
+            stop: Arc::new(AtomicBool::new(false)),
+            broker,
+            looked_at_audit: None,
+            stamp_rest: release::StampRest::default(),
+            keys_used: HashSet::new(),
+            refusals: HashMap::new(),
+        }
     }
 
     /// With a broker that other engines of this process use too, so that all share its one connection.

@@ -3,6 +3,8 @@
 //! Decides: whether an answer is believed. Guarantees: every answer is in the store before the broker forgets it, also
 //! one that is false or unreadable; a false one moves nothing, and is written into the audit log.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -52,10 +54,11 @@ impl Engine {
         let own = broker.address()?.user().to_owned();
         let trust = self.receipt_trust()?;
         let answers = Answers::open(broker.link().await?).await?;
-        let mut report = ReceiptsReport::default();
+        let (mut report, mut senders) = (ReceiptsReport::default(), BTreeMap::<String, u64>::new());
         while let Some(answer) = answers.next().await? {
             self.check_stop()?;
             let row = self.judge(&answer, &own, trust.as_ref()).await?;
+            *senders.entry(row.sender.clone().unwrap_or_else(|| UNKNOWN.to_owned())).or_default() += 1;
             let fresh = self.store.record_receipt(&row).await?;
             report.read += 1;
             match (row.mismatch, fresh) {
@@ -75,7 +78,9 @@ impl Engine {
             answers.settle(answer).await?;
         }
         if report.read > 0 {
-            let detail = format!("{} read, {} do not fit", report.read, report.mismatches.len());
+            // Who signed in at the broker to answer: it knows no other accounts of subscribers than these.
+            let from: Vec<String> = senders.into_iter().map(|(sender, n)| format!("{n} from {sender}")).collect();
+            let detail = format!("{} read, {}, {} do not fit", report.read, from.join(", "), report.mismatches.len());
             let at = self.now();
             self.store.audit(at, "receipts.read", &detail).await?;
         }

@@ -17,7 +17,7 @@ use super::{Engine, EngineError};
 use crate::config::{Dataset, Pipeline};
 use crate::decode::{Decoded, Position, RowPlace};
 use crate::mapping::Reason;
-use crate::store::{ChangeSet, QuarantineFilter, QuarantineView, Quarantined, RunEnd, RunStart, RunStatus};
+use crate::store::{ChangeSet, Note, QuarantineFilter, QuarantineView, Quarantined, RunEnd, RunStart, RunStatus};
 
 /// Entries read at a time.
 const PAGE: i64 = 2000;
@@ -173,11 +173,11 @@ impl Engine {
         let detail = format!("{} run {run}: {} passed, {} refused", group.pipeline.name, passed.len(), kept.len());
         let file = (group.file > 0).then_some(group.file);
         self.store.commit(ChangeSet { run, file, at, position: None, parts: vec![part] }).await?;
-        self.store.set_quarantine(&passed, word, &format!("run {run}")).await?;
-        self.store.end_run(run, RunEnd { status: RunStatus::Succeeded, why: None, at: self.now() }).await?;
         let action = if word == "corrected" { "quarantine.correct" } else { "quarantine.replay" };
-        self.store.audit(at, action, &detail).await?;
-        Ok(())
+        let note = Some(Note::new(at, action, detail));
+        self.store.set_quarantine(&passed, word, &format!("run {run}"), note).await?;
+        let end = RunEnd { status: RunStatus::Succeeded, why: None, at: self.now(), note: None };
+        Ok(self.store.end_run(run, end).await?)
     }
 }
 

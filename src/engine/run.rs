@@ -11,7 +11,7 @@ use crate::failpoint::Boundary;
 use crate::linking::Departure;
 use crate::mapping::Facts;
 use crate::source::{Before, Fate, Item, Listing, Source};
-use crate::store::{ChunkCounts, FileStart, FileState, FileStatus, RunEnd, RunStart, RunStatus, StoreError};
+use crate::store::{ChunkCounts, FileStart, FileState, FileStatus, Note, RunEnd, RunStart, RunStatus, StoreError};
 
 /// How a run treats checks.
 #[derive(Debug, Clone, Default)]
@@ -187,7 +187,10 @@ impl Engine {
             Err(error) => return Err(error),
         };
         if let Some(file) = file {
-            self.store.end_file(file.id, file_status, why.as_deref()).await?;
+            let digest: String = item.digest.chars().take(16).collect();
+            let told = format!("{}: {}, {} bytes, digest {digest}: {word}", flow.from, item.name, item.bytes);
+            let note = Note::new(self.now(), "pull", told);
+            self.store.end_file(file.id, file_status, why.as_deref(), Some(note)).await?;
         }
         Ok((word, why))
     }
@@ -315,8 +318,10 @@ impl Engine {
             }
         }
         let at = self.now();
-        self.store.end_run(run, RunEnd { status, why: report.why.clone(), at }).await?;
-        self.store.audit(at, "run", &format!("{} run {run}: {}", report.pipeline, status.name())).await?;
+        let taken = report.files.iter().filter(|file| file.outcome == "taken").count();
+        let told = format!("{} run {run}: {}, {taken} taken", report.pipeline, status.name());
+        let note = Some(Note::new(at, "run", told));
+        self.store.end_run(run, RunEnd { status, why: report.why.clone(), at, note }).await?;
         self.checkpoint_if_due().await;
         report.status = status.name();
         report.seconds = started.elapsed().as_secs_f64();

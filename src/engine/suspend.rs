@@ -2,6 +2,7 @@
 
 use super::{Engine, EngineError};
 use crate::error::Problem;
+use crate::store::Note;
 
 impl Engine {
     /// Nothing goes out under this feed's grant from the next pass on; what the subscriber holds stays theirs. `by`: the
@@ -12,8 +13,8 @@ impl Engine {
             return Err(EngineError::Definitions(vec![problem]));
         }
         let at = self.now();
-        self.store.suspend_feed(name, Some((at, why))).await?;
-        Ok(self.store.audit(at, "feed.suspend", &format!("{name}: {why}, by {by}")).await?)
+        let note = Note::new(at, "feed.suspend", format!("{name}: {why}, by {by}"));
+        Ok(self.store.suspend_feed(name, Some((at, why)), note).await?)
     }
 
     /// The next pass sends everything that has waited.
@@ -23,8 +24,8 @@ impl Engine {
             return Err(EngineError::Definitions(vec![problem]));
         }
         let at = self.now();
-        self.store.suspend_feed(name, None).await?;
-        Ok(self.store.audit(at, "feed.resume", &format!("{name}: {why}, by {by}")).await?)
+        let note = Note::new(at, "feed.resume", format!("{name}: {why}, by {by}"));
+        Ok(self.store.suspend_feed(name, None, note).await?)
     }
 
     /// Why a feed sends nothing, if somebody suspended it; with its code.

@@ -60,6 +60,14 @@ pub enum ReceiveError {
         /// What it is by its manifest.
         batch: String,
     },
+    /// It was sealed for another department than the one that its feed is for.
+    #[error("{batch} was sealed for {subscriber}, not for whom its feed is named after")]
+    Addressed {
+        /// `feed/seq`.
+        batch: String,
+        /// For whom, by its manifest.
+        subscriber: String,
+    },
     /// The target refused.
     #[error("cannot write to {target}: {why}")]
     Target {
@@ -126,6 +134,7 @@ impl ReceiveError {
             Self::Fork { .. } => "HL0741",
             Self::Incomplete { .. } => "HL0742",
             Self::Misplaced { .. } => "HL0743",
+            Self::Addressed { .. } => "HL0664",
             Self::Target { .. } => "HL0744",
             Self::CursorMismatch { .. } => "HL0745",
             Self::Table { .. } => "HL0746",

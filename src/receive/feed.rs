@@ -31,8 +31,25 @@ pub struct Received {
     pub withdrawals: u64,
     /// Batches that came again, were the same and had no effect.
     pub again: u64,
+    /// Corrections and recalls among the batches loaded now.
+    pub demands: Vec<Demand>,
     /// Why it stopped before the end; `None` when everything there was loaded.
     pub stopped: Option<Problem>,
+}
+
+/// A correction or recall that was loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Demand {
+    /// `feed/seq`.
+    pub batch: String,
+    /// `correction`, `recall`.
+    pub kind: &'static str,
+    /// Records.
+    pub records: u64,
+    /// 事由.
+    pub reason: String,
+    /// 文号.
+    pub reference: String,
 }
 
 impl Received {
@@ -46,6 +63,7 @@ impl Received {
             upserts: 0,
             withdrawals: 0,
             again: 0,
+            demands: Vec::new(),
             stopped: None,
         }
     }
@@ -140,6 +158,11 @@ impl Receiver {
         sink: &mut dyn Sink,
     ) -> Result<Receipt, ReceiveError> {
         let name = batch_id(&opened.manifest.feed, opened.manifest.seq);
+        // A feed is named after its subscriber: nobody loads what was sealed for another department.
+        let subscriber = &opened.manifest.subscriber;
+        if opened.manifest.feed.split('.').next() != Some(subscriber.as_str()) {
+            return Err(ReceiveError::Addressed { batch: name, subscriber: subscriber.clone() });
+        }
         let (named, reader) = (name.clone(), Arc::clone(&self.reader));
         let batch: Opened = heavy(&name, move || {
             let body = content(body, opened.manifest.body.bytes, &named)?;
@@ -155,6 +178,13 @@ impl Receiver {
         received.records += manifest.body.records;
         received.upserts += manifest.body.upserts;
         received.withdrawals += manifest.body.withdrawals;
+        received.demands.extend(manifest.notice.as_ref().map(|notice| Demand {
+            batch: name,
+            kind: manifest.kind.name(),
+            records: manifest.body.records,
+            reason: notice.reason.clone(),
+            reference: notice.reference.clone(),
+        }));
         Ok(Receipt { held, ..self.receipt(manifest, digest, Effect::Applied) })
     }
 

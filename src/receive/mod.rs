@@ -27,7 +27,7 @@ mod stock;
 pub use csv::CsvSink;
 pub use cursor::Cursor;
 pub use error::ReceiveError;
-pub use feed::{Received, receive_feed};
+pub use feed::{Demand, Received, receive_feed};
 pub use follow::Following;
 pub use inbox::{Content, Inbox, Parcel};
 pub use ndjson::NdjsonSink;

@@ -172,6 +172,16 @@ async fn a_stranger_and_a_moved_batch_are_refused() {
 }
 
 #[tokio::test]
+async fn a_batch_for_another_department_is_not_loaded() {
+    let city = City::new(1).await;
+    assert_eq!(city.load().await, (1, None));
+    let first = chain(&city.ca, 1).remove(0).manifest_digest;
+    let stray = Heading { subscriber: "tax".into(), ..heading(2, Some(first)) };
+    city.deliver(&seal(stray, BodyBuilder::new(&schema(&[]), 2).finish(), &city.ca.signer).unwrap()).await;
+    assert_eq!(city.load().await, (0, Some("HL0664")));
+}
+
+#[tokio::test]
 async fn a_fork_stops_whether_it_shows_before_or_after_the_cursor() {
     let city = City::new(1).await;
     assert_eq!(city.load().await, (1, None));
@@ -229,7 +239,8 @@ async fn tables_widen_by_themselves_and_never_change_a_type() {
 async fn one_table_belongs_to_one_feed() {
     let city = City::new(1).await;
     assert_eq!(city.load().await, (1, None));
-    let other = one(&city, Heading { feed: "tax.enterprise".into(), ..heading(1, None) }, &[("name", FieldType::Text)]);
+    let heading = Heading { feed: "tax.enterprise".into(), subscriber: "tax".into(), ..heading(1, None) };
+    let other = one(&city, heading, &[("name", FieldType::Text)]);
     city.deliver(&other).await;
     let received = city.receive_of("tax.enterprise", &mut city.sqlite().await).await;
     assert_eq!(ended(&received), (0, Some("HL0745")));

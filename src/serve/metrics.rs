@@ -12,8 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::config::Workspace;
-use crate::engine::{FeedReport, RunReport};
+use crate::config::{OutletKind, Workspace};
+use crate::engine::{FeedReport, Open, RunReport};
 use crate::store::{RunView, Store, StoreError};
 
 type Labels = Vec<(&'static str, String)>;
@@ -53,6 +53,10 @@ pub(super) struct Metrics {
     definitions: Gauges,
     chunks: Gauges,
     certificates: Floats,
+    unanswered: Floats,
+    unsettled: Gauges,
+    unsettled_age: Floats,
+    found: Gauges,
 }
 
 impl Metrics {
@@ -94,6 +98,22 @@ impl Metrics {
                 &mut registry,
                 "huiliu_certificate_expires_timestamp_seconds",
                 "End of the certificates that we sign with and encrypt to; 0 when one cannot be read",
+            ),
+            unanswered: floats(
+                &mut registry,
+                "huiliu_feed_unanswered_seconds",
+                "Age of the oldest batch without a receipt, of feeds whose subscribers answer",
+            ),
+            unsettled: gauges(
+                &mut registry,
+                "huiliu_feed_unsettled_demands",
+                "Corrections and recalls that a subscriber has not answered yet",
+            ),
+            unsettled_age: floats(&mut registry, "huiliu_feed_unsettled_oldest_seconds", "Age of the oldest of them"),
+            found: gauges(
+                &mut registry,
+                "huiliu_feed_found_in_text",
+                "Numbers of persons found in released free text that the grant does not cover",
             ),
             latency: latency.clone(),
             registry,
@@ -208,6 +228,7 @@ impl Metrics {
             self.unstamped.get_or_create(&label).set(signed(waiting.batches));
             self.unstamped_seconds.get_or_create(&label).set(waiting.since.map_or(0.0, |since| age(now, since)));
         }
+        self.look_at_demands(store, workspace, now).await?;
         self.look_at_quarantine(store, workspace, now).await?;
         self.certificates.clear();
         for (purpose, found) in crate::engine::certificates(workspace) {
@@ -226,6 +247,29 @@ impl Metrics {
             for (state, n) in [("pending", backfill.pending), ("done", backfill.done), ("failed", backfill.failed)] {
                 let label = vec![("backfill", backfill.id.to_string()), ("state", state.to_owned())];
                 self.chunks.get_or_create(&label).set(signed(n));
+            }
+        }
+        Ok(())
+    }
+
+    /// What subscribers have not answered, and what stood in their text.
+    async fn look_at_demands(&self, store: &mut dyn Store, workspace: &Workspace, now: i64) -> Result<(), StoreError> {
+        let open = Open::among(&store.chases(None, None).await?, workspace);
+        for feed in workspace.feeds.values() {
+            let label = vec![("feed", feed.name.clone())];
+            let open = open.iter().find(|open| open.feed == feed.name);
+            self.unsettled.get_or_create(&label).set(open.map_or(0, |open| signed(open.open)));
+            self.unsettled_age.get_or_create(&label).set(open.map_or(0.0, |open| age(now, open.since)));
+            if feed.delivery.outlet.value == OutletKind::Rabbitmq {
+                let since = store.delivery(&feed.name).await?.unanswered_since;
+                self.unanswered.get_or_create(&label).set(since.map_or(0.0, |since| age(now, since)));
+            }
+            for found in store.found_in_text(&feed.name).await? {
+                for (kind, n) in [("citizen_id", found.citizen_ids), ("mobile", found.mobiles)] {
+                    let of =
+                        [("field", found.field.clone()), ("kind", kind.to_owned()), ("policy", found.policy.clone())];
+                    self.found.get_or_create(&label.iter().cloned().chain(of).collect()).set(n);
+                }
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::{Feed, Field, MaskRule, ShareClass};
+use crate::config::{Feed, Field, MaskRule, Register, ShareClass};
 
 /// What happens to one field.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -60,6 +60,12 @@ pub(super) fn decide(feed: &Feed, field: &Field) -> FieldDecision {
         None => FieldDecision::Released,
         Some(mask) => FieldDecision::Masked(mask_name(&mask.value).to_owned()),
     }
+}
+
+/// Fields that a grant names and does not get, and why.
+pub fn asked_and_withheld(feed: &Feed, register: &Register) -> Vec<(String, Withheld)> {
+    let asked = feed.fields.iter().filter_map(|granted| register.field(&granted.value));
+    asked.filter_map(|field| Some((field.name.clone(), catalogue(feed, field)?))).collect()
 }
 
 /// Why the catalogue keeps a field from this feed, whatever the grant names.

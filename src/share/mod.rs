@@ -8,6 +8,8 @@
 mod check;
 mod decision;
 mod diff;
+mod expiry;
+mod free_text;
 mod glimpse;
 mod in_force;
 pub mod masks;
@@ -16,8 +18,8 @@ mod release;
 mod tests;
 
 pub use check::check_workspace;
-pub use decision::{FieldDecision, Withheld};
+pub use decision::{FieldDecision, Withheld, asked_and_withheld};
 pub use diff::{Comparing, Direction, FieldChange, RecordChange, Side};
 pub use glimpse::glimpse;
 pub use in_force::{NotInForce, in_force};
-pub use release::{Release, Released};
+pub use release::{Release, Released, RowFound};

@@ -10,11 +10,15 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use chrono::NaiveDate;
 
 use super::decision::{FieldDecision, Withheld, catalogue, decide};
-use super::masks;
-use crate::config::{CodeTable, Feed, Field, MaskRule, Register};
+use super::expiry::{self, Expiry};
+use super::{free_text, masks};
+use crate::config::{CodeTable, Feed, Field, FreeText, MaskRule, Register, ShareClass};
 use crate::error::{Place, Problem};
 use crate::mapping::sql::{self, Origin, Scope, Single, Wanted};
 use crate::record::FieldType;
+
+/// From this level on, a field is about persons: whoever is granted it unmasked is granted the number that it holds.
+const PERSONAL: u8 = 3;
 
 /// What leaves of a batch of register rows.
 #[derive(Debug, Clone)]
@@ -27,6 +31,21 @@ pub struct Released {
     pub withheld_by_filter: Vec<u32>,
     /// Rows for which the filter or a mask could not be computed. They stay inside.
     pub withheld_by_error: Vec<u32>,
+    /// Numbers of persons that the grant does not cover, found in free text: by row among `rows`, ascending.
+    pub found: Vec<RowFound>,
+}
+
+/// Numbers of persons found in one text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowFound {
+    /// Row among those released.
+    pub row: usize,
+    /// Column among those released.
+    pub column: usize,
+    /// 公民身份号码.
+    pub citizen_ids: u64,
+    /// 手机号.
+    pub mobiles: u64,
 }
 
 /// A compiled grant. Keeps no state between batches and may be used from several threads.
@@ -36,6 +55,8 @@ pub struct Release {
     columns: Vec<Column>,
     filter: Option<Single>,
     key: Option<Vec<u8>>,
+    free_text: FreeText,
+    expiries: Vec<Expiry>,
 }
 
 #[derive(Debug)]
@@ -43,6 +64,10 @@ struct Column {
     field: String,
     kind: FieldType,
     look: Look,
+    /// Whether its text is looked through for numbers of persons.
+    scanned: bool,
+    /// Whether a cell that is nothing but such a number is what the grant is about.
+    covers: bool,
 }
 
 /// How a column looks outside.
@@ -89,7 +114,13 @@ impl Release {
                 }
             }
         }
-        if problems.is_empty() { Ok(Self { decisions, columns, filter, key: None }) } else { Err(problems) }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mut release =
+            Self { decisions, columns, filter, key: None, free_text: feed.free_text, expiries: Vec::new() };
+        release.expiries = expiry::of(register, &release.reads(), today);
+        Ok(release)
     }
 
     /// With the secret key of this feed's pseudonyms (at least 16 bytes, the same in every run, so that a pseudonym
@@ -117,7 +148,23 @@ impl Release {
             _ => None,
         });
         let looked_at = self.filter.iter().map(|filter| &filter.reads).chain(looks).flatten().map(String::as_str);
-        self.columns.iter().map(|column| column.field.as_str()).chain(looked_at).collect()
+        let ends = self.expiries.iter().map(|expiry| expiry.after.as_str());
+        self.columns.iter().map(|column| column.field.as_str()).chain(looked_at).chain(ends).collect()
+    }
+
+    /// The fields whose text is looked through for numbers of persons (自由文本).
+    pub fn scanned(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().filter(|column| column.scanned).map(|column| column.field.as_str())
+    }
+
+    /// What becomes of such numbers.
+    pub const fn free_text(&self) -> FreeText {
+        self.free_text
+    }
+
+    /// Whether what leaves depends on the day, without anything in the register changing (过期).
+    pub fn depends_on_day(&self) -> bool {
+        !self.expiries.is_empty()
     }
 
     /// The same as a list.
@@ -128,6 +175,7 @@ impl Release {
     /// Releases a batch of register rows. Columns are found by name and must have the register's types; a column that
     /// is missing is null, others are ignored.
     pub fn apply(&self, rows: &RecordBatch) -> Released {
+        let rows = &expiry::apply(&self.expiries, rows);
         let mut verdict = vec![Verdict::Kept; rows.num_rows()];
         if let Some(filter) = &self.filter {
             let (answers, failed) = filter.evaluate(rows);
@@ -154,12 +202,67 @@ impl Release {
         let outside = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
             .expect("each column was brought to its declared type");
         let computed: BooleanArray = passed.iter().map(|row| Some(verdict[*row as usize] == Verdict::Kept)).collect();
+        let rows = filter_record_batch(&outside, &computed).expect("the mask has one bit per row");
+        let (rows, found) = self.look_through(rows);
         Released {
-            rows: filter_record_batch(&outside, &computed).expect("the mask has one bit per row"),
+            rows,
+            found,
             kept: with(&verdict, Verdict::Kept),
             withheld_by_filter: with(&verdict, Verdict::Filtered),
             withheld_by_error: with(&verdict, Verdict::Failed),
         }
+    }
+
+    /// Looks through free text, and does with what is found what the grant says.
+    fn look_through(&self, rows: RecordBatch) -> (RecordBatch, Vec<RowFound>) {
+        let mut found = Vec::new();
+        let mut columns = rows.columns().to_vec();
+        let scanned = self.columns.iter().enumerate().filter(|(_, column)| column.scanned);
+        for (n, _) in scanned {
+            let Some(texts) = rows.column(n).as_string_opt::<i32>() else { continue };
+            let mut altered: Vec<(usize, Option<String>)> = Vec::new();
+            for row in (0..texts.len()).filter(|row| texts.is_valid(*row)) {
+                let text = texts.value(row);
+                let mut hits = free_text::find(text);
+                if !hits.is_empty() {
+                    let covered = self.covered(&rows, row);
+                    hits.retain(|hit| !covered.contains(&hit.number));
+                }
+                if hits.is_empty() {
+                    continue;
+                }
+                let ids = hits.iter().filter(|hit| hit.kind == free_text::Kind::CitizenId).count();
+                let (citizen_ids, mobiles) = (ids as u64, (hits.len() - ids) as u64);
+                found.push(RowFound { row, column: n, citizen_ids, mobiles });
+                match self.free_text {
+                    FreeText::Mask => altered.push((row, Some(free_text::hidden(text, &hits)))),
+                    FreeText::Withhold => altered.push((row, None)),
+                    FreeText::Flag => {}
+                }
+            }
+            if !altered.is_empty()
+                && let Some(place) = columns.get_mut(n)
+            {
+                *place = with_texts(texts, altered);
+            }
+        }
+        found.sort_unstable_by_key(|found| (found.row, found.column));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let rows = RecordBatch::try_new_with_options(rows.schema(), columns, &options)
+            .expect("only texts were put in the place of texts");
+        (rows, found)
+    }
+
+    /// The numbers of persons that the grant covers in this row: cells that are nothing else, of fields that are shared for it.
+    fn covered(&self, rows: &RecordBatch, row: usize) -> BTreeSet<String> {
+        let columns = self.columns.iter().enumerate().filter(|(_, column)| column.covers);
+        let texts = columns.filter_map(|(n, _)| rows.column(n).as_string_opt::<i32>());
+        let cells = texts.filter(|texts| texts.is_valid(row)).map(|texts| texts.value(row));
+        let numbers = cells.filter_map(|text| {
+            let hit = free_text::find(text).into_iter().next()?;
+            free_text::is_all_of(text, &hit).then_some(hit.number)
+        });
+        numbers.collect()
     }
 
     /// One column as it looks outside, and the rows for which that could not be computed.
@@ -208,6 +311,19 @@ fn masked(values: &ArrayRef, mask: &dyn Fn(&str) -> String) -> ArrayRef {
     Arc::new(out.finish())
 }
 
+/// The same texts, but for these.
+fn with_texts(texts: &StringArray, altered: Vec<(usize, Option<String>)>) -> ArrayRef {
+    let mut out = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
+    let mut altered = altered.into_iter().peekable();
+    for (row, text) in texts.iter().enumerate() {
+        match altered.next_if(|(at, _)| *at == row) {
+            Some((_, instead)) => out.append_option(instead),
+            None => out.append_option(text),
+        }
+    }
+    Arc::new(out.finish())
+}
+
 struct Compile<'a> {
     feed: &'a Feed,
     register: &'a Register,
@@ -247,7 +363,12 @@ impl<'a> Compile<'a> {
                 (expression.planned.kind, Look::Sql(expression))
             }
         };
-        Ok(Column { field: field.name.clone(), kind, look })
+        let text = kind == FieldType::Text && matches!(look, Look::Plain | Look::Sql(_));
+        let key = self.register.keys.iter().any(|key| key.value == field.name);
+        let link = self.register.bonds.links.iter().any(|link| link.field.value == field.name);
+        let shared_for_it = field.level >= PERSONAL || field.share == ShareClass::Conditional;
+        let covers = text && matches!(look, Look::Plain) && (key || link || shared_for_it);
+        Ok(Column { field: field.name.clone(), kind, look, scanned: text && !key, covers })
     }
 
     /// A mask must not carry out what the grant keeps in. Its result is made of its own field and of fields that leave

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{
-    At, BatchLimit, ByteSize, Delivery, Feed, Field, MaskRule, OutletKind, Register, ShareClass, Validity,
+    At, BatchLimit, ByteSize, Delivery, Feed, Field, FreeText, MaskRule, OutletKind, Register, ShareClass, Validity,
 };
 use crate::error::{Place, Problem};
 use crate::record::FieldType;
@@ -69,6 +69,7 @@ fn feed(fields: &[&str], rows: Option<&str>, mask: &[(&str, MaskRule)]) -> Feed 
         valid: Validity { from: day("2026-03-01"), until: Some(day("2027-02-28")) },
         fields: fields.iter().map(|f| at((*f).into())).collect(),
         rows: rows.map(|r| at(r.into())),
+        free_text: FreeText::Mask,
         mask: mask.iter().map(|(name, rule)| ((*name).into(), at(rule.clone()))).collect(),
         delivery: Delivery {
             encryption: crate::config::DeliveryEncryption::Unsaid,

@@ -1,4 +1,37 @@
-//! Which entries of the audit log are asked for.
+//! Entries of the audit log: which are asked for, and what is to become one.
+
+use std::borrow::Cow;
+
+use crate::audit::digest_of;
+use crate::crypto::DigestAlgorithm;
+
+/// What is to become an entry: when, what, and whom it concerned, why, with which result — never a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// When, microseconds.
+    pub at: i64,
+    /// What: `run`, `feed.release`.
+    pub action: Cow<'static, str>,
+    /// Whom and what it concerned, why, with which result.
+    pub detail: String,
+}
+
+impl Note {
+    /// Of an act at an instant (microseconds).
+    pub fn new(at: i64, action: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+        Self { at, action: action.into(), detail: detail.into() }
+    }
+}
+
+/// Previous and own digest of each of these entries, appended in this order behind the one that has `previous`.
+pub(super) fn chained(algorithm: DigestAlgorithm, previous: Option<String>, notes: &[Note]) -> Vec<(String, String)> {
+    let mut before = previous.unwrap_or_default();
+    let chain = |note: &Note| {
+        let digest = digest_of(algorithm, &before, (note.at, &note.action, &note.detail));
+        (std::mem::replace(&mut before, digest.clone()), digest)
+    };
+    notes.iter().map(chain).collect()
+}
 
 /// Entries of the audit log, in order of numbers: forward where `after` is given, else newest first.
 #[derive(Debug, Clone, Default)]

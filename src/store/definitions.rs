@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Note;
 use crate::error::Problem;
 use crate::linking::StreamId;
 use crate::record::FieldType;
@@ -31,6 +32,21 @@ pub struct Definition {
     pub text: String,
     /// Since when it has been worked with, microseconds.
     pub since: i64,
+}
+
+/// What the audit log says of a change: every file that is new, other or gone, by digest.
+pub(super) fn change(known: &[Definition], with: &WorkedWith) -> Note {
+    let short = |digest: &str| digest.chars().take(16).collect::<String>();
+    let before = |path: &str| known.iter().find(|definition| definition.path == path);
+    let present = with.files.iter().filter_map(|(path, (digest, _))| match before(path) {
+        None => Some(format!("{path} new {}", short(digest))),
+        Some(old) if old.digest != *digest => Some(format!("{path} {} → {}", short(&old.digest), short(digest))),
+        Some(_) => None,
+    });
+    let gone = known.iter().filter(|old| !with.files.contains_key(&old.path));
+    let gone = gone.map(|old| format!("{} {} gone", old.path, short(&old.digest)));
+    let told: Vec<String> = present.chain(gone).collect();
+    Note::new(with.at, "definitions", format!("{}: {}", with.owner, told.join(", ")))
 }
 
 /// Claims of one stream that one run wrote.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
+use super::{Found, Note};
 use crate::decode::{Position, RowPlace};
 use crate::linking::{Absorbed, Claim, ClaimId, Departure, EntityId, Layout, Origin, SourceKey, StreamId};
 use crate::mapping::Reason;
@@ -55,6 +56,8 @@ pub struct RunEnd {
     pub why: Option<String>,
     /// Microseconds.
     pub at: i64,
+    /// What the audit log says of it.
+    pub note: Option<Note>,
 }
 
 /// A file begins to be taken.
@@ -334,6 +337,8 @@ pub struct FeedState {
     pub part: i64,
     /// Since when (microseconds) somebody has suspended the grant, and why.
     pub suspended: Option<(i64, String)>,
+    /// Why it could not release when it last tried.
+    pub refused: Option<String>,
 }
 
 /// What the subscriber holds of one entity.
@@ -388,6 +393,12 @@ pub struct SealSet {
     pub counts: FeedCounts,
     /// Microseconds.
     pub at: i64,
+    /// Corrections and recalls that the batch carries, by number.
+    pub chased: Vec<i64>,
+    /// Numbers of persons found in the batch's free text, by field.
+    pub found: Vec<Found>,
+    /// What the audit log says of it.
+    pub notes: Vec<Note>,
 }
 
 /// What one release step counted.

@@ -9,6 +9,7 @@ pub mod sqlite;
 
 mod audit;
 mod backfill;
+mod chases;
 mod columns;
 mod definitions;
 mod intents;
@@ -23,10 +24,11 @@ mod shapes;
 mod stamps;
 mod table;
 
-pub use audit::AuditFilter;
+pub use audit::{AuditFilter, Note};
 pub use backfill::{
     BackfillState, BackfillView, ChunkEnd, ChunkState, ChunkView, FeedLag, NewBackfill, NewChunk, QuarantineBacklog,
 };
+pub use chases::{ChaseView, Found, HolderView, NewChase};
 pub use columns::Cells;
 pub use definitions::{ClaimsMade, Definition, Surveyed, Versions, WorkedWith};
 pub use intents::{
@@ -120,8 +122,8 @@ pub trait Store: Operations {
     async fn file(&mut self, dataset: &str, digest: &str) -> Result<Option<FileState>>;
     /// Notes that a file is being taken.
     async fn begin_file(&mut self, start: FileStart) -> Result<FileState>;
-    /// Marks a file taken, held or failed.
-    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()>;
+    /// Marks a file taken, held or failed; with `note` in the audit log.
+    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>, note: Option<Note>) -> Result<()>;
 
     /// Which claims the source keys of these rows (key, digest) already have: for row `i`, the claims of its key in
     /// order of occurrence, and whether they say what it says.
@@ -200,8 +202,8 @@ pub trait Store: Operations {
     async fn claims(&mut self, register: &str, entity: EntityId) -> Result<Vec<ClaimView>>;
     /// Set-aside rows.
     async fn quarantine(&mut self, filter: &QuarantineFilter) -> Result<Vec<QuarantineView>>;
-    /// Changes the state of set-aside rows; returns how many changed.
-    async fn set_quarantine(&mut self, ids: &[i64], status: &str, why: &str) -> Result<u64>;
+    /// Changes the state of set-aside rows, with `note` in the audit log; returns how many changed.
+    async fn set_quarantine(&mut self, ids: &[i64], status: &str, why: &str, note: Option<Note>) -> Result<u64>;
     /// Ledger lines of a run, or sums over all runs.
     async fn ledger(&mut self, run: Option<i64>) -> Result<Vec<LedgerRow>>;
     /// Entities of a register that have a row or a claim, ascending, above `after`.
@@ -224,6 +226,8 @@ pub trait Store: Operations {
     async fn delivery(&mut self, feed: &str) -> Result<DeliveryView>;
     /// How audit entries are digested from now on: as everything that the installation's key signs.
     fn audit_by(&mut self, algorithm: DigestAlgorithm);
-    /// Writes an audit entry: who, what, why, result — never values.
-    async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()>;
+    /// Writes an audit entry of what has no transaction of its own: who, what, why, result — never values.
+    async fn audit(&mut self, at: i64, action: &'static str, detail: &str) -> Result<()> {
+        self.audit_all(&[Note::new(at, action, detail)]).await
+    }
 }

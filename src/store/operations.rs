@@ -5,13 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition,
-    FeedLag, Lease, LeaseView, NewBackfill, OfferedColumn, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView,
-    StampDue, StampRow, Surveyed, Unstamped, Versions, WorkedWith,
+    AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChaseView, ChunkEnd, ChunkState, ChunkView, ClaimsMade,
+    Definition, FeedLag, Found, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note, OfferedColumn, Pulled,
+    QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Unstamped, Versions, WorkedWith,
 };
 use crate::audit::{Entry, SignedCheckpoint};
 use crate::config::Register;
-use crate::linking::StreamId;
+use crate::linking::{EntityId, StreamId};
 
 /// The part of a [`super::Store`] that lets several processes work over it. Calls that change something are
 /// transactions of their own. Instants come from the caller's clock, but for leases, which end by the store's own: several
@@ -45,12 +45,13 @@ pub trait Operations: Send {
     /// Chunks of a backfill in this state (or any), in order, at most `limit`.
     async fn backfill_chunks(&mut self, id: i64, state: Option<ChunkState>, limit: i64) -> Result<Vec<ChunkView>>;
     /// Moves a backfill to a state if it is in one of `from`; false, and nothing changed, if it is not. `started` is
-    /// noted the first time it runs, `ended` when it is over.
+    /// noted the first time it runs, `ended` when it is over, `note` goes into the audit log.
     async fn move_backfill(
         &mut self,
         id: i64,
         from: &[BackfillState],
         to: (BackfillState, Option<&str>, i64),
+        note: Option<Note>,
     ) -> Result<bool>;
     /// Notes the run of a backfill and what was there before it, once.
     async fn note_backfill(&mut self, id: i64, run: Option<i64>, before: &str) -> Result<()>;
@@ -74,8 +75,11 @@ pub trait Operations: Send {
     /// Makes the feed's next release a whole new snapshot: every record that the grant allows is sent again, and what
     /// the subscriber should no longer hold is withdrawn. Numbers and chain go on.
     async fn reopen_feed(&mut self, feed: &str) -> Result<()>;
-    /// Suspends a feed's grant since an instant (microseconds), with a reason; `None` resumes it.
-    async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>) -> Result<()>;
+    /// Suspends a feed's grant since an instant (microseconds), with a reason; `None` resumes it. With `note` in the
+    /// audit log.
+    async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>, note: Note) -> Result<()>;
+    /// Keeps why a feed may not release now (`None`: it may); if that was not known, with `note` in the audit log.
+    async fn note_refusal(&mut self, feed: &str, why: Option<&str>, note: Note) -> Result<()>;
     /// Batches of a feed, in order, that want a token of time, or whose token the outlet does not have.
     async fn stamps_due(&mut self, feed: &str, limit: i64) -> Result<Vec<StampDue>>;
     /// Keeps a token; false when the batch has one or wants none.
@@ -88,8 +92,8 @@ pub trait Operations: Send {
     async fn unstamped(&mut self, feed: &str) -> Result<Unstamped>;
     /// What waits for this feed. Changes nothing, also when the feed is not known yet.
     async fn feed_lag(&mut self, feed: &str, register: &str) -> Result<FeedLag>;
-    /// Notes what a pipeline or feed works with from now on; what it worked with before no longer counts. Nothing is
-    /// written when nothing changed.
+    /// Notes what a pipeline or feed works with from now on, and in the audit log what changed, by digest; what it worked
+    /// with before no longer counts. Nothing is written when nothing changed.
     async fn note_definitions(&mut self, with: &WorkedWith) -> Result<()>;
     /// What this pipeline or feed last worked with, by path; of all when none is named.
     async fn definitions(&mut self, owner: Option<&str>) -> Result<Vec<Definition>>;
@@ -107,6 +111,22 @@ pub trait Operations: Send {
     /// Open quarantine entries by dataset.
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>>;
 
+    /// Keeps a correction or recall for every feed whose subscriber has or had the record, with `note` in the audit log; returns
+    /// the feeds. A recalled record is one until somebody corrects it.
+    async fn add_chase(&mut self, chase: &NewChase, note: Note) -> Result<Vec<String>>;
+    /// Corrections and recalls of one feed or all, of one record or all, oldest first.
+    async fn chases(&mut self, feed: Option<&str>, entity: Option<EntityId>) -> Result<Vec<ChaseView>>;
+    /// Records of a register that are recalled, ascending.
+    async fn recalled(&mut self, register: &str) -> Result<Vec<EntityId>>;
+    /// Who has a record, and who had it, by feed.
+    async fn ever_holding(&mut self, entity: EntityId) -> Result<Vec<HolderView>>;
+    /// Numbers of persons found in the free text that a feed released, by field.
+    async fn found_in_text(&mut self, feed: &str) -> Result<Vec<Found>>;
+
+    /// Appends entries in this order, durable as a whole or not there at all; one writer at a time.
+    async fn audit_all(&mut self, notes: &[Note]) -> Result<()>;
+    /// Lets go of the entries up to this one, if all are older than the rules ask (the database refuses else), and notes that.
+    async fn prune_audit(&mut self, through: i64, note: Note) -> Result<u64>;
     /// Entries of the audit log.
     async fn audit_entries(&mut self, filter: &AuditFilter) -> Result<Vec<Entry>>;
     /// How many entries there are behind one (0: in all), and number and digest of the last; `None` when there is none.

@@ -300,8 +300,17 @@ impl Small {
         self.try_engine().await.unwrap_or_else(|error| panic!("{error:?}"))
     }
 
+    /// The same at another time.
+    pub async fn engine_at(&self, at: DateTime<Utc>) -> Engine {
+        self.open_at(at).await.unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
     /// As [`Self::engine`], for stores that refuse.
     pub async fn try_engine(&self) -> Result<Engine, huiliu::engine::EngineError> {
+        self.open_at(now()).await
+    }
+
+    async fn open_at(&self, at: DateTime<Utc>) -> Result<Engine, huiliu::engine::EngineError> {
         let workspace = Workspace::load(self.path()).unwrap_or_else(|problems| {
             panic!("{}", huiliu::error::render(&problems));
         });
@@ -314,7 +323,7 @@ impl Small {
             }
         };
         let store = if self.at_rest { encrypted(store, MASTER).await? } else { store };
-        Engine::new(workspace, store, Clock::Frozen(now())).await
+        Engine::new(workspace, store, Clock::Frozen(at)).await
     }
 
     /// Where its registers are, as `huiliu.yaml` says it; `None` is SQLite.

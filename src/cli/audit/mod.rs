@@ -1,5 +1,6 @@
 //! `huiliu audit`: who did what, when and why — asked, verified, archived 审计日志.
 
+mod append;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::config::Workspace;
 use crate::crypto::Trust;
 use crate::engine::Engine;
 use crate::error::Problem;
-use crate::store::{AuditFilter, StoreError};
+use crate::store::{AuditFilter, Note, StoreError};
 
 /// Arguments of `audit`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +37,9 @@ enum Act {
         /// Only this action, or those below it: feed, feed.release
         #[arg(long)]
         action: Option<String>,
+        /// Only look-ups of this key 查询标识
+        #[arg(long, conflicts_with = "text")]
+        key: Option<String>,
         /// Only entries that mention this: a feed, a pipeline, an account
         text: Option<String>,
         /// At most so many
@@ -56,6 +60,18 @@ enum Act {
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
     },
+    /// Take over entries of other programs (sign-ins of a console, of a bastion): a line {"action": …, "detail": …} each from
+    /// stdin, answered on stdout with the number of lines that are durable 并入
+    Append,
+    /// Let go of entries that are older than twenty years and that an archive has 清理
+    Prune {
+        /// Entries before this day
+        #[arg(long, value_name = "DAY")]
+        before: NaiveDate,
+        /// The archive that `export` wrote
+        #[arg(long, value_name = "DIR")]
+        archive: PathBuf,
+    },
     /// Verify the oldest segments of an archive again and note the outcome: the yearly duty 年度复验
     Prove {
         /// The archive's directory
@@ -72,7 +88,7 @@ enum Act {
 /// Searches, verifies, exports or proves; failed (1) when anything is not what it was.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args.act {
-        Act::Search { from, until, action, text, limit } => {
+        Act::Search { from, until, action, key, text, limit } => {
             let mut engine = open(context, Access::Read).await?.engine;
             let zone = engine.workspace().installation.zone;
             let start = |day: NaiveDate| {
@@ -81,6 +97,10 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             };
             let until = until.and_then(|day| day.succ_opt());
             let (from, until) = (from.and_then(start), until.and_then(start));
+            let text = match key {
+                Some(key) => Some(engine.key_digest(&key)?),
+                None => text,
+            };
             let filter = AuditFilter { after: None, from, until, action, text, limit };
             let entries = engine.search_audit(&filter).await?;
             if context.json {
@@ -116,6 +136,17 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
                 context.print_json(&written)?;
             } else {
                 context.print(&text::exported(&written))?;
+            }
+            Ok(Exit::Done)
+        }
+        Act::Append => append::run(context).await,
+        Act::Prune { before, archive } => {
+            let mut engine = open(context, Access::Read).await?.engine;
+            let gone = engine.prune_audit(before, &archive, &who()).await?;
+            if context.json {
+                context.print_json(&serde_json::json!({ "gone": gone }))?;
+            } else {
+                context.note(&format!("{gone} entries let go of 已清理"))?;
             }
             Ok(Exit::Done)
         }
@@ -168,9 +199,31 @@ fn own_trust(workspace: &Workspace) -> anyhow::Result<Option<Trust>> {
 }
 
 /// Notes what a person does at this terminal: who, what, how many — never a value.
-pub(super) async fn note(engine: &mut Engine, action: &str, detail: &str, context: &Context) -> Result<(), StoreError> {
-    let at = context.clock.now().timestamp_micros();
-    engine.store().audit(at, action, &format!("{detail}, by {}", who())).await
+pub(super) async fn note(
+    engine: &mut Engine,
+    action: &'static str,
+    detail: &str,
+    context: &Context,
+) -> Result<(), StoreError> {
+    engine.store().audit_all(&[noted(action, detail, context)]).await
+}
+
+/// The same, to be written with the act itself.
+pub(super) fn noted(action: &'static str, detail: &str, context: &Context) -> Note {
+    Note::new(context.clock.now().timestamp_micros(), action, format!("{detail}, by {}", who()))
+}
+
+/// What a look-up of one entity or by one text tells: register, digest of what was asked for — never the value —, what was
+/// found, why.
+pub(super) fn looked_up(
+    engine: &Engine,
+    (register, key): (&str, &str),
+    found: &str,
+    why: Option<&str>,
+) -> anyhow::Result<String> {
+    let key = engine.key_digest(key)?;
+    let why = why.map(|why| format!(", why: {why}")).unwrap_or_default();
+    Ok(format!("{register} by key {key}: {found}{why}"))
 }
 
 /// The account that runs this command.

@@ -9,10 +9,10 @@ mod work;
 use clap::Subcommand;
 
 use super::workspace::{Access, Opened, open};
-use super::{Context, Exit};
+use super::{Context, Exit, audit};
 use crate::engine::Engine;
 use crate::error::Problem;
-use crate::store::BackfillState;
+use crate::store::{BackfillState, Note};
 
 /// Backfills (补数): governed re-reading and re-sending
 #[derive(Debug, clap::Args)]
@@ -137,10 +137,10 @@ async fn moved(
 ) -> anyhow::Result<()> {
     let at = context.clock.now().timestamp_micros();
     let before = engine.backfill(id).await?;
-    if !engine.store().move_backfill(id, from, (to, None, at)).await? {
+    let note = Note::new(at, "backfill.state", format!("backfill {id}: {}, by {}", to.name(), audit::who()));
+    if !engine.store().move_backfill(id, from, (to, None, at), Some(note)).await? {
         let problem = Problem::error("HL0924", format!("backfill {id} is {}", before.state.name()));
         return Err(problem.detail(format!("it cannot become {}", to.name())).into());
     }
-    engine.store().audit(at, "backfill.state", &format!("backfill {id}: {}", to.name())).await?;
     Ok(())
 }

@@ -69,7 +69,8 @@ pub(super) async fn show(engine: &mut Engine, night: &Night, context: &Context) 
     let key = match several_sources(engine).await? {
         Some(entity) => {
             let key = format!("#{}", entity.id);
-            register::explain(engine, ("enterprise", &key), Some(disputed(&entity)), context).await?;
+            let asked = register::Asked { register: "enterprise", key: &key, why: None };
+            register::explain(engine, asked, Some(disputed(&entity)), context).await?;
             entity.fields.first().and_then(|(_, value, _)| value.clone()).unwrap_or(key)
         }
         None => "#1".to_owned(),

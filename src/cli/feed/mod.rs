@@ -1,5 +1,6 @@
 //! `huiliu feed`: what goes to whom, and sending it now.
 
+mod chase;
 mod provision;
 mod receipts;
 mod status;
@@ -15,6 +16,7 @@ use super::run::{feeds_text, stop_on_interrupt};
 use super::table::{count, number, table, text};
 use super::workspace::{Access, open};
 use super::{Context, Exit, named};
+use crate::batch::Kind;
 
 /// Feeds (订阅): what goes to whom
 #[derive(Debug, clap::Args)]
@@ -36,6 +38,12 @@ enum Verb {
     Suspend(Suspension),
     /// Send again, beginning with what has waited 恢复
     Resume(Suspension),
+    /// Send a corrected record again to everybody who has or had it, with the reason 更正
+    Correct(chase::Args),
+    /// Have everybody who has or had a record give it back; it goes out to nobody until it is corrected 撤回
+    Recall(chase::Args),
+    /// Say who has or had a record, and who still has a stale copy for how long 持有方
+    Holders(chase::Holders),
     /// How far every feed is: sealed, durable with the outlet, received; and how full its queue is 进度
     Status,
     /// Make exchange, queues and users on RabbitMQ; safe to call again 建队列
@@ -62,6 +70,9 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Verb::Release { feeds } => release(feeds, context).await,
         Verb::Suspend(of) => suspend(&of, true, context).await,
         Verb::Resume(of) => suspend(&of, false, context).await,
+        Verb::Correct(args) => chase::demand(&args, Kind::Correction, context).await,
+        Verb::Recall(args) => chase::demand(&args, Kind::Recall, context).await,
+        Verb::Holders(args) => chase::holders(&args, context).await,
         Verb::Status => status::run(context).await,
         Verb::Provision(args) => provision::run(args, context).await,
         Verb::Timestamps(args) => timestamps::run(args, context).await,

@@ -7,7 +7,7 @@ use super::super::workspace::{Access, open};
 use super::super::{Context, Exit};
 use crate::config::{OutletKind, Workspace};
 use crate::outlet::rabbitmq::{Address, BrokerError, Depth, Manager};
-use crate::store::DeliveryView;
+use crate::store::{DeliveryView, Found};
 
 const MICROS_PER_MINUTE: i64 = 60_000_000;
 
@@ -22,6 +22,11 @@ struct Line {
     lag_minutes: Option<i64>,
     /// Minutes since the oldest batch without a receipt was sealed.
     unanswered_minutes: Option<i64>,
+    /// Corrections and recalls that are not settled, and minutes since the oldest was demanded.
+    unsettled: u64,
+    unsettled_minutes: Option<i64>,
+    /// Numbers of persons found in free text, by field.
+    found: Vec<Found>,
     /// The queue; `None` without one, or when nobody tells.
     queue: Option<Depth>,
 }
@@ -33,13 +38,18 @@ pub async fn run(context: &Context) -> anyhow::Result<Exit> {
     let minutes = |since: Option<i64>| since.map(|since| (now - since).max(0) / MICROS_PER_MINUTE);
     let feeds: Vec<(String, OutletKind)> =
         opened.engine.workspace().feeds.values().map(|feed| (feed.name.clone(), feed.delivery.outlet.value)).collect();
+    let open_chases = opened.engine.open_chases().await?;
     let mut lines = Vec::with_capacity(feeds.len());
     for (feed, outlet) in feeds {
         let delivery = opened.engine.store().delivery(&feed).await?;
+        let open = open_chases.iter().find(|open| open.feed == feed);
         lines.push(Line {
             outlet: if outlet == OutletKind::Rabbitmq { "rabbitmq" } else { "spool" },
             lag_minutes: minutes(delivery.waiting_since),
             unanswered_minutes: minutes(delivery.unanswered_since).filter(|_| outlet == OutletKind::Rabbitmq),
+            unsettled: open.map_or(0, |open| open.open),
+            unsettled_minutes: minutes(open.map(|open| open.since)),
+            found: opened.engine.store().found_in_text(&feed).await?,
             feed,
             delivery,
             queue: None,
@@ -80,6 +90,8 @@ fn shown(lines: &[Line]) -> String {
         number("队列 in queue"),
         number("死信 dead"),
         number("不符 false receipts"),
+        number("未答 unanswered min"),
+        number("未结更正 unsettled"),
     ];
     let n = |n: i64| count(n.unsigned_abs());
     let maybe = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), count);
@@ -97,7 +109,13 @@ fn shown(lines: &[Line]) -> String {
             maybe(line.queue.map(|queue| queue.ready + queue.unacknowledged)),
             maybe(line.queue.map(|queue| queue.dead)),
             n(mismatches),
+            maybe(line.unanswered_minutes.map(i64::unsigned_abs)),
+            count(line.unsettled),
         ]
     });
-    table(&columns, rows)
+    let mut out = table(&columns, rows);
+    for line in lines {
+        out += &super::super::status::found_text(&line.feed, &line.found);
+    }
+    out
 }

@@ -209,10 +209,9 @@ async fn dismiss(engine: &mut Engine, ids: &[i64], why: &str, context: &Context)
         let problem = Problem::error("HL0815", format!("there is no open entry {}", others.join(", ")));
         return Err(problem.hint("`huiliu quarantine list` shows the open ones; nothing was dismissed").into());
     }
-    let dismissed = engine.store().set_quarantine(&open, "dismissed", why).await?;
     let numbers: Vec<String> = open.iter().map(i64::to_string).collect();
-    let detail = format!("{}: {why}", numbers.join(", "));
-    audit::note(engine, "quarantine.dismiss", &detail, context).await?;
+    let note = audit::noted("quarantine.dismiss", &format!("{}: {why}", numbers.join(", ")), context);
+    let dismissed = engine.store().set_quarantine(&open, "dismissed", why, Some(note)).await?;
     if context.json {
         context.print_json(&serde_json::json!({ "dismissed": dismissed }))?;
     } else {

@@ -71,7 +71,8 @@ pub(super) async fn run(engine: &mut Engine, id: i64, context: &Context) -> anyh
         let problem = Problem::error("HL0815", format!("there is no quarantine entry {id}"));
         return Err(problem.hint("`huiliu quarantine list` shows those that are open").into());
     };
-    audit::note(engine, "quarantine.show", &format!("entry {id}"), context).await?;
+    let detail = format!("entry {id} of {}, with its raw bytes", entry.dataset);
+    audit::note(engine, "quarantine.show", &detail, context).await?;
     let shown = look_at(engine.workspace(), entry, context);
     if context.json {
         context.print_json(&shown)?;

@@ -7,13 +7,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::belief::{Belief, signer};
+use super::table::shown;
 use super::{Context, Exit};
 use crate::batch::Reader;
 use crate::config::{Password, TokenUri};
 use crate::crypto::{CryptoError, Signer};
 use crate::error::Problem;
 use crate::outlet::rabbitmq::{Address, Link, Patience};
-use crate::receive::{Answering, Following, QueuedFeed, ReceiveError, Received, Sink, Spool, Target, receive_feed};
+use crate::receive::{
+    Answering, Demand, Following, QueuedFeed, ReceiveError, Received, Sink, Spool, Target, receive_feed,
+};
 
 /// Arguments of `receive`.
 #[derive(Debug, clap::Args)]
@@ -220,6 +223,12 @@ fn text(all: &[Received]) -> String {
         let stopped = if received.stopped.is_some() { "  STOPPED" } else { "" };
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{line}{again}{stopped}");
+        for demand in &received.demands {
+            let Demand { batch, kind, records, reason, reference } = demand;
+            let what = if *kind == "recall" { "撤回" } else { "更正" };
+            let (reason, reference) = (shown(reason), shown(reference));
+            let _ = writeln!(out, "  {what} {kind} {batch}: {records} records, {reason}, {reference}");
+        }
     }
     if all.is_empty() {
         out.push_str("no feeds\n");

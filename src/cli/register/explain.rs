@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::super::table::rfc3339;
-use super::super::{Context, audit, named};
+use super::super::{Context, named};
+use super::{Asked, look_up};
 use crate::config::{DatasetRef, Feed, Field, Register, Workspace};
 use crate::engine::{Engine, EngineError};
 use crate::linking::{StreamId, Survivorship};
@@ -118,16 +119,14 @@ struct Held {
 /// Prints the explanation of one entity, or of one of its fields.
 pub(super) async fn run(
     engine: &mut Engine,
-    (register, key): (&str, &str),
+    asked: Asked<'_>,
     only: Option<&str>,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let register = named::register(engine.workspace(), register)?.clone();
     if let Some(field) = only {
-        named::field(&register, field)?;
+        named::field(named::register(engine.workspace(), asked.register)?, field)?;
     }
-    let entity = named::entity(engine.store(), &register, key).await?;
-    audit::note(engine, "register.explain", &format!("{} #{}", register.name, entity.id), context).await?;
+    let (register, entity) = look_up(engine, "register.explain", asked, context).await?;
     let mut explanation = explain(engine, &register, &entity, context).await?;
     if let Some(field) = only {
         explanation.fields.retain(|explained| explained.field == field);

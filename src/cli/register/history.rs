@@ -3,9 +3,9 @@
 use chrono_tz::Tz;
 use serde::Serialize;
 
+use super::super::Context;
 use super::super::table::{local, number, rfc3339, table, text};
-use super::super::{Context, audit, named};
-use super::heading;
+use super::{Asked, heading, look_up};
 use crate::engine::Engine;
 use crate::store::{EntityView, HistoryView};
 
@@ -35,10 +35,8 @@ struct Change {
 }
 
 /// Prints the history of one entity.
-pub(super) async fn run(engine: &mut Engine, asked: (&str, &str), context: &Context) -> anyhow::Result<()> {
-    let register = named::register(engine.workspace(), asked.0)?.clone();
-    let entity = named::entity(engine.store(), &register, asked.1).await?;
-    audit::note(engine, "register.history", &format!("{} #{}", register.name, entity.id), context).await?;
+pub(super) async fn run(engine: &mut Engine, asked: Asked<'_>, context: &Context) -> anyhow::Result<()> {
+    let (register, entity) = look_up(engine, "register.history", asked, context).await?;
     let past = engine.store().history(&register.name, entity.id).await?;
     let versions = versions(&entity, &past);
     if context.json {

@@ -36,6 +36,9 @@ enum Question {
         field: String,
         /// Text that the field contains
         text: String,
+        /// Why; it goes into the audit log 事由
+        #[arg(long, value_name = "WHY")]
+        why: Option<String>,
         /// Show at most so many entities
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
@@ -66,12 +69,44 @@ struct Entity {
     register: String,
     /// Value of any key (统一社会信用代码, 公民身份号码, …), or #42 for the entity of this number
     key: String,
+    /// Why; it goes into the audit log 事由
+    #[arg(long, value_name = "WHY")]
+    why: Option<String>,
+}
+
+impl Entity {
+    fn asked(&self) -> Asked<'_> {
+        Asked { register: &self.register, key: &self.key, why: self.why.as_deref() }
+    }
+}
+
+/// Whom somebody looks up, and why.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) register: &'a str,
+    pub(super) key: &'a str,
+    pub(super) why: Option<&'a str>,
+}
+
+/// The entity that is asked for. Found or not, the audit log says who looked.
+async fn look_up(
+    engine: &mut Engine,
+    act: &'static str,
+    asked: Asked<'_>,
+    context: &Context,
+) -> anyhow::Result<(Register, EntityView)> {
+    let register = named::register(engine.workspace(), asked.register)?.clone();
+    let entity = named::entity(engine.store(), &register, asked.key).await;
+    let found = entity.as_ref().map_or_else(|_| "nothing".to_owned(), |entity| format!("#{}", entity.id));
+    let detail = audit::looked_up(engine, (&register.name, asked.key), &found, asked.why)?;
+    audit::note(engine, act, &detail, context).await?;
+    Ok((register, entity?))
 }
 
 /// Prints where the values of one entity (or one of its fields) come from.
 pub(super) async fn explain(
     engine: &mut Engine,
-    asked: (&str, &str),
+    asked: Asked<'_>,
     field: Option<&str>,
     context: &Context,
 ) -> anyhow::Result<()> {
@@ -86,11 +121,12 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args.question {
         Question::List => list(&mut engine, context).await?,
         Question::Get(entity) => get(&mut engine, &entity, context).await?,
-        Question::Find { register, field, text, limit } => {
+        Question::Find { register, field, text, why, limit } => {
             let register = named::register(engine.workspace(), &register)?.clone();
             named::field(&register, &field)?;
             let found = engine.store().find(&register.name, &field, &text, limit).await?;
-            let detail = format!("{} by {field}, {} found", register.name, found.len());
+            let count = format!("{} found in {field}", found.len());
+            let detail = audit::looked_up(&engine, (&register.name, &text), &count, why.as_deref())?;
             audit::note(&mut engine, "register.find", &detail, context).await?;
             print_found(&register, &field, &found, context)?;
             if found.len() as i64 == limit && !context.json {
@@ -98,10 +134,10 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             }
         }
         Question::Explain { entity, field } => {
-            explain::run(&mut engine, (&entity.register, &entity.key), field.as_deref(), context).await?;
+            explain::run(&mut engine, entity.asked(), field.as_deref(), context).await?;
         }
         Question::Review { register, limit } => review::run(&mut engine, register.as_deref(), limit, context).await?,
-        Question::History(entity) => history::run(&mut engine, (&entity.register, &entity.key), context).await?,
+        Question::History(entity) => history::run(&mut engine, entity.asked(), context).await?,
     }
     Ok(Exit::Done)
 }
@@ -148,9 +184,7 @@ async fn list(engine: &mut Engine, context: &Context) -> anyhow::Result<()> {
 }
 
 async fn get(engine: &mut Engine, asked: &Entity, context: &Context) -> anyhow::Result<()> {
-    let register = named::register(engine.workspace(), &asked.register)?.clone();
-    let entity = named::entity(engine.store(), &register, &asked.key).await?;
-    audit::note(engine, "register.get", &format!("{} #{}", register.name, entity.id), context).await?;
+    let (register, entity) = look_up(engine, "register.get", asked.asked(), context).await?;
     let of =
         |name: &str| entity.fields.iter().find(|(field, ..)| field == name).and_then(|(_, value, _)| value.clone());
     let links = engine.follow(&register.bonds.links, of).await?;

@@ -55,6 +55,8 @@ struct Scope {
     /// Row filter.
     #[serde(skip_serializing_if = "Option::is_none")]
     rows: Option<String>,
+    /// What becomes of numbers of persons in free text: `mask`, `withhold`, `flag`.
+    free_text: &'static str,
     fields: Vec<Decided>,
 }
 
@@ -68,6 +70,8 @@ struct Decided {
     /// How it is masked, or why it is withheld.
     #[serde(skip_serializing_if = "Option::is_none")]
     how: Option<String>,
+    /// Whether its text is looked through for numbers of persons that the grant does not cover.
+    scanned: bool,
     share: ShareClass,
     level: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,8 +110,10 @@ fn scope(workspace: &Workspace, feed: &Feed, context: &Context) -> anyhow::Resul
     let register = named::register(workspace, &feed.register.value)?;
     let today = context.clock.today(workspace.installation.zone);
     let release = Release::compile(feed, register, &workspace.codes, today).map_err(EngineError::Definitions)?;
-    let decided =
-        release.decisions().iter().filter_map(|(name, decision)| Some(decided(register.field(name)?, decision)));
+    let scanned: Vec<&str> = release.scanned().collect();
+    let decided = release.decisions().iter().filter_map(|(name, decision)| {
+        Some(decided(register.field(name)?, decision, scanned.contains(&name.as_str())))
+    });
     Ok(Scope {
         feed: feed.name.clone(),
         subscriber: feed.title.clone().unwrap_or_else(|| feed.subscriber.clone()),
@@ -122,6 +128,7 @@ fn scope(workspace: &Workspace, feed: &Feed, context: &Context) -> anyhow::Resul
         until: feed.valid.until.map(|day| day.to_string()),
         refused: in_force(feed, today).err().map(|why| why.to_string()),
         rows: feed.rows.as_ref().map(|rows| rows.value.clone()),
+        free_text: release.free_text().name(),
         fields: decided.collect(),
     })
 }
@@ -130,7 +137,7 @@ fn register_words(register: &Register) -> String {
     format!("{} {}", register.title, register.name)
 }
 
-fn decided(field: &Field, decision: &FieldDecision) -> Decided {
+fn decided(field: &Field, decision: &FieldDecision, scanned: bool) -> Decided {
     let (decision, how) = match decision {
         FieldDecision::Released => ("released", None),
         FieldDecision::Masked(how) => ("masked", Some(how.to_string())),
@@ -141,6 +148,7 @@ fn decided(field: &Field, decision: &FieldDecision) -> Decided {
         title: field.title.clone(),
         decision,
         how,
+        scanned,
         share: field.share,
         level: field.level,
         condition: field.condition.clone(),
@@ -159,6 +167,14 @@ fn text_of(scope: &Scope) -> String {
         out += &line("现在不提供任何数据 releases nothing now", why);
     }
     out += &line("行 rows", scope.rows.as_deref().unwrap_or("every row 全部"));
+    let scanned: Vec<&str> = scope.fields.iter().filter(|f| f.scanned).map(|f| f.field.as_str()).collect();
+    let free_text = match scope.free_text {
+        "withhold" => "文本不提供 withhold",
+        "flag" => "仅标记 flag",
+        _ => "遮盖 mask",
+    };
+    let fields = if scanned.is_empty() { "—".to_owned() } else { scanned.join(", ") };
+    out += &line("自由文本中的身份证号、手机号 numbers of persons in free text", &format!("{free_text}: {fields}"));
     let columns = [
         text("字段 field"),
         text("名称 title"),

@@ -2,6 +2,8 @@
 
 mod text;
 
+pub(super) use text::found_text;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -9,10 +11,10 @@ use serde::Serialize;
 use super::table::rfc3339;
 use super::workspace::{Access, open};
 use super::{Context, Exit};
-use crate::config::{Pipeline, Workspace};
+use crate::config::{OutletKind, Pipeline, Workspace};
 use crate::crypto::{Certificate, CryptoError, RENEWAL_DAYS, renewal_urgency};
-use crate::engine::{Difference, Due, Engine};
-use crate::store::{BackfillView, FeedView, LeaseView, RunView};
+use crate::engine::{Difference, Due, Engine, Open, ReviewLine};
+use crate::store::{BackfillView, FeedView, Found, LeaseView, RunView};
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -23,6 +25,8 @@ pub struct Args {}
 struct Status {
     at: String,
     registers: Vec<RegisterStatus>,
+    /// Links that lead to nothing yet.
+    dangling: Vec<ReviewLine>,
     pipelines: Vec<PipelineStatus>,
     feeds: Vec<FeedStatus>,
     quarantine: Vec<QuarantineStatus>,
@@ -130,6 +134,18 @@ struct FeedStatus {
     unstamped: u64,
     /// HL0778: since when (RFC 3339) one has waited longer than the installation allows.
     unstamped_late: Option<String>,
+    /// Why the last pass was refused, in whole or in part.
+    refused: Option<String>,
+    /// Numbers of persons found in the free text that was released, by field.
+    found: Vec<Found>,
+    /// Since when the oldest batch waits for a receipt; `None` where all are answered or nobody can answer.
+    unanswered_since: Option<String>,
+    #[serde(skip)]
+    unanswered_minutes: Option<i64>,
+    /// Corrections and recalls that are not settled.
+    unsettled: Option<Open>,
+    #[serde(skip)]
+    unsettled_minutes: Option<i64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -162,7 +178,37 @@ async fn gather(engine: &mut Engine, context: &Context) -> anyhow::Result<Status
     for pipeline in workspace.pipelines.values() {
         pipelines.push(pipeline_status(engine, pipeline, context).await?);
     }
+    let feeds = feeds(engine, context).await?;
+    let mut dangling = engine.review(None, 0).await?;
+    dangling.retain(|line| line.kind == "link" && line.broken > 0);
+    let quarantine = quarantine(engine).await?;
+    let mut backfills = engine.store().backfills(None).await?;
+    backfills.retain(|backfill| !backfill.state.over());
+    let now = context.clock.now().timestamp_micros();
+    let daemons = daemons(&engine.store().leases().await?, now);
+    let drift = drift(engine).await?;
+    let certificates = certificates(&workspace, context);
+    Ok(Status {
+        at: rfc3339(now),
+        registers,
+        dangling,
+        pipelines,
+        feeds,
+        quarantine,
+        drift,
+        daemons,
+        backfills,
+        certificates,
+        at_rest: workspace.installation.at_rest.is_some(),
+    })
+}
+
+async fn feeds(engine: &mut Engine, context: &Context) -> anyhow::Result<Vec<FeedStatus>> {
+    let workspace = engine.workspace().clone();
     let known = engine.store().feeds().await?;
+    let open = engine.open_chases().await?;
+    let now = context.clock.now().timestamp_micros();
+    let minutes = |since: i64| (now - since).max(0) / 60_000_000;
     let mut feeds = Vec::new();
     for feed in workspace.feeds.values() {
         let horizon = engine.store().horizon(&feed.register.value).await?;
@@ -171,6 +217,16 @@ async fn gather(engine: &mut Engine, context: &Context) -> anyhow::Result<Status
         let late = unstamped.late(asked, context.clock.now().timestamp_micros());
         let view = known.iter().find(|view| view.feed == feed.name);
         let number = |pick: fn(&FeedView) -> i64| view.map_or(0, pick);
+        let (refused, delivery) = match view {
+            Some(_) => {
+                let state = engine.store().feed(&feed.name).await?;
+                (state.refused, Some(engine.store().delivery(&feed.name).await?))
+            }
+            None => (None, None),
+        };
+        let answers = feed.delivery.outlet.value == OutletKind::Rabbitmq;
+        let unanswered = delivery.and_then(|delivery| delivery.unanswered_since).filter(|_| answers);
+        let unsettled = open.iter().find(|open| open.feed == feed.name).cloned();
         feeds.push(FeedStatus {
             feed: feed.name.clone(),
             subscriber: feed.title.clone().unwrap_or_else(|| feed.subscriber.clone()),
@@ -182,18 +238,15 @@ async fn gather(engine: &mut Engine, context: &Context) -> anyhow::Result<Status
             suspended: view.and_then(|view| view.suspended.clone()),
             unstamped: unstamped.batches,
             unstamped_late: unstamped.since.filter(|_| late).map(rfc3339),
+            refused,
+            found: engine.store().found_in_text(&feed.name).await?,
+            unanswered_since: unanswered.map(rfc3339),
+            unanswered_minutes: unanswered.map(minutes),
+            unsettled_minutes: unsettled.as_ref().map(|open| minutes(open.since)),
+            unsettled,
         });
     }
-    let quarantine = quarantine(engine).await?;
-    let mut backfills = engine.store().backfills(None).await?;
-    backfills.retain(|backfill| !backfill.state.over());
-    let now = context.clock.now().timestamp_micros();
-    let daemons = daemons(&engine.store().leases().await?, now);
-    let drift = drift(engine).await?;
-    let certificates = certificates(&workspace, context);
-    let at_rest = workspace.installation.at_rest.is_some();
-    let at = rfc3339(now);
-    Ok(Status { at, registers, pipelines, feeds, quarantine, drift, daemons, backfills, certificates, at_rest })
+    Ok(feeds)
 }
 
 async fn drift(engine: &mut Engine) -> anyhow::Result<Vec<DriftStatus>> {

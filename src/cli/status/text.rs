@@ -3,11 +3,15 @@
 use chrono_tz::Tz;
 
 use super::super::table::{count, local, number, table, text as left};
+use crate::engine::ReviewLine;
+use crate::store::Found;
+
 use super::{CertificateStatus, DriftStatus, FeedStatus, PipelineStatus, QuarantineStatus, RegisterStatus, Status};
 
 /// All tables; subjects that have nothing are left out.
 pub(super) fn text(status: &Status, zone: Tz) -> String {
-    let mut parts = vec![registers(&status.registers), pipelines(&status.pipelines, zone)];
+    let mut parts = vec![registers(&status.registers) + &dangling(&status.dangling)];
+    parts.push(pipelines(&status.pipelines, zone));
     if !status.feeds.is_empty() {
         parts.push(feeds(&status.feeds));
     }
@@ -134,8 +138,50 @@ fn feeds(feeds: &[FeedStatus]) -> String {
         if let Some(why) = &f.suspended {
             out += &format!("  {}: 已中止 suspended: {}\n", f.feed, super::super::table::shown(why));
         }
+        if let Some(why) = f.refused.as_ref().filter(|_| f.suspended.is_none()) {
+            out += &format!("  {}: 不予提供 refused: {}\n", f.feed, super::super::table::shown(why));
+        }
+        if let Some(minutes) = f.unanswered_minutes.filter(|minutes| *minutes > 0) {
+            out += &format!("  {}: 回执未到 no receipt for {}\n", f.feed, age(minutes));
+        }
+        if let (Some(open), Some(minutes)) = (&f.unsettled, f.unsettled_minutes) {
+            out += &format!("  {}: 更正撤回未结 {} unsettled, oldest {}\n", f.feed, open.open, age(minutes));
+        }
+        out += &found_text(&f.feed, &f.found);
     }
     out
+}
+
+/// Minutes in words.
+fn age(minutes: i64) -> String {
+    match minutes {
+        ..=119 => format!("{minutes} min"),
+        120..=2879 => format!("{} h", minutes / 60),
+        _ => format!("{} d", minutes / 1440),
+    }
+}
+
+/// What was found in the free text that a feed released, a line a field.
+pub(in crate::cli) fn found_text(feed: &str, found: &[Found]) -> String {
+    let line = |found: &Found| {
+        let Found { field, policy, citizen_ids, mobiles } = found;
+        let done = match policy.as_str() {
+            "mask" => "已遮盖 masked",
+            "withhold" => "未提供 withheld",
+            _ => "仅标记 flagged",
+        };
+        format!("  {feed}: 自由文本 {field}: {citizen_ids} 身份证号 citizen IDs, {mobiles} 手机号 mobiles, {done}\n")
+    };
+    found.iter().map(line).collect()
+}
+
+/// Links that lead to nothing, a line each.
+fn dangling(lines: &[ReviewLine]) -> String {
+    let line = |line: &ReviewLine| {
+        let (broken, looked) = (count(line.broken), count(line.looked));
+        format!("未到关联 dangling {}.{} {}: {broken} of {looked}\n", line.register, line.name, line.title)
+    };
+    lines.iter().map(line).collect()
 }
 
 fn quarantine(waiting: &[QuarantineStatus]) -> String {
@@ -147,9 +193,9 @@ fn quarantine(waiting: &[QuarantineStatus]) -> String {
 mod tests {
     use super::super::{DaemonStatus, LastRun};
     use super::*;
+    use crate::engine::Open;
 
-    #[test]
-    fn a_glance_shows_what_stands_and_what_is_late() {
+    fn sample() -> Status {
         let last = LastRun {
             run: 4,
             kind: "run".into(),
@@ -170,7 +216,7 @@ mod tests {
             late,
             next_micros: Some(1_772_303_400_000_000),
         };
-        let status = Status {
+        Status {
             at: String::new(),
             registers: vec![RegisterStatus {
                 register: "enterprise".into(),
@@ -189,6 +235,21 @@ mod tests {
                 suspended: None,
                 unstamped: 2,
                 unstamped_late: Some("2026-02-27T16:00:00Z".into()),
+                refused: Some("HL0610 the day's quota is used up".into()),
+                found: vec![Found { field: "address".into(), policy: "mask".into(), citizen_ids: 2, mobiles: 31 }],
+                unanswered_since: None,
+                unanswered_minutes: Some(200),
+                unsettled_minutes: Some(4320),
+                unsettled: Some(Open { feed: "housing.enterprise".into(), open: 2, since: 0 }),
+            }],
+            dangling: vec![ReviewLine {
+                register: "license".into(),
+                kind: "link",
+                name: "holder".into(),
+                title: "持证主体".into(),
+                looked: 900,
+                broken: 7,
+                examples: Vec::new(),
             }],
             quarantine: vec![QuarantineStatus {
                 dataset: "market-regulation.enterprise".into(),
@@ -200,13 +261,18 @@ mod tests {
             certificates: Vec::new(),
             backfills: Vec::new(),
             at_rest: false,
-        };
-        insta::assert_snapshot!(text(&status, Tz::Asia__Shanghai), @r#"
+        }
+    }
+
+    #[test]
+    fn a_glance_shows_what_stands_and_what_is_late() {
+        insta::assert_snapshot!(text(&sample(), Tz::Asia__Shanghai), @r#"
         ──────────────────────────────────────────────
          基础库 register   名称 title       行数 rows
         ══════════════════════════════════════════════
          enterprise        法人基础信息库      13 637
         ──────────────────────────────────────────────
+        未到关联 dangling license.holder 持证主体: 7 of 900
 
         ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
          流程 pipeline             名称 title     上次 last run         结果 status   读入 rows   问题 set aside   下次 next             时限 freshness
@@ -222,6 +288,10 @@ mod tests {
          housing.enterprise   住房和城乡建设局                12                 3                    0          9 800
         ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
           housing.enterprise: 时间戳逾期 HL0778 2 batches wait for a time stamp since 2026-02-27T16:00:00Z
+          housing.enterprise: 不予提供 refused: HL0610 the day's quota is used up
+          housing.enterprise: 回执未到 no receipt for 3 h
+          housing.enterprise: 更正撤回未结 2 unsettled, oldest 3 d
+          housing.enterprise: 自由文本 address: 2 身份证号 citizen IDs, 31 手机号 mobiles, 已遮盖 masked
 
         ──────────────────────────────────────────────────────────────
          问题数据 quarantine            部门 department   待处理 open

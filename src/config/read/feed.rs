@@ -6,7 +6,7 @@ use super::super::shape::{Key, Kind, Naming, Shape, Word};
 use super::super::units::{ByteSize, Quota, span};
 use super::super::view::View;
 use super::super::{
-    Approval, At, BatchLimit, Delivery, DeliveryEncryption, Feed, MaskRule, OutletKind, Validity, scalar,
+    Approval, At, BatchLimit, Delivery, DeliveryEncryption, Feed, FreeText, MaskRule, OutletKind, Validity, scalar,
 };
 use super::{VERSION, number};
 
@@ -36,6 +36,13 @@ pub(in crate::config) const FEED: Shape = Shape {
             Kind::Each(Naming::Foreign, &Kind::Mask),
             "Masks by field: name, id_number, phone, address, year, null, pseudonym, or an SQL expression.",
         ),
+        Key::optional(
+            "free_text",
+            "自由文本 free_text",
+            Kind::Word(FREE_TEXT),
+            "What happens to citizens' numbers and mobile numbers in text that the grant does not cover.",
+        )
+        .or("mask"),
         Key::optional("delivery", "投递 delivery", Kind::Map(&DELIVERY), "How it reaches the subscriber."),
     ],
 };
@@ -83,6 +90,12 @@ const DELIVERY: Shape = Shape {
     ],
 };
 
+const FREE_TEXT: &[Word] = &[
+    Word::now("mask", "遮盖 Their digits leave as stars."),
+    Word::now("withhold", "不予 The text stays inside, the rest of the record leaves."),
+    Word::now("flag", "标记 They leave as they are, and are counted."),
+];
+
 const ENCRYPT: &[Word] = &[
     Word::now("auto", "自动 Where a certificate is given, which fields of level 3 and above demand."),
     Word::now("off", "不加密 Never: the way to the subscriber is protected otherwise."),
@@ -127,6 +140,7 @@ pub(in crate::config) fn read(name: &str, file: &str, view: View<'_>) -> Feed {
         },
         fields: view.get("fields").texts(),
         rows: view.get("rows").maybe_at(),
+        free_text: view.get("free_text").raw().and_then(FreeText::from_name).unwrap_or_default(),
         mask: view
             .get("mask")
             .each()

@@ -32,7 +32,8 @@ use crate::config::Rate;
 use crate::error::{Disposition, Problem};
 use crate::failpoint::Boundary;
 use crate::store::{
-    BackfillState, BackfillView, ChunkEnd, ChunkState, ChunkView, LedgerRow, NewBackfill, RunEnd, RunStart, RunStatus,
+    BackfillState, BackfillView, ChunkEnd, ChunkState, ChunkView, LedgerRow, NewBackfill, Note, RunEnd, RunStart,
+    RunStatus,
 };
 
 /// What a step did.
@@ -168,7 +169,7 @@ impl Engine {
     pub async fn backfill_step(&mut self, id: i64) -> Result<BackfillStep, EngineError> {
         use BackfillState::{Pending, Running};
         let at = self.now();
-        if !self.store.move_backfill(id, &[Pending, Running], (Running, None, at)).await? {
+        if !self.store.move_backfill(id, &[Pending, Running], (Running, None, at), None).await? {
             return Ok(BackfillStep::Over(self.backfill(id).await?.state));
         }
         let backfill = self.begin_backfill(id).await?;
@@ -276,11 +277,11 @@ impl Engine {
                 (true, true) => RunStatus::Failed,
                 (false, true) => RunStatus::Succeeded,
             };
-            self.store.end_run(run, RunEnd { status, why: note.clone(), at }).await?;
+            self.store.end_run(run, RunEnd { status, why: note.clone(), at, note: None }).await?;
         }
-        self.store.move_backfill(backfill.id, &[BackfillState::Running], (state, note.as_deref(), at)).await?;
-        let detail = format!("backfill {} of {}: {}", backfill.id, backfill.target, state.name());
-        self.store.audit(at, "backfill.end", &detail).await?;
+        let told = format!("backfill {} of {}: {}", backfill.id, backfill.target, state.name());
+        let told = Some(Note::new(at, "backfill.end", told));
+        self.store.move_backfill(backfill.id, &[BackfillState::Running], (state, note.as_deref(), at), told).await?;
         Ok(state)
     }
 

@@ -1,31 +1,33 @@
 //! One pass of one feed: what changed, under the grant, compared with what the subscriber holds, sealed and delivered.
 
+mod chase;
 mod leaving;
 mod page;
+mod refusal;
+mod seal;
 mod stamps;
 
 pub(super) use stamps::Rest as StampRest;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sha2::{Digest as _, Sha256};
 
 use self::leaving::Leaving;
 use self::page::{Encoded, Page, Step, encode};
+use self::seal::decision;
 use super::rows::hex;
 use super::{Engine, EngineError, FeedReport};
-use crate::batch::{
-    BatchError, BodyBuilder, Changes, Decision, FeedField, FeedSchema, Heading, HexDigest, Kind, Part, RowCounts, seal,
-};
+use crate::batch::{BatchError, BodyBuilder, Changes, Decision, FeedField, FeedSchema, Kind, Notice};
 use crate::config::{Feed, MaskRule, Register};
 use crate::crypto::{DigestAlgorithm, Recipient, Signer};
 use crate::linking::EntityId;
 use crate::outlet::Outlet;
-use crate::share::{FieldDecision, Release, in_force};
-use crate::store::{BatchRow, FeedCounts, FeedState, HeldDigest, Holding, SealSet, Snapshot};
+use crate::share::{Release, RowFound, in_force};
+use crate::store::{FeedCounts, FeedState, Found, HeldDigest, Holding, Snapshot};
 
 /// Entities read at a time.
 const PAGE: i64 = 8192;
@@ -57,6 +59,13 @@ struct Pass {
     withheld_by: BTreeMap<String, u64>,
     upserts: Vec<Holding>,
     withdrawals: Vec<EntityId>,
+    /// Numbers of persons found in the free text of what is in the body, by field.
+    found: BTreeMap<String, Found>,
+    /// Records that are recalled: they stay inside.
+    recalled: Arc<HashSet<EntityId>>,
+    /// Of what is in the body: the corrections and recalls that it carries, and why.
+    chased: Vec<i64>,
+    notice: Option<(Kind, Notice)>,
     report: FeedReport,
     started: Instant,
 }
@@ -64,6 +73,12 @@ struct Pass {
 impl Engine {
     /// One pass: releases and delivers everything this feed has waiting.
     async fn release_batches(&mut self, name: &str) -> Result<FeedReport, EngineError> {
+        let done = Box::pin(self.one_pass(name)).await;
+        self.tell_refusal(name, &done).await?;
+        done
+    }
+
+    async fn one_pass(&mut self, name: &str) -> Result<FeedReport, EngineError> {
         if self.workspace.feeds.contains_key(name)
             && let Some(why) = self.suspended(name).await?
         {
@@ -74,6 +89,7 @@ impl Engine {
         };
         self.deliver_waiting(&mut pass).await?;
         self.note_feed(&pass.feed).await?;
+        self.chase(&mut pass).await?;
         if pass.state.sweep.is_some() {
             self.sweep(&mut pass).await?;
         } else {
@@ -103,20 +119,13 @@ impl Engine {
         let horizon = self.store.horizon(&feed.register.value).await?;
         let grant = if refused.is_some() { format!("ended:{}", hex(&grant)) } else { hex(&grant) };
         let first = state.grant.is_none() || (state.sweep.is_some() && state.cursor == 0);
-        let told = state.grant.as_deref() == Some(&grant);
-        if !told {
-            state.grant = Some(grant);
-            state.sweep = Some((0, horizon));
-            state.part = 0;
-        }
+        follow(&mut state, &grant, (release.depends_on_day() && refused.is_none()).then_some(today), horizon);
         let digest = hex(&Sha256::digest(schema.json().as_bytes()));
         if state.schema.1.as_deref() != Some(&digest) {
             state.schema = (state.schema.0 + 1, Some(digest));
         }
         let through = state.sweep.map_or(horizon, |(_, through)| through);
-        if let Some(why) = refused.as_ref().filter(|_| !told) {
-            self.store.audit(self.clock.now().timestamp_micros(), "feed.refused", &format!("{name}: {why}")).await?;
-        }
+        let recalled = Arc::new(self.store.recalled(&feed.register.value).await?.into_iter().collect());
         Ok(Some(Pass {
             issuer: self.workspace.installation.issuer.clone(),
             quota_left: self.quota_left(&feed, now).await?,
@@ -135,6 +144,10 @@ impl Engine {
             withheld_by: BTreeMap::new(),
             upserts: Vec::new(),
             withdrawals: Vec::new(),
+            found: BTreeMap::new(),
+            recalled,
+            chased: Vec::new(),
+            notice: None,
             report: FeedReport::new(name, if refused.is_some() { "refused" } else { "nothing new" }, refused),
             feed,
             state,
@@ -145,14 +158,9 @@ impl Engine {
     /// Records the quota still allows today; `None` without a quota.
     async fn quota_left(&mut self, feed: &Feed, now: DateTime<Utc>) -> Result<Option<u64>, EngineError> {
         let Some(quota) = feed.delivery.quota else { return Ok(None) };
-        let midnight = now
-            .with_timezone(&self.workspace.installation.zone)
-            .date_naive()
-            .and_time(chrono::NaiveTime::MIN)
-            .and_local_timezone(self.workspace.installation.zone)
-            .earliest()
-            .map_or(0, |at| at.timestamp_micros());
-        let sent = self.store.sealed_since(&feed.name, midnight).await?;
+        let zone = self.workspace.installation.zone;
+        let began = refusal::quota_day(now, zone).map_or(0, |(from, _)| from.timestamp_micros());
+        let sent = self.store.sealed_since(&feed.name, began).await?;
         Ok(Some(quota.0.saturating_sub(sent)))
     }
 
@@ -264,7 +272,7 @@ impl Engine {
                     if pass.quota_left == Some(0) {
                         self.seal_batch(pass, false).await?;
                         pass.report.status = "waiting";
-                        pass.report.why = Some("HL0610 the day's quota is used up; it resets at midnight".into());
+                        pass.report.why = Some(self.quota_is_used_up());
                         return Ok(false);
                     }
                     if !pass.body.has_room_for(rows, row, &pass.feed.delivery.batch) {
@@ -272,6 +280,7 @@ impl Engine {
                     }
                     pass.counts.considered += 1;
                     pass.body.push(rows, row)?;
+                    pass.find(encoded.found_in(rows, row));
                     pass.counts.released += 1;
                     pass.quota_left = pass.quota_left.map(|left| left - 1);
                     match holding {
@@ -286,101 +295,20 @@ impl Engine {
         }
         Ok(true)
     }
+}
 
-    /// Seals what is in the body (if anything), keeps it with the feed's state, and hands it to the outlet.
-    #[tracing::instrument(name = "seal", skip_all)]
-    async fn seal_batch(&mut self, pass: &mut Pass, last: bool) -> Result<(), EngineError> {
-        let records = pass.body.records();
-        let counts = std::mem::take(&mut pass.counts);
-        let withheld_by = std::mem::take(&mut pass.withheld_by);
-        pass.report.counts.add(&counts);
-        let now = self.agreed_time().await?;
-        let mut sealed = None;
-        let mut state = pass.state.clone();
-        if records > 0 {
-            let next = BodyBuilder::new(&pass.schema, state.seq.unsigned_abs() + 2);
-            let body = std::mem::replace(&mut pass.body, next).finish();
-            let body = match &pass.recipient {
-                Some(recipient) => body.encrypted_to(recipient)?,
-                None => body,
-            };
-            state.seq += 1;
-            state.part += 1;
-            let heading = pass.heading(
-                &state,
-                (now, last),
-                RowCounts {
-                    considered: counts.considered,
-                    released: counts.released,
-                    unaffected: counts.unaffected,
-                    withheld: withheld_by,
-                },
-            )?;
-            let kind = heading.kind;
-            let signer = Arc::clone(&pass.signer);
-            // A key on a token is asked over a bus or a network.
-            let sealing = tokio::task::spawn_blocking(move || seal(heading, body, &signer)).await;
-            let batch = sealing.map_err(|error| EngineError::Internal(error.to_string()))??;
-            state.previous = Some(hex(&batch.manifest_digest));
-            let row = BatchRow {
-                seq: state.seq,
-                kind: if kind == Kind::Snapshot { "snapshot" } else { "delta" }.to_owned(),
-                body: batch.body.clone(),
-                manifest: batch.manifest.clone(),
-                signature: batch.signature.clone(),
-                manifest_digest: hex(&batch.manifest_digest),
-                records: records as i64,
-            };
-            sealed = Some((batch, row));
-        }
-        let mut kept = state.clone();
-        if last {
-            kept.sweep = None;
-            kept.part = 0;
-        }
-        let (batch, row) = sealed.map_or((None, None), |(batch, row)| (Some(batch), Some(row)));
-        pass.report.upserts += pass.upserts.len() as u64;
-        pass.report.withdrawals += pass.withdrawals.len() as u64;
-        let set = SealSet {
-            feed: pass.feed.name.clone(),
-            state: kept,
-            stamp: self.workspace.installation.timestamps.is_some(),
-            batch: row,
-            upserts: std::mem::take(&mut pass.upserts),
-            withdrawals: std::mem::take(&mut pass.withdrawals),
-            counts,
-            at: now.timestamp_micros(),
-        };
-        self.store.seal(set).await?;
-        pass.state = state;
-        if let Some(batch) = batch {
-            pass.report.batches += 1;
-            if pass.report.status == "nothing new" {
-                pass.report.status = "released";
-            }
-            self.deliver(pass, batch, records as u64).await?;
-        }
-        Ok(())
+/// Under another grant than before everything is compared once, and so it is with every day where what leaves depends on the
+/// day: what a date overtakes is in no change log. A comparison under way is finished first.
+fn follow(state: &mut FeedState, grant: &str, day: Option<NaiveDate>, horizon: i64) {
+    let present = day.map_or_else(|| grant.to_owned(), |day| format!("{grant}@{day}"));
+    let known = state.grant.as_deref();
+    let of_another_day = day.is_some() && known.and_then(|known| known.split('@').next()) == Some(grant);
+    if known == Some(present.as_str()) || (of_another_day && state.sweep.is_some()) {
+        return;
     }
-
-    async fn finish(&mut self, pass: Pass) -> Result<FeedReport, EngineError> {
-        let Pass { mut report, started, .. } = pass;
-        report.seconds = started.elapsed().as_secs_f64();
-        if !report.counts.balanced() {
-            return Err(EngineError::Unbalanced { register: format!("feed {}", report.feed) });
-        }
-        let detail = format!(
-            "{}: {}, {} batches, {} records",
-            report.feed, report.status, report.batches, report.counts.released
-        );
-        if report.status != "nothing new" {
-            let at = self.now();
-            self.store.audit(at, "feed.release", &detail).await?;
-            self.checkpoint_if_due().await;
-        }
-        self.progress.done();
-        Ok(report)
-    }
+    state.grant = Some(present);
+    state.sweep = Some((0, horizon));
+    state.part = 0;
 }
 
 impl Pass {
@@ -391,38 +319,24 @@ impl Pass {
 
     /// Encodes a page under the grant on another thread.
     fn encode(&self, page: Page) -> Encoding {
-        let (schema, release) = (Arc::clone(&self.schema), self.release.clone());
-        tokio::task::spawn_blocking(move || Ok((encode(&schema, release.as_deref(), &page)?, page)))
+        let (schema, release, recalled) = (Arc::clone(&self.schema), self.release.clone(), Arc::clone(&self.recalled));
+        tokio::task::spawn_blocking(move || Ok((encode(&schema, (release.as_deref(), &recalled), &page)?, page)))
     }
 
-    fn heading(
-        &self,
-        state: &FeedState,
-        (now, last): (DateTime<Utc>, bool),
-        rows: RowCounts,
-    ) -> Result<Heading, EngineError> {
-        let previous = match &state.previous {
-            None => None,
-            Some(text) => Some(
-                crate::crypto::digest_from_hex(text)
-                    .ok_or_else(|| EngineError::Internal("a stored manifest digest does not read".into()))?,
-            ),
-        };
-        let snapshot = self.first;
-        Ok(Heading {
-            feed: self.feed.name.clone(),
-            seq: state.seq.unsigned_abs(),
-            kind: if snapshot { Kind::Snapshot } else { Kind::Delta },
-            part: snapshot.then_some(Part { n: state.part.unsigned_abs(), last }),
-            issuer: self.issuer.clone(),
-            subscriber: self.feed.subscriber.clone(),
-            created_at: now,
-            register: self.feed.register.value.clone(),
-            schema_version: self.schema_version,
-            previous,
-            changes: self.window,
-            decision: Decision { rows, ..self.decision.clone() },
-        })
+    /// Counts what was found in the free text of a record that goes out.
+    fn find<'a>(&mut self, found: impl Iterator<Item = &'a RowFound>) {
+        let (schema, policy) = (Arc::clone(&self.schema), self.feed.free_text.name());
+        for one in found {
+            let Some(field) = schema.fields().get(one.column) else { continue };
+            let sum = self.found.entry(field.name.clone()).or_insert_with(|| Found {
+                field: field.name.clone(),
+                policy: policy.to_owned(),
+                citizen_ids: 0,
+                mobiles: 0,
+            });
+            sum.citizen_ids += one.citizen_ids.cast_signed();
+            sum.mobiles += one.mobiles.cast_signed();
+        }
     }
 }
 
@@ -439,31 +353,4 @@ pub(super) fn schema(
         kind,
     });
     FeedSchema::new(feed, fields.collect(), algorithm)
-}
-
-/// What every manifest of this pass says about the grant; row counts differ from batch to batch.
-fn decision(feed: &Feed, release: &Release, grant: [u8; 32]) -> Decision {
-    let (mut released, mut masked, mut withheld) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-    for (field, decision) in release.decisions() {
-        match decision {
-            FieldDecision::Released => released.push(field.clone()),
-            FieldDecision::Masked(how) => {
-                masked.insert(field.clone(), how.clone());
-            }
-            FieldDecision::Withheld(why) => {
-                withheld.insert(field.clone(), why.to_string());
-            }
-        }
-    }
-    Decision {
-        grant: feed.name.clone(),
-        grant_digest: HexDigest(grant),
-        purpose: feed.purpose.clone(),
-        basis: feed.basis.clone(),
-        approved: feed.approved.as_ref().and_then(|approved| approved.number.clone()),
-        released,
-        masked,
-        withheld,
-        rows: RowCounts { considered: 0, released: 0, unaffected: 0, withheld: BTreeMap::new() },
-    }
 }

@@ -2,11 +2,14 @@
 //!
 //! Pure: takes what the store read and what the subscriber holds, returns one step per entity, in entity order.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::batch::{BatchError, EncodedRows, FeedSchema};
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
+
+use crate::batch::{BatchError, EncodedRows, FeedSchema, Op};
 use crate::linking::EntityId;
-use crate::share::Release;
+use crate::share::{Release, Released, RowFound};
 use crate::store::{HeldDigest, Holding, Snapshot};
 
 /// What happens to one entity.
@@ -36,20 +39,25 @@ pub(super) struct Encoded {
     /// Rows that stay inside and never left, and the rule that says so.
     withheld: Vec<(EntityId, &'static str)>,
     unaffected_gone: Vec<EntityId>,
+    /// Numbers of persons found in free text, by row of `present`, ascending.
+    found: Vec<RowFound>,
 }
 
 /// Encodes a page under the grant; `release` is `None` when the grant is not in force.
 pub(super) fn encode(
     schema: &FeedSchema,
-    release: Option<&Release>,
+    (release, recalled): (Option<&Release>, &HashSet<EntityId>),
     Page { rows: page, held }: &Page,
 ) -> Result<Encoded, BatchError> {
-    let (kept, rows, failed) = match release {
-        Some(release) => {
-            let released = release.apply(&page.rows);
-            (released.kept, released.rows, released.withheld_by_error)
-        }
-        None => (Vec::new(), schema.empty_rows(), Vec::new()),
+    let Released { kept, rows, withheld_by_error: failed, found, .. } = match release {
+        Some(release) => without(recalled, &page.ids, release.apply(&page.rows)),
+        None => Released {
+            rows: schema.empty_rows(),
+            kept: Vec::new(),
+            withheld_by_filter: Vec::new(),
+            withheld_by_error: Vec::new(),
+            found: Vec::new(),
+        },
     };
     let failed: BTreeSet<EntityId> = failed.iter().map(|&i| page.ids[i as usize]).collect();
     let ids: Vec<EntityId> = kept.iter().map(|&i| page.ids[i as usize]).collect();
@@ -76,13 +84,49 @@ pub(super) fn encode(
         withheld: left
             .into_iter()
             .filter(|id| !held.contains_key(id))
-            .map(|id| (id, if failed.contains(&id) { "not computable" } else { "row filter" }))
+            .map(|id| match id {
+                _ if recalled.contains(&id) => (id, "recalled"),
+                _ if failed.contains(&id) => (id, "not computable"),
+                _ => (id, "row filter"),
+            })
             .collect(),
         unaffected_gone: page.gone.iter().copied().filter(|id| !held.contains_key(id)).collect(),
+        found,
     })
 }
 
+/// What is released, but for records that are recalled.
+fn without(recalled: &HashSet<EntityId>, ids: &[EntityId], released: Released) -> Released {
+    let stays = |row: &u32| ids.get(*row as usize).is_some_and(|id| recalled.contains(id));
+    if recalled.is_empty() || !released.kept.iter().any(stays) {
+        return released;
+    }
+    let leaves: Vec<bool> = released.kept.iter().map(|row| !stays(row)).collect();
+    let before = |row: usize| leaves.iter().take(row).filter(|leaves| **leaves).count();
+    let found = released.found.iter().filter(|found| leaves.get(found.row) == Some(&true));
+    let found = found.map(|found| RowFound { row: before(found.row), ..*found }).collect();
+    let rows = filter_record_batch(&released.rows, &BooleanArray::from(leaves.clone()));
+    Released {
+        rows: rows.expect("the mask has one bit per row"),
+        kept: released.kept.iter().zip(&leaves).filter(|(_, leaves)| **leaves).map(|(row, _)| *row).collect(),
+        found,
+        ..released
+    }
+}
+
 impl Encoded {
+    /// Released rows under their present version.
+    pub(super) const fn present(&self) -> &EncodedRows {
+        &self.present
+    }
+
+    /// What was found in the free text of a row of these; nothing in withdrawals.
+    pub(super) fn found_in(&self, rows: &EncodedRows, row: usize) -> impl Iterator<Item = &RowFound> {
+        let of_this = if rows.op() == Op::Upsert { &self.found[..] } else { &[] };
+        let first = of_this.partition_point(|found| found.row < row);
+        of_this.iter().skip(first).take_while(move |found| found.row == row)
+    }
+
     /// One step per entity of the page, in no order yet.
     pub(super) fn steps<'a>(&'a self, page: &Snapshot) -> Vec<(EntityId, Step<'a>)> {
         let sent = self.kept.iter().enumerate().map(|(row, &i)| {

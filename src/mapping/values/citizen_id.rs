@@ -51,11 +51,16 @@ pub fn citizen_id(text: &str, today: NaiveDate) -> Outcome<Cow<'_, str>> {
 
 /// Whether a text has the form of a citizen's number: check character (ISO 7064 MOD 11-2), a birth day since 1900,
 /// a region. One in eleven wrong codes of digits would pass the check character alone.
-pub(super) fn looks_like_one(number: &str) -> bool {
+pub fn looks_like_one(number: &str) -> bool {
     let right = matches!(number.as_bytes(), [body @ .., given] if check_character(body) == Some(*given));
     let birth = number.get(6..14).and_then(|digits| digits.parse::<u32>().ok()).and_then(calendar_day);
     let region = number.get(..6).is_some_and(|region| !region.starts_with('9') && region_codes::plausible(region));
     right && region && birth.is_some_and(|day| (1900..2100).contains(&day.year()))
+}
+
+/// The 18 characters of the same citizen's 15 digits; `None` for what cannot be upgraded.
+pub fn citizen_id_of_15(digits: &str) -> Option<String> {
+    (digits.len() == 15).then(|| upgrade(digits).ok()).flatten()
 }
 
 /// The check character of 17 digits; `None` when they are not 17 digits.

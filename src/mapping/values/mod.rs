@@ -35,7 +35,7 @@ mod vectors;
 
 pub use amount::{Amount, UnitSource, cn_amount, cn_amount_in};
 pub use cert_id::{cert_id, cert_id_valid};
-pub use citizen_id::citizen_id;
+pub use citizen_id::{citizen_id, citizen_id_of_15, looks_like_one as is_citizen_id};
 pub use date::cn_date;
 pub use names::{org_name, person_name};
 pub use org_code::{org_code, org_code_valid};

@@ -22,8 +22,8 @@ use self::keys::{fields_note, refused};
 use self::register::{Around, RegisterAtRest};
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
-    FileStatus, HeldDigest, HistoryView, Holding, LedgerRow, QuarantineFilter, QuarantineView, Recalled, ReceiptRow,
-    Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError, Surveyed,
+    FileStatus, HeldDigest, HistoryView, Holding, LedgerRow, Note, QuarantineFilter, QuarantineView, Recalled,
+    ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError, Surveyed,
 };
 use crate::config::Register;
 use crate::crypto::DigestAlgorithm;
@@ -227,8 +227,8 @@ impl Store for AtRestStore {
         self.open_file(state)
     }
 
-    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()> {
-        self.inner.end_file(file, status, why).await
+    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>, note: Option<Note>) -> Result<()> {
+        self.inner.end_file(file, status, why, note).await
     }
 
     async fn recall(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
@@ -415,8 +415,8 @@ impl Store for AtRestStore {
         entries.into_iter().map(|entry| self.open_quarantined(entry)).collect()
     }
 
-    async fn set_quarantine(&mut self, ids: &[i64], status: &str, why: &str) -> Result<u64> {
-        self.inner.set_quarantine(ids, status, why).await
+    async fn set_quarantine(&mut self, ids: &[i64], status: &str, why: &str, note: Option<Note>) -> Result<u64> {
+        self.inner.set_quarantine(ids, status, why, note).await
     }
 
     async fn ledger(&mut self, run: Option<i64>) -> Result<Vec<LedgerRow>> {
@@ -461,9 +461,5 @@ impl Store for AtRestStore {
 
     fn audit_by(&mut self, algorithm: DigestAlgorithm) {
         self.inner.audit_by(algorithm);
-    }
-
-    async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()> {
-        self.inner.audit(at, action, detail).await
     }
 }

@@ -5,27 +5,32 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::{
-    AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition,
-    FeedLag, Lease, LeaseView, NewBackfill, OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed,
-    ShapeView, Surveyed, Versions, WorkedWith,
+    AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChaseView, ChunkEnd, ChunkState, ChunkView, ClaimsMade,
+    Definition, FeedLag, Found, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note, OfferedColumn, Operations,
+    Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Unstamped, Versions,
+    WorkedWith,
 };
 use super::AtRestStore;
 use crate::audit::{Entry, SignedCheckpoint};
 use crate::config::Register;
-use crate::linking::StreamId;
+use crate::linking::{EntityId, StreamId};
 
 #[async_trait]
 impl Operations for AtRestStore {
-    async fn acquire_lease(&mut self, name: &str, holder: &str, ttl: Duration, now: i64) -> Result<Option<Lease>> {
-        self.inner.acquire_lease(name, holder, ttl, now).await
+    async fn acquire_lease(&mut self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>> {
+        self.inner.acquire_lease(name, holder, ttl).await
     }
 
-    async fn renew_lease(&mut self, lease: &Lease, ttl: Duration, now: i64) -> Result<bool> {
-        self.inner.renew_lease(lease, ttl, now).await
+    async fn renew_lease(&mut self, lease: &Lease, ttl: Duration) -> Result<bool> {
+        self.inner.renew_lease(lease, ttl).await
     }
 
     async fn release_lease(&mut self, lease: &Lease) -> Result<()> {
         self.inner.release_lease(lease).await
+    }
+
+    async fn now(&mut self) -> Result<i64> {
+        self.inner.now().await
     }
 
     async fn leases(&mut self) -> Result<Vec<LeaseView>> {
@@ -66,8 +71,9 @@ impl Operations for AtRestStore {
         id: i64,
         from: &[BackfillState],
         to: (BackfillState, Option<&str>, i64),
+        note: Option<Note>,
     ) -> Result<bool> {
-        self.inner.move_backfill(id, from, to).await
+        self.inner.move_backfill(id, from, to, note).await
     }
 
     async fn note_backfill(&mut self, id: i64, run: Option<i64>, before: &str) -> Result<()> {
@@ -112,8 +118,60 @@ impl Operations for AtRestStore {
         self.inner.reopen_feed(feed).await
     }
 
-    async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>) -> Result<()> {
-        self.inner.suspend_feed(feed, why).await
+    async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>, note: Note) -> Result<()> {
+        self.inner.suspend_feed(feed, why, note).await
+    }
+
+    async fn note_refusal(&mut self, feed: &str, why: Option<&str>, note: Note) -> Result<()> {
+        self.inner.note_refusal(feed, why, note).await
+    }
+
+    async fn stamps_due(&mut self, feed: &str, limit: i64) -> Result<Vec<StampDue>> {
+        self.inner.stamps_due(feed, limit).await
+    }
+
+    async fn keep_stamp(&mut self, feed: &str, stamp: &StampRow) -> Result<bool> {
+        self.inner.keep_stamp(feed, stamp).await
+    }
+
+    async fn stamp_handed_on(&mut self, feed: &str, seq: i64) -> Result<()> {
+        self.inner.stamp_handed_on(feed, seq).await
+    }
+
+    async fn stamps(&mut self, feed: &str, after: i64, limit: i64) -> Result<Vec<StampRow>> {
+        self.inner.stamps(feed, after, limit).await
+    }
+
+    async fn unstamped(&mut self, feed: &str) -> Result<Unstamped> {
+        self.inner.unstamped(feed).await
+    }
+
+    async fn add_chase(&mut self, chase: &NewChase, note: Note) -> Result<Vec<String>> {
+        self.inner.add_chase(chase, note).await
+    }
+
+    async fn chases(&mut self, feed: Option<&str>, entity: Option<EntityId>) -> Result<Vec<ChaseView>> {
+        self.inner.chases(feed, entity).await
+    }
+
+    async fn recalled(&mut self, register: &str) -> Result<Vec<EntityId>> {
+        self.inner.recalled(register).await
+    }
+
+    async fn ever_holding(&mut self, entity: EntityId) -> Result<Vec<HolderView>> {
+        self.inner.ever_holding(entity).await
+    }
+
+    async fn found_in_text(&mut self, feed: &str) -> Result<Vec<Found>> {
+        self.inner.found_in_text(feed).await
+    }
+
+    async fn audit_all(&mut self, notes: &[Note]) -> Result<()> {
+        self.inner.audit_all(notes).await
+    }
+
+    async fn prune_audit(&mut self, through: i64, note: Note) -> Result<u64> {
+        self.inner.prune_audit(through, note).await
     }
 
     async fn feed_lag(&mut self, feed: &str, register: &str) -> Result<FeedLag> {

@@ -1,14 +1,65 @@
 //! The audit log: asked, and its checkpoints.
 
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
-use super::super::{AuditFilter, Result};
+use super::super::audit::chained;
+use super::super::{AuditFilter, Note, Result};
 use super::PostgresStore;
 use super::connect::refused;
 use super::schema::{begin, finish};
 use crate::audit::{Entry, SignedCheckpoint};
+use crate::crypto::DigestAlgorithm;
+
+/// Appends entries at the end of a transaction, each with the digest of the one before it. From here to the commit nobody else
+/// appends, so this comes last.
+pub(super) async fn append(conn: &mut PgConnection, algorithm: DigestAlgorithm, notes: &[Note]) -> Result<()> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("select pg_advisory_xact_lock(7414)").execute(&mut *conn).await.map_err(refused)?;
+    let previous: Option<String> = sqlx::query_scalar("select digest from audit order by id desc limit 1")
+        .fetch_optional(&mut *conn)
+        .await
+        .map_err(refused)?;
+    let (previous, digests): (Vec<String>, Vec<String>) = chained(algorithm, previous, notes).into_iter().unzip();
+    sqlx::query(
+        "insert into audit (at, action, detail, previous, digest) select at, action, detail, previous, digest \
+         from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[]) with ordinality \
+         e(at, action, detail, previous, digest, n) order by n",
+    )
+    .bind(notes.iter().map(|note| note.at).collect::<Vec<i64>>())
+    .bind(notes.iter().map(|note| &*note.action).collect::<Vec<&str>>())
+    .bind(notes.iter().map(|note| note.detail.as_str()).collect::<Vec<&str>>())
+    .bind(previous)
+    .bind(digests)
+    .execute(conn)
+    .await
+    .map(|_| ())
+    .map_err(refused)
+}
 
 impl PostgresStore {
+    pub(super) async fn append_audit(&mut self, notes: &[Note]) -> Result<()> {
+        let algorithm = self.audited_by;
+        let conn = self.link.get().await?;
+        begin(conn).await?;
+        let written = append(conn, algorithm, notes).await;
+        finish(conn, written).await
+    }
+
+    pub(super) async fn drop_audit(&mut self, through: i64, note: Note) -> Result<u64> {
+        let algorithm = self.audited_by;
+        let conn = self.link.get().await?;
+        begin(conn).await?;
+        let gone = async {
+            let sql = "delete from audit where id <= $1";
+            let gone = sqlx::query(sql).bind(through).execute(&mut *conn).await.map_err(refused)?.rows_affected();
+            append(conn, algorithm, &[note]).await.map(|()| gone)
+        }
+        .await;
+        finish(conn, gone).await
+    }
+
     pub(super) async fn list_audit(&mut self, filter: &AuditFilter) -> Result<Vec<Entry>> {
         let sql = format!(
             "select id, at, action, detail, previous, digest from audit where id > coalesce($1, 0) \
@@ -81,11 +132,6 @@ impl PostgresStore {
             .map_err(refused)
         }
         .await;
-        let (written, kept) = match kept {
-            Ok(kept) => (Ok(()), kept),
-            Err(error) => (Err(error), false),
-        };
-        finish(conn, written).await?;
-        Ok(kept)
+        finish(conn, kept).await
     }
 }

@@ -4,10 +4,11 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::super::{
-    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, FeedLag, NewBackfill, QuarantineBacklog,
-    Result, StoreError,
+    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, FeedLag, NewBackfill, Note,
+    QuarantineBacklog, Result, StoreError,
 };
 use super::PostgresStore;
+use super::audit::append;
 use super::connect::refused;
 use super::copy::Rows;
 use super::lookup::micros;
@@ -71,24 +72,33 @@ impl PostgresStore {
         &mut self,
         id: i64,
         from: &[BackfillState],
-        (to, note, at): (BackfillState, Option<&str>, i64),
+        (to, said, at): (BackfillState, Option<&str>, i64),
+        note: Option<Note>,
     ) -> Result<bool> {
         let from: Vec<&str> = from.iter().map(|state| state.name()).collect();
-        let done = sqlx::query(
-            "update backfill set state = $1, note = $2, \
-             started = case when $1 = 'running' then coalesce(started, $3) else started end, \
-             ended = case when $4 then $3 end where id = $5 and state = any($6)",
-        )
-        .bind(to.name())
-        .bind(note)
-        .bind(at)
-        .bind(to.over())
-        .bind(id)
-        .bind(from)
-        .execute(self.link.get().await?)
-        .await
-        .map_err(refused)?;
-        Ok(done.rows_affected() == 1)
+        let algorithm = self.audited_by;
+        let conn = self.link.get().await?;
+        begin(conn).await?;
+        let moved = async {
+            let done = sqlx::query(
+                "update backfill set state = $1, note = $2, \
+                 started = case when $1 = 'running' then coalesce(started, $3) else started end, \
+                 ended = case when $4 then $3 end where id = $5 and state = any($6)",
+            )
+            .bind(to.name())
+            .bind(said)
+            .bind(at)
+            .bind(to.over())
+            .bind(id)
+            .bind(from)
+            .execute(&mut *conn)
+            .await
+            .map_err(refused)?;
+            let moved = done.rows_affected() == 1;
+            append(conn, algorithm, note.as_slice().get(..usize::from(moved)).unwrap_or_default()).await.map(|()| moved)
+        }
+        .await;
+        finish(conn, moved).await
     }
 
     pub(super) async fn annotate_backfill(&mut self, id: i64, run: Option<i64>, before: &str) -> Result<()> {

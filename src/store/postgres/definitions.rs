@@ -3,10 +3,11 @@
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
-use super::super::definitions::claims_made;
+use super::super::definitions::{change, claims_made};
 use super::super::table::RegisterTable;
 use super::super::{ClaimsMade, Definition, Result, Surveyed, Versions, WorkedWith};
 use super::PostgresStore;
+use super::audit::append;
 use super::connect::refused;
 use super::schema::{begin, declared, finish};
 use crate::config::Register;
@@ -15,16 +16,20 @@ use crate::linking::StreamId;
 impl PostgresStore {
     pub(super) async fn keep_definitions(&mut self, with: &WorkedWith) -> Result<()> {
         let known = self.list_definitions(Some(&with.owner)).await?;
-        let known = known.iter().map(|definition| (&definition.path, &definition.digest));
-        if known.eq(with.files.iter().map(|(path, (digest, _))| (path, digest))) {
+        let listed = known.iter().map(|definition| (&definition.path, &definition.digest));
+        if listed.eq(with.files.iter().map(|(path, (digest, _))| (path, digest))) {
             return Ok(());
         }
-        let fence = self.fence.as_ref();
+        let (fence, algorithm) = (self.fence.as_ref(), self.audited_by);
         let conn = self.link.get().await?;
         begin(conn).await?;
         let written = match super::leases::check(conn, fence).await {
             Ok(()) => replace(conn, with).await,
             Err(fenced) => Err(fenced),
+        };
+        let written = match written {
+            Ok(()) => append(conn, algorithm, &[change(&known, with)]).await,
+            Err(error) => Err(error),
         };
         finish(conn, written).await
     }

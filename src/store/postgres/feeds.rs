@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
-use super::super::{BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, Holding, Result, SealSet, StoreError};
+use super::super::{BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, Holding, Note, Result, SealSet, StoreError};
 use super::PostgresStore;
+use super::audit::append;
 use super::connect::refused;
 use super::copy::Rows;
 use super::schema::{begin, finish, in_registers};
@@ -24,7 +25,7 @@ impl PostgresStore {
             .map_err(refused)?;
         let row = sqlx::query(
             "select id, grant_digest, cursor, seq, previous, schema_version, fingerprint, sweep_entity, sweep_through, part, \
-             suspended, suspended_why from feed where name = $1",
+             suspended, suspended_why, refused from feed where name = $1",
         )
         .bind(feed)
         .fetch_one(conn)
@@ -41,6 +42,7 @@ impl PostgresStore {
             sweep: sweep.0.zip(sweep.1),
             part: row.get(9),
             suspended: row.get::<Option<i64>, _>(10).zip(row.get(11)),
+            refused: row.get(12),
         })
     }
 
@@ -81,13 +83,15 @@ impl PostgresStore {
     }
 
     pub(super) async fn keep_sealed(&mut self, seal: &SealSet) -> Result<()> {
-        let fence = self.fence.as_ref();
+        let (fence, algorithm) = (self.fence.as_ref(), self.audited_by);
         let conn = self.link.get().await?;
         begin(conn).await?;
-        let written = match super::leases::check(conn, fence).await {
-            Ok(()) => keep(conn, seal).await,
-            Err(fenced) => Err(fenced),
-        };
+        let written = async {
+            super::leases::check(conn, fence).await?;
+            keep(conn, seal).await?;
+            append(conn, algorithm, &seal.notes).await
+        }
+        .await;
         Boundary::BatchSealing.reached();
         finish(conn, written).await?;
         Boundary::BatchSealed.reached();
@@ -126,15 +130,35 @@ impl PostgresStore {
         sqlx::query(sql).bind(feed).bind(seq).execute(self.link.get().await?).await.map(|_| ()).map_err(refused)
     }
 
-    pub(super) async fn note_suspended(&mut self, feed: &str, why: Option<(i64, &str)>) -> Result<()> {
-        sqlx::query("update feed set suspended = $1, suspended_why = $2 where name = $3")
-            .bind(why.map(|(at, _)| at))
-            .bind(why.map(|(_, why)| why))
-            .bind(feed)
-            .execute(self.link.get().await?)
-            .await
-            .map(|_| ())
-            .map_err(refused)
+    pub(super) async fn note_suspended(&mut self, feed: &str, why: Option<(i64, &str)>, note: Note) -> Result<()> {
+        let algorithm = self.audited_by;
+        let conn = self.link.get().await?;
+        begin(conn).await?;
+        let written = async {
+            sqlx::query("update feed set suspended = $1, suspended_why = $2 where name = $3")
+                .bind(why.map(|(at, _)| at))
+                .bind(why.map(|(_, why)| why))
+                .bind(feed)
+                .execute(&mut *conn)
+                .await
+                .map_err(refused)?;
+            append(conn, algorithm, &[note]).await
+        }
+        .await;
+        finish(conn, written).await
+    }
+
+    pub(super) async fn keep_refusal(&mut self, feed: &str, why: Option<&str>, note: Note) -> Result<()> {
+        let algorithm = self.audited_by;
+        let conn = self.link.get().await?;
+        begin(conn).await?;
+        let written = async {
+            let sql = "update feed set refused = $1 where name = $2 and refused is distinct from $1";
+            let done = sqlx::query(sql).bind(why).bind(feed).execute(&mut *conn).await.map_err(refused)?;
+            if done.rows_affected() == 0 { Ok(()) } else { append(conn, algorithm, &[note]).await }
+        }
+        .await;
+        finish(conn, written).await
     }
 
     pub(super) async fn feed_views(&mut self) -> Result<Vec<FeedView>> {
@@ -201,6 +225,7 @@ async fn keep(conn: &mut PgConnection, seal: &SealSet) -> Result<()> {
             super::stamps::want(conn, (state.id, batch.seq), seal.at).await?;
         }
     }
+    super::chases::write(conn, seal).await?;
     hold(conn, seal).await?;
     insert_counts(conn, seal).await
 }

@@ -7,6 +7,7 @@
 mod ahead;
 mod audit;
 mod backfills;
+mod chases;
 mod commit;
 mod connect;
 mod copy;
@@ -45,7 +46,7 @@ use super::recollection::Recollections;
 use super::table::RegisterTable;
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
-    FileStatus, HeldDigest, HistoryView, Holding, Lease, LedgerRow, QuarantineFilter, QuarantineView, Recalled,
+    FileStatus, HeldDigest, HistoryView, Holding, Lease, LedgerRow, Note, QuarantineFilter, QuarantineView, Recalled,
     ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
@@ -296,9 +297,9 @@ impl Store for PostgresStore {
         at_rest!(self.start_file(start))
     }
 
-    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()> {
+    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>, note: Option<Note>) -> Result<()> {
         self.forget();
-        at_rest!(self.finish_file(file, status, why))
+        at_rest!(self.finish_file((file, status), why, note))
     }
 
     async fn recall(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
@@ -423,8 +424,8 @@ impl Store for PostgresStore {
         at_rest!(self.list_quarantine(filter))
     }
 
-    async fn set_quarantine(&mut self, ids: &[i64], status: &str, why: &str) -> Result<u64> {
-        at_rest!(self.change_quarantine(ids, status, why))
+    async fn set_quarantine(&mut self, ids: &[i64], status: &str, why: &str, note: Option<Note>) -> Result<u64> {
+        at_rest!(self.change_quarantine(ids, (status, why), note))
     }
 
     async fn ledger(&mut self, run: Option<i64>) -> Result<Vec<LedgerRow>> {
@@ -469,9 +470,5 @@ impl Store for PostgresStore {
 
     fn audit_by(&mut self, algorithm: crate::crypto::DigestAlgorithm) {
         self.audited_by = algorithm;
-    }
-
-    async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()> {
-        at_rest!(self.append_audit(at, action, detail))
     }
 }

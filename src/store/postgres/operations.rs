@@ -5,15 +5,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::{
-    AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition,
-    FeedLag, Lease, LeaseView, NewBackfill, OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed,
-    ShapeView, StampDue, StampRow, Surveyed, Unstamped, Versions, WorkedWith,
+    AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChaseView, ChunkEnd, ChunkState, ChunkView, ClaimsMade,
+    Definition, FeedLag, Found, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note, OfferedColumn, Operations,
+    Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Unstamped, Versions,
+    WorkedWith,
 };
 use super::connect::within;
 use super::{PostgresStore, at_rest};
 use crate::audit::{Entry, SignedCheckpoint};
 use crate::config::Register;
-use crate::linking::StreamId;
+use crate::linking::{EntityId, StreamId};
 
 #[async_trait]
 impl Operations for PostgresStore {
@@ -60,8 +61,9 @@ impl Operations for PostgresStore {
         id: i64,
         from: &[BackfillState],
         to: (BackfillState, Option<&str>, i64),
+        note: Option<Note>,
     ) -> Result<bool> {
-        at_rest!(self.change_backfill(id, from, to))
+        at_rest!(self.change_backfill(id, from, to, note))
     }
 
     async fn note_backfill(&mut self, id: i64, run: Option<i64>, before: &str) -> Result<()> {
@@ -100,8 +102,12 @@ impl Operations for PostgresStore {
         at_rest!(self.start_feed_over(feed))
     }
 
-    async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>) -> Result<()> {
-        at_rest!(self.note_suspended(feed, why))
+    async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>, note: Note) -> Result<()> {
+        at_rest!(self.note_suspended(feed, why, note))
+    }
+
+    async fn note_refusal(&mut self, feed: &str, why: Option<&str>, note: Note) -> Result<()> {
+        at_rest!(self.keep_refusal(feed, why, note))
     }
 
     async fn stamps_due(&mut self, feed: &str, limit: i64) -> Result<Vec<StampDue>> {
@@ -154,6 +160,34 @@ impl Operations for PostgresStore {
 
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>> {
         at_rest!(self.waiting_quarantine())
+    }
+
+    async fn add_chase(&mut self, chase: &NewChase, note: Note) -> Result<Vec<String>> {
+        at_rest!(self.keep_chase(chase, note))
+    }
+
+    async fn chases(&mut self, feed: Option<&str>, entity: Option<EntityId>) -> Result<Vec<ChaseView>> {
+        at_rest!(self.list_chases(feed, entity))
+    }
+
+    async fn recalled(&mut self, register: &str) -> Result<Vec<EntityId>> {
+        at_rest!(self.recalled_of(register))
+    }
+
+    async fn ever_holding(&mut self, entity: EntityId) -> Result<Vec<HolderView>> {
+        at_rest!(self.ever_held(entity))
+    }
+
+    async fn found_in_text(&mut self, feed: &str) -> Result<Vec<Found>> {
+        at_rest!(self.found_in(feed))
+    }
+
+    async fn audit_all(&mut self, notes: &[Note]) -> Result<()> {
+        at_rest!(self.append_audit(notes))
+    }
+
+    async fn prune_audit(&mut self, through: i64, note: Note) -> Result<u64> {
+        at_rest!(self.drop_audit(through, note))
     }
 
     async fn audit_entries(&mut self, filter: &AuditFilter) -> Result<Vec<Entry>> {

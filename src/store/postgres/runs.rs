@@ -6,10 +6,11 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 
 use super::super::{
-    ChunkCounts, FileStart, FileState, FileStatus, LedgerRow, Pulled, QuarantineFilter, QuarantineView, Result, RunEnd,
-    RunStart, RunView, StoreError,
+    ChunkCounts, FileStart, FileState, FileStatus, LedgerRow, Note, Pulled, QuarantineFilter, QuarantineView, Result,
+    RunEnd, RunStart, RunView, StoreError,
 };
 use super::PostgresStore;
+use super::audit::append;
 use super::connect::refused;
 use super::schema::{begin, finish};
 use crate::failpoint::Boundary;
@@ -27,15 +28,22 @@ impl PostgresStore {
     }
 
     pub(super) async fn finish_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
-        sqlx::query("update run set status = $1, why = $2, ended = $3 where id = $4")
-            .bind(end.status.name())
-            .bind(end.why)
-            .bind(end.at)
-            .bind(run)
-            .execute(self.link.get().await?)
-            .await
-            .map(|_| ())
-            .map_err(refused)
+        let algorithm = self.audited_by;
+        let conn = self.link.get().await?;
+        begin(conn).await?;
+        let written = async {
+            sqlx::query("update run set status = $1, why = $2, ended = $3 where id = $4")
+                .bind(end.status.name())
+                .bind(&end.why)
+                .bind(end.at)
+                .bind(run)
+                .execute(&mut *conn)
+                .await
+                .map_err(refused)?;
+            append(conn, algorithm, end.note.as_slice()).await
+        }
+        .await;
+        finish(conn, written).await
     }
 
     pub(super) async fn list_runs(&mut self, pipeline: Option<&str>, limit: i64) -> Result<Vec<RunView>> {
@@ -122,8 +130,13 @@ impl PostgresStore {
         state.ok_or_else(|| StoreError::Damaged("a file that was just noted is not there".into()))
     }
 
-    pub(super) async fn finish_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()> {
-        let fence = self.fence.as_ref();
+    pub(super) async fn finish_file(
+        &mut self,
+        (file, status): (i64, FileStatus),
+        why: Option<&str>,
+        note: Option<Note>,
+    ) -> Result<()> {
+        let (fence, algorithm) = (self.fence.as_ref(), self.audited_by);
         let conn = self.link.get().await?;
         begin(conn).await?;
         let written = async {
@@ -139,7 +152,7 @@ impl PostgresStore {
                 let forget = sqlx::query("delete from seen where file = $1").bind(file);
                 forget.execute(&mut *conn).await.map_err(refused)?;
             }
-            Ok(())
+            append(conn, algorithm, note.as_slice()).await
         }
         .await;
         Boundary::FileEnding.reached();
@@ -175,15 +188,27 @@ impl PostgresStore {
         rows.iter().map(quarantine_view).collect()
     }
 
-    pub(super) async fn change_quarantine(&mut self, ids: &[i64], status: &str, why: &str) -> Result<u64> {
-        let done = sqlx::query("update quarantine set status = $1, why = $2 where id = any($3) and status <> $1")
-            .bind(status)
-            .bind(why)
-            .bind(ids)
-            .execute(self.link.get().await?)
-            .await
-            .map_err(refused)?;
-        Ok(done.rows_affected())
+    pub(super) async fn change_quarantine(
+        &mut self,
+        ids: &[i64],
+        (status, why): (&str, &str),
+        note: Option<Note>,
+    ) -> Result<u64> {
+        let algorithm = self.audited_by;
+        let conn = self.link.get().await?;
+        begin(conn).await?;
+        let changed = async {
+            let done = sqlx::query("update quarantine set status = $1, why = $2 where id = any($3) and status <> $1")
+                .bind(status)
+                .bind(why)
+                .bind(ids)
+                .execute(&mut *conn)
+                .await
+                .map_err(refused)?;
+            append(conn, algorithm, note.as_slice()).await.map(|()| done.rows_affected())
+        }
+        .await;
+        finish(conn, changed).await
     }
 
     pub(super) async fn ledger_lines(&mut self, run: Option<i64>) -> Result<Vec<LedgerRow>> {

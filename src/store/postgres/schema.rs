@@ -28,6 +28,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("009_suspended.sql"),
     include_str!("010_stamps.sql"),
     include_str!("011_at_rest.sql"),
+    include_str!("012_texts.sql"),
+    include_str!("013_chases.sql"),
 ];
 
 /// Made if they may be; whoever runs the server can make them beforehand (`deploy/postgres/roles.sql`).

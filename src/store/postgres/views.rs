@@ -1,16 +1,14 @@
 //! What people ask the registers.
 
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::super::table::{RegisterTable, winners};
 use super::super::{ClaimView, EntityView, HistoryView, Result, StoreError};
 use super::PostgresStore;
 use super::connect::refused;
 use super::lookup::{columns, micros, read_row};
-use super::schema::{begin, finish, in_registers};
-use crate::audit::digest_of;
-use crate::crypto::DigestAlgorithm;
+use super::schema::in_registers;
 use crate::linking::EntityId;
 
 impl PostgresStore {
@@ -143,15 +141,6 @@ impl PostgresStore {
         .map_err(refused)
     }
 
-    /// Appends an entry that carries the digest of the one before it; one writer at a time.
-    pub(super) async fn append_audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()> {
-        let algorithm = self.audited_by;
-        let conn = self.link.get().await?;
-        begin(conn).await?;
-        let written = append(conn, algorithm, (at, action, detail)).await;
-        finish(conn, written).await
-    }
-
     pub(super) async fn claimed_after(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Vec<EntityId>> {
         let live = in_registers(register);
         let sql = format!(
@@ -175,30 +164,6 @@ impl PostgresStore {
             .map_err(refused)?;
         Ok(rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2), row.get(3)))).collect())
     }
-}
-
-async fn append(
-    conn: &mut PgConnection,
-    algorithm: DigestAlgorithm,
-    (at, action, detail): (i64, &str, &str),
-) -> Result<()> {
-    sqlx::query("select pg_advisory_xact_lock(7414)").execute(&mut *conn).await.map_err(refused)?;
-    let previous: Option<String> = sqlx::query_scalar("select digest from audit order by id desc limit 1")
-        .fetch_optional(&mut *conn)
-        .await
-        .map_err(refused)?;
-    let previous = previous.unwrap_or_default();
-    let digest = digest_of(algorithm, &previous, (at, action, detail));
-    sqlx::query("insert into audit (at, action, detail, previous, digest) values ($1, $2, $3, $4, $5)")
-        .bind(at)
-        .bind(action)
-        .bind(detail)
-        .bind(previous)
-        .bind(digest)
-        .execute(conn)
-        .await
-        .map(|_| ())
-        .map_err(refused)
 }
 
 fn select_view(table: &RegisterTable, register: &str) -> String {

@@ -1,12 +1,56 @@
 //! The audit log: asked, and its checkpoints.
 
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
-use super::super::{AuditFilter, Result};
+use super::super::audit::chained;
+use super::super::{AuditFilter, Note, Result};
+use super::commit::{begin, finish};
 use super::{SqliteStore, unavailable};
 use crate::audit::{Entry, SignedCheckpoint};
+use crate::crypto::DigestAlgorithm;
+
+/// Appends entries in a transaction, each with the digest of the one before it.
+pub(super) async fn append(conn: &mut SqliteConnection, algorithm: DigestAlgorithm, notes: &[Note]) -> Result<()> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    let previous: Option<String> = sqlx::query_scalar("select digest from audit order by id desc limit 1")
+        .fetch_optional(&mut *conn)
+        .await
+        .map_err(unavailable)?;
+    for (note, (previous, digest)) in notes.iter().zip(chained(algorithm, previous, notes)) {
+        sqlx::query("insert into audit (at, action, detail, previous, digest) values (?, ?, ?, ?, ?)")
+            .bind(note.at)
+            .bind(&*note.action)
+            .bind(&note.detail)
+            .bind(previous)
+            .bind(digest)
+            .execute(&mut *conn)
+            .await
+            .map_err(unavailable)?;
+    }
+    Ok(())
+}
 
 impl SqliteStore {
+    pub(super) async fn append_audit(&mut self, notes: &[Note]) -> Result<()> {
+        begin(&mut self.conn).await?;
+        let written = append(&mut self.conn, self.audited_by, notes).await;
+        finish(&mut self.conn, written).await
+    }
+
+    pub(super) async fn drop_audit(&mut self, through: i64, note: Note) -> Result<u64> {
+        begin(&mut self.conn).await?;
+        let mut gone = 0;
+        let written = async {
+            let sql = "delete from audit where id <= ?";
+            gone = sqlx::query(sql).bind(through).execute(&mut self.conn).await.map_err(unavailable)?.rows_affected();
+            append(&mut self.conn, self.audited_by, &[note]).await
+        }
+        .await;
+        finish(&mut self.conn, written).await.map(|()| gone)
+    }
+
     pub(super) async fn list_audit(&mut self, filter: &AuditFilter) -> Result<Vec<Entry>> {
         let sql = format!(
             "select id, at, action, detail, previous, digest from audit where id > coalesce(?1, 0) \

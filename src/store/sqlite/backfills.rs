@@ -5,8 +5,8 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::super::table::quoted;
 use super::super::{
-    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, FeedLag, NewBackfill, QuarantineBacklog,
-    Result, StoreError,
+    BackfillState, BackfillView, BatchRow, ChunkEnd, ChunkState, ChunkView, FeedLag, NewBackfill, Note,
+    QuarantineBacklog, Result, StoreError,
 };
 use super::{SqliteStore, unavailable};
 
@@ -97,24 +97,33 @@ impl SqliteStore {
         &mut self,
         id: i64,
         from: &[BackfillState],
-        (to, note, at): (BackfillState, Option<&str>, i64),
+        (to, said, at): (BackfillState, Option<&str>, i64),
+        note: Option<Note>,
     ) -> Result<bool> {
         let from: Vec<&str> = from.iter().map(|state| state.name()).collect();
-        let done = sqlx::query(
-            "update backfill set state = ?1, note = ?2, \
+        super::commit::begin(&mut self.conn).await?;
+        let mut moved = false;
+        let written = async {
+            let done = sqlx::query(
+                "update backfill set state = ?1, note = ?2, \
              started = case when ?1 = 'running' then coalesce(started, ?3) else started end, \
              ended = case when ?4 then ?3 end where id = ?5 and state in (select value from json_each(?6))",
-        )
-        .bind(to.name())
-        .bind(note)
-        .bind(at)
-        .bind(to.over())
-        .bind(id)
-        .bind(super::bulk::json_texts(from))
-        .execute(&mut self.conn)
-        .await
-        .map_err(unavailable)?;
-        Ok(done.rows_affected() == 1)
+            )
+            .bind(to.name())
+            .bind(said)
+            .bind(at)
+            .bind(to.over())
+            .bind(id)
+            .bind(super::bulk::json_texts(from))
+            .execute(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
+            moved = done.rows_affected() == 1;
+            let notes = note.as_slice().get(..usize::from(moved)).unwrap_or_default();
+            super::audit::append(&mut self.conn, self.audited_by, notes).await
+        }
+        .await;
+        super::commit::finish(&mut self.conn, written).await.map(|()| moved)
     }
 
     pub(super) async fn annotate_backfill(&mut self, id: i64, run: Option<i64>, before: &str) -> Result<()> {

@@ -2,9 +2,10 @@
 
 use sqlx::{Row as _, SqliteConnection};
 
-use super::super::definitions::claims_made;
+use super::super::definitions::{change, claims_made};
 use super::super::table::RegisterTable;
 use super::super::{ClaimsMade, Definition, Result, Surveyed, Versions, WorkedWith};
+use super::audit::append;
 use super::bulk::json_texts;
 use super::schema::declared;
 use super::{SqliteStore, unavailable};
@@ -14,14 +15,18 @@ use crate::linking::StreamId;
 impl SqliteStore {
     pub(super) async fn keep_definitions(&mut self, with: &WorkedWith) -> Result<()> {
         let known = self.list_definitions(Some(&with.owner)).await?;
-        let known = known.iter().map(|definition| (&definition.path, &definition.digest));
-        if known.eq(with.files.iter().map(|(path, (digest, _))| (path, digest))) {
+        let listed = known.iter().map(|definition| (&definition.path, &definition.digest));
+        if listed.eq(with.files.iter().map(|(path, (digest, _))| (path, digest))) {
             return Ok(());
         }
         super::commit::begin(&mut self.conn).await?;
         let written = match super::leases::check(&mut self.conn, self.fence.as_ref()).await {
             Ok(()) => replace(&mut self.conn, with).await,
             Err(fenced) => Err(fenced),
+        };
+        let written = match written {
+            Ok(()) => append(&mut self.conn, self.audited_by, &[change(&known, with)]).await,
+            Err(error) => Err(error),
         };
         super::commit::finish(&mut self.conn, written).await
     }

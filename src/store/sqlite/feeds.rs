@@ -6,7 +6,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::super::table::quoted;
-use super::super::{BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, Holding, Result, SealSet, StoreError};
+use super::super::{BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, Holding, Note, Result, SealSet, StoreError};
+use super::audit::append;
 use super::bulk::{self, Bulk, Statement, json_integers};
 use super::{SqliteStore, unavailable};
 use crate::failpoint::Boundary;
@@ -21,7 +22,7 @@ impl SqliteStore {
             .map_err(unavailable)?;
         let row = sqlx::query(
             "select id, grant_digest, cursor, seq, previous, schema_version, fingerprint, sweep_entity, sweep_through, part, \
-             suspended, suspended_why from feed where name = ?",
+             suspended, suspended_why, refused from feed where name = ?",
         )
         .bind(feed)
         .fetch_one(&mut self.conn)
@@ -38,6 +39,7 @@ impl SqliteStore {
             sweep: sweep.0.zip(sweep.1),
             part: row.get(9),
             suspended: row.get::<Option<i64>, _>(10).zip(row.get(11)),
+            refused: row.get(12),
         })
     }
 
@@ -103,6 +105,7 @@ impl SqliteStore {
                     super::stamps::want(conn, (state.id, batch.seq), seal.at).await?;
                 }
             }
+            super::chases::write(conn, &seal).await?;
             let (feed, seq) = (state.id, state.seq);
             let (upserts, withdrawals) = (std::mem::take(&mut seal.upserts), std::mem::take(&mut seal.withdrawals));
             bulk::run(conn, move |script| {
@@ -125,7 +128,8 @@ impl SqliteStore {
                 Ok(())
             })
             .await?;
-            insert_counts(conn, &seal).await
+            insert_counts(conn, &seal).await?;
+            append(conn, self.audited_by, &seal.notes).await
         }
         .await;
         Boundary::BatchSealing.reached();
@@ -169,15 +173,34 @@ impl SqliteStore {
         Ok(())
     }
 
-    pub(super) async fn note_suspended(&mut self, feed: &str, why: Option<(i64, &str)>) -> Result<()> {
-        sqlx::query("update feed set suspended = ?, suspended_why = ? where name = ?")
-            .bind(why.map(|(at, _)| at))
-            .bind(why.map(|(_, why)| why))
-            .bind(feed)
-            .execute(&mut self.conn)
-            .await
-            .map(|_| ())
-            .map_err(unavailable)
+    pub(super) async fn note_suspended(&mut self, feed: &str, why: Option<(i64, &str)>, note: Note) -> Result<()> {
+        super::commit::begin(&mut self.conn).await?;
+        let written = async {
+            sqlx::query("update feed set suspended = ?, suspended_why = ? where name = ?")
+                .bind(why.map(|(at, _)| at))
+                .bind(why.map(|(_, why)| why))
+                .bind(feed)
+                .execute(&mut self.conn)
+                .await
+                .map_err(unavailable)?;
+            append(&mut self.conn, self.audited_by, &[note]).await
+        }
+        .await;
+        super::commit::finish(&mut self.conn, written).await
+    }
+
+    pub(super) async fn keep_refusal(&mut self, feed: &str, why: Option<&str>, note: Note) -> Result<()> {
+        super::commit::begin(&mut self.conn).await?;
+        let written = async {
+            let sql = "update feed set refused = ?1 where name = ?2 and refused is not ?1";
+            let done = sqlx::query(sql).bind(why).bind(feed).execute(&mut self.conn).await.map_err(unavailable)?;
+            if done.rows_affected() == 0 {
+                return Ok(());
+            }
+            append(&mut self.conn, self.audited_by, &[note]).await
+        }
+        .await;
+        super::commit::finish(&mut self.conn, written).await
     }
 
     pub(super) async fn feed_views(&mut self) -> Result<Vec<FeedView>> {

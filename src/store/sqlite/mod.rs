@@ -3,6 +3,7 @@
 mod audit;
 mod backfills;
 mod bulk;
+mod chases;
 mod checkpoint;
 mod commit;
 mod definitions;
@@ -38,7 +39,7 @@ use super::recollection::Recollections;
 use super::table::{RegisterTable, quoted};
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
-    FileStatus, HeldDigest, HistoryView, Holding, Lease, LedgerRow, QuarantineFilter, QuarantineView, Recalled,
+    FileStatus, HeldDigest, HistoryView, Holding, Lease, LedgerRow, Note, QuarantineFilter, QuarantineView, Recalled,
     ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
@@ -193,10 +194,10 @@ impl Store for SqliteStore {
         self.start_file(start).await
     }
 
-    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()> {
+    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>, note: Option<Note>) -> Result<()> {
         self.settle().await?;
         self.forget();
-        self.finish_file(file, status, why).await
+        self.finish_file((file, status), why, note).await
     }
 
     async fn recall(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
@@ -378,9 +379,9 @@ impl Store for SqliteStore {
         self.list_quarantine(filter).await
     }
 
-    async fn set_quarantine(&mut self, ids: &[i64], status: &str, why: &str) -> Result<u64> {
+    async fn set_quarantine(&mut self, ids: &[i64], status: &str, why: &str, note: Option<Note>) -> Result<u64> {
         self.settle().await?;
-        self.change_quarantine(ids, status, why).await
+        self.change_quarantine(ids, (status, why), note).await
     }
 
     async fn ledger(&mut self, run: Option<i64>) -> Result<Vec<LedgerRow>> {
@@ -444,10 +445,5 @@ impl Store for SqliteStore {
 
     fn audit_by(&mut self, algorithm: DigestAlgorithm) {
         self.audited_by = algorithm;
-    }
-
-    async fn audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()> {
-        self.settle().await?;
-        self.append_audit(at, action, detail).await
     }
 }

@@ -5,14 +5,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::{
-    AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChunkEnd, ChunkState, ChunkView, ClaimsMade, Definition,
-    FeedLag, Lease, LeaseView, NewBackfill, OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed,
-    ShapeView, StampDue, StampRow, Surveyed, Unstamped, Versions, WorkedWith,
+    AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChaseView, ChunkEnd, ChunkState, ChunkView, ClaimsMade,
+    Definition, FeedLag, Found, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note, OfferedColumn, Operations,
+    Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Unstamped, Versions,
+    WorkedWith,
 };
 use super::SqliteStore;
 use crate::audit::{Entry, SignedCheckpoint};
 use crate::config::Register;
-use crate::linking::StreamId;
+use crate::linking::{EntityId, StreamId};
 
 #[async_trait]
 impl Operations for SqliteStore {
@@ -66,9 +67,10 @@ impl Operations for SqliteStore {
         id: i64,
         from: &[BackfillState],
         to: (BackfillState, Option<&str>, i64),
+        note: Option<Note>,
     ) -> Result<bool> {
         self.settle().await?;
-        self.change_backfill(id, from, to).await
+        self.change_backfill(id, from, to, note).await
     }
 
     async fn note_backfill(&mut self, id: i64, run: Option<i64>, before: &str) -> Result<()> {
@@ -115,9 +117,14 @@ impl Operations for SqliteStore {
         self.start_feed_over(feed).await
     }
 
-    async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>) -> Result<()> {
+    async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>, note: Note) -> Result<()> {
         self.settle().await?;
-        self.note_suspended(feed, why).await
+        self.note_suspended(feed, why, note).await
+    }
+
+    async fn note_refusal(&mut self, feed: &str, why: Option<&str>, note: Note) -> Result<()> {
+        self.settle().await?;
+        self.keep_refusal(feed, why, note).await
     }
 
     async fn stamps_due(&mut self, feed: &str, limit: i64) -> Result<Vec<StampDue>> {
@@ -183,6 +190,41 @@ impl Operations for SqliteStore {
     async fn quarantine_backlog(&mut self) -> Result<Vec<QuarantineBacklog>> {
         self.settle().await?;
         self.waiting_quarantine().await
+    }
+
+    async fn add_chase(&mut self, chase: &NewChase, note: Note) -> Result<Vec<String>> {
+        self.settle().await?;
+        self.keep_chase(chase, note).await
+    }
+
+    async fn chases(&mut self, feed: Option<&str>, entity: Option<EntityId>) -> Result<Vec<ChaseView>> {
+        self.settle().await?;
+        self.list_chases(feed, entity).await
+    }
+
+    async fn recalled(&mut self, register: &str) -> Result<Vec<EntityId>> {
+        self.settle().await?;
+        self.recalled_of(register).await
+    }
+
+    async fn ever_holding(&mut self, entity: EntityId) -> Result<Vec<HolderView>> {
+        self.settle().await?;
+        self.ever_held(entity).await
+    }
+
+    async fn found_in_text(&mut self, feed: &str) -> Result<Vec<Found>> {
+        self.settle().await?;
+        self.found_in(feed).await
+    }
+
+    async fn audit_all(&mut self, notes: &[Note]) -> Result<()> {
+        self.settle().await?;
+        self.append_audit(notes).await
+    }
+
+    async fn prune_audit(&mut self, through: i64, note: Note) -> Result<u64> {
+        self.settle().await?;
+        self.drop_audit(through, note).await
     }
 
     async fn audit_entries(&mut self, filter: &AuditFilter) -> Result<Vec<Entry>> {

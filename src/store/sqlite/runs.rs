@@ -6,9 +6,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite};
 
 use super::super::{
-    ChunkCounts, FileStart, FileState, FileStatus, LedgerRow, Pulled, QuarantineFilter, QuarantineView, Result, RunEnd,
-    RunStart, RunView, StoreError,
+    ChunkCounts, FileStart, FileState, FileStatus, LedgerRow, Note, Pulled, QuarantineFilter, QuarantineView, Result,
+    RunEnd, RunStart, RunView, StoreError,
 };
+use super::audit::append;
 use super::bulk::json_integers;
 use super::{SqliteStore, unavailable};
 use crate::failpoint::Boundary;
@@ -48,15 +49,20 @@ impl SqliteStore {
     }
 
     pub(super) async fn finish_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
-        sqlx::query("update run set status = ?, why = ?, ended = ? where id = ?")
-            .bind(end.status.name())
-            .bind(end.why)
-            .bind(end.at)
-            .bind(run)
-            .execute(&mut self.conn)
-            .await
-            .map_err(unavailable)?;
-        Ok(())
+        super::commit::begin(&mut self.conn).await?;
+        let written = async {
+            sqlx::query("update run set status = ?, why = ?, ended = ? where id = ?")
+                .bind(end.status.name())
+                .bind(&end.why)
+                .bind(end.at)
+                .bind(run)
+                .execute(&mut self.conn)
+                .await
+                .map_err(unavailable)?;
+            append(&mut self.conn, self.audited_by, end.note.as_slice()).await
+        }
+        .await;
+        super::commit::finish(&mut self.conn, written).await
     }
 
     pub(super) async fn list_runs(&mut self, pipeline: Option<&str>, limit: i64) -> Result<Vec<RunView>> {
@@ -147,7 +153,12 @@ impl SqliteStore {
         state.ok_or_else(|| StoreError::Damaged("a file that was just noted is not there".into()))
     }
 
-    pub(super) async fn finish_file(&mut self, file: i64, status: FileStatus, why: Option<&str>) -> Result<()> {
+    pub(super) async fn finish_file(
+        &mut self,
+        (file, status): (i64, FileStatus),
+        why: Option<&str>,
+        note: Option<Note>,
+    ) -> Result<()> {
         super::commit::begin(&mut self.conn).await?;
         let written = async {
             super::leases::check(&mut self.conn, self.fence.as_ref()).await?;
@@ -165,7 +176,7 @@ impl SqliteStore {
                     .await
                     .map_err(unavailable)?;
             }
-            Ok(())
+            append(&mut self.conn, self.audited_by, note.as_slice()).await
         }
         .await;
         Boundary::FileEnding.reached();
@@ -203,17 +214,29 @@ impl SqliteStore {
         rows.iter().map(quarantine_view).collect()
     }
 
-    pub(super) async fn change_quarantine(&mut self, ids: &[i64], status: &str, why: &str) -> Result<u64> {
-        let done = sqlx::query(
-            "update quarantine set status = ?1, why = ?2 where id in (select value from json_each(?3)) and status <> ?1",
-        )
-        .bind(status)
-        .bind(why)
-        .bind(json_integers(ids))
-        .execute(&mut self.conn)
-        .await
-        .map_err(unavailable)?;
-        Ok(done.rows_affected())
+    pub(super) async fn change_quarantine(
+        &mut self,
+        ids: &[i64],
+        (status, why): (&str, &str),
+        note: Option<Note>,
+    ) -> Result<u64> {
+        super::commit::begin(&mut self.conn).await?;
+        let mut changed = 0;
+        let written = async {
+            let done = sqlx::query(
+                "update quarantine set status = ?1, why = ?2 where id in (select value from json_each(?3)) and status <> ?1",
+            )
+            .bind(status)
+            .bind(why)
+            .bind(json_integers(ids))
+            .execute(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
+            changed = done.rows_affected();
+            append(&mut self.conn, self.audited_by, note.as_slice()).await
+        }
+        .await;
+        super::commit::finish(&mut self.conn, written).await.map(|()| changed)
     }
 
     pub(super) async fn ledger_lines(&mut self, run: Option<i64>) -> Result<Vec<LedgerRow>> {

@@ -23,6 +23,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("008_suspended.sql"),
     include_str!("009_stamps.sql"),
     include_str!("010_at_rest.sql"),
+    include_str!("011_texts.sql"),
+    include_str!("012_chases.sql"),
 ];
 
 /// Brings the fixed tables up to date. Safe to call again.

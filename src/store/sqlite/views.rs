@@ -8,7 +8,6 @@ use super::super::table::{RegisterTable, quoted, winners};
 use super::super::{ClaimView, EntityView, HistoryView, Result, StoreError};
 use super::lookup::{columns, read_row};
 use super::{SqliteStore, unavailable};
-use crate::audit::digest_of;
 use crate::linking::EntityId;
 
 impl SqliteStore {
@@ -142,31 +141,6 @@ impl SqliteStore {
         .await
         .map_err(unavailable)?;
         Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
-    }
-
-    /// Appends an entry that carries the digest of the one before it.
-    pub(super) async fn append_audit(&mut self, at: i64, action: &str, detail: &str) -> Result<()> {
-        super::commit::begin(&mut self.conn).await?;
-        let written = async {
-            let previous: Option<String> = sqlx::query_scalar("select digest from audit order by id desc limit 1")
-                .fetch_optional(&mut self.conn)
-                .await
-                .map_err(unavailable)?;
-            let previous = previous.unwrap_or_default();
-            let digest = digest_of(self.audited_by, &previous, (at, action, detail));
-            sqlx::query("insert into audit (at, action, detail, previous, digest) values (?, ?, ?, ?, ?)")
-                .bind(at)
-                .bind(action)
-                .bind(detail)
-                .bind(previous)
-                .bind(digest)
-                .execute(&mut self.conn)
-                .await
-                .map_err(unavailable)?;
-            Ok(())
-        }
-        .await;
-        super::commit::finish(&mut self.conn, written).await
     }
 
     pub(super) async fn claimed_after(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Vec<EntityId>> {
