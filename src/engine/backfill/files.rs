@@ -117,7 +117,7 @@ impl Engine {
     async fn still_runs(&mut self, id: i64) -> Result<bool, EngineError> {
         let at = self.now();
         let running = (BackfillState::Running, None, at);
-        Ok(self.store.move_backfill(id, &[BackfillState::Running], running).await?)
+        Ok(self.store.move_backfill(id, &[BackfillState::Running], running, None).await?)
     }
 
     /// Works off the pieces of a chunk, from where a broken-off attempt left them.
