@@ -95,9 +95,8 @@ pub fn summed(algorithm: DigestAlgorithm, records: &[Entry], bits: u32) -> Vec<E
 fn bottom(algorithm: DigestAlgorithm, records: &[Entry]) -> Vec<Entry> {
     let ranges: Vec<(i64, &[Entry])> = chunks(records, STEP).collect();
     let sum = |ranges: &[(i64, &[Entry])]| -> Vec<Entry> {
-        let sum = |&(from, inside): &(i64, &[Entry])| {
-            Entry(from, count(inside.len()), HexDigest(root_of(algorithm, inside)))
-        };
+        let sum =
+            |&(from, inside): &(i64, &[Entry])| Entry(from, count(inside.len()), HexDigest(root_of(algorithm, inside)));
         ranges.iter().map(sum).collect()
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
