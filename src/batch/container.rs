@@ -210,8 +210,10 @@ mod tests {
         pack(&proof, &proof.verify(&ca.trust, NOW()).unwrap(), &ca.signer, noon()).unwrap()
     }
 
+    type Objects = Vec<(String, Vec<u8>)>;
+
     /// The same objects in a new zip, some of them replaced, dropped or added.
-    fn rezipped(bytes: &[u8], change: impl Fn(&mut Vec<(String, Vec<u8>)>)) -> Vec<u8> {
+    fn rezipped(bytes: &[u8], change: impl Fn(&mut Objects)) -> Vec<u8> {
         let mut objects = unpack(bytes).unwrap();
         change(&mut objects);
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
@@ -241,7 +243,7 @@ mod tests {
     fn whatever_is_replaced_dropped_or_added_is_seen() {
         let ca = CaAndSigner::new();
         let bytes = packed(&ca);
-        let code = |change: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+        let code = |change: &dyn Fn(&mut Objects)| {
             verify(&rezipped(&bytes, change), &ca.trust, NOW()).map(|_| ()).map_err(|error| error.code())
         };
         assert_eq!(code(&|_| {}), Ok(()));

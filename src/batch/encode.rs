@@ -178,7 +178,7 @@ impl RecordWriter {
     /// The next field is this value.
     pub fn value(&mut self, value: &Value) {
         match value {
-            Value::Text(text) => return self.text(text),
+            Value::Text(text) => self.text(text),
             Value::Integer(n) | Value::Timestamp(n) => {
                 self.bytes.push(PRESENT);
                 write_long(&mut self.bytes, *n);

@@ -12,7 +12,7 @@ use crate::batch::ranges::{Range, STEP};
 use crate::config::{OutletKind, Workspace};
 use crate::engine::{SignedStatement, spool_dir, state_dir};
 use crate::error::Problem;
-use crate::outlet::{StatementFiles, write_ranges};
+use crate::outlet::{RangesWriter, StatementFiles, write_ranges};
 
 /// Arguments of `statement`.
 #[derive(Debug, clap::Args)]
@@ -49,7 +49,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let files = StatementFiles::at(&file);
     let all = statement.ranges.iter().map(|entry| Range { from: entry.0, bits: statement.range_bits });
     let pages = |out: &mut dyn Write| write_pages(out, statement, records, all.clone());
-    let ranges: Option<&dyn Fn(&mut dyn Write) -> io::Result<()>> = if args.brief { None } else { Some(&pages) };
+    let ranges: Option<RangesWriter<'_>> = if args.brief { None } else { Some(&pages) };
     files.write(bytes, signature, ranges).map_err(|error| cannot_write(&file, &error))?;
     let told = format!(
         "{} 应持有 {} 条 records, root {} ({})\n{}\n",

@@ -10,7 +10,7 @@ mod statement;
 
 pub use scripted::{Fault, Scripted};
 pub use spool::{BatchFiles, Spool};
-pub use statement::{StatementFiles, write_ranges};
+pub use statement::{RangesWriter, StatementFiles, write_ranges};
 
 use async_trait::async_trait;
 

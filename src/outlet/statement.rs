@@ -8,6 +8,9 @@ use super::spool::{make_directory, sync_directory, write_whole, write_with};
 
 const STATEMENT: &str = ".statement.json";
 
+/// Writes the content of a file of ranges.
+pub type RangesWriter<'w> = &'w dyn Fn(&mut dyn Write) -> io::Result<()>;
+
 /// The files of one statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementFiles {
@@ -42,12 +45,7 @@ impl StatementFiles {
     ///
     /// # Errors
     /// Those of writing.
-    pub fn write(
-        &self,
-        statement: &[u8],
-        signature: &[u8],
-        ranges: Option<&dyn Fn(&mut dyn Write) -> io::Result<()>>,
-    ) -> io::Result<()> {
+    pub fn write(&self, statement: &[u8], signature: &[u8], ranges: Option<RangesWriter<'_>>) -> io::Result<()> {
         let directory = self.statement.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         make_directory(directory)?;
@@ -64,7 +62,7 @@ impl StatementFiles {
 ///
 /// # Errors
 /// Those of writing.
-pub fn write_ranges(path: &Path, ranges: &dyn Fn(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+pub fn write_ranges(path: &Path, ranges: RangesWriter<'_>) -> io::Result<()> {
     write_with(path, |file| {
         let mut out = BufWriter::with_capacity(256 << 10, file);
         ranges(&mut out)?;

@@ -55,13 +55,13 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Verify a statement 对账单, and compare what was loaded with it
-    Statement(statement::Args),
+    Statement(Box<statement::Args>),
 }
 
 /// Loads what is there. Feeds that stop at a bad batch are reported, the others go on; any stop makes it fail.
 pub async fn run(mut args: Args, context: &Context) -> anyhow::Result<Exit> {
     if let Some(Verb::Statement(asked)) = args.verb.take() {
-        return statement::run(asked, context).await;
+        return statement::run(*asked, context).await;
     }
     let reader = Arc::new(args.belief.reader().await?);
     let target = Target::parse(args.to.as_deref().unwrap_or_default()).map_err(problem)?;
