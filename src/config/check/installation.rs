@@ -84,6 +84,7 @@ fn timestamps(ground: &Ground<'_>) -> Vec<Problem> {
 #[cfg(test)]
 mod tests {
     use super::super::super::sample::{load_and_check, put, summary, write};
+    use super::super::super::{SigningKey, TokenUri};
 
     #[test]
     fn a_feed_to_rabbitmq_needs_a_broker_that_reads_as_one() {

@@ -61,7 +61,7 @@ pub struct Daemon {
 
 /// What a round woke up for.
 enum Event {
-    Report(Option<Report>),
+    Report(Option<Box<Report>>),
     Time,
     Reload,
     Stop,
@@ -143,7 +143,7 @@ impl Daemon {
                 break Ok(());
             }
             match self.event(now, &mut signals).await {
-                Event::Report(Some(report)) => self.ended(report).await,
+                Event::Report(Some(report)) => self.ended(*report).await,
                 Event::Report(None) => break Err(StoreError::Unavailable("no worker is left".into()).into()),
                 Event::Time => {}
                 Event::Reload => self.reload().await,
@@ -182,7 +182,7 @@ impl Daemon {
         // A due job that no lease was free for must not make the loop spin.
         let until = Instant::now() + wait.clamp(Duration::from_millis(20), ROUND);
         tokio::select! {
-            report = timeout_at(until, self.reports.recv()) => report.map_or(Event::Time, Event::Report),
+            report = timeout_at(until, self.reports.recv()) => report.map_or(Event::Time, |report| Event::Report(report.map(Box::new))),
             _ = signals.hang_up.recv() => Event::Reload,
             _ = signals.terminate.recv() => Event::Stop,
             _ = signals.interrupt.recv() => Event::Stop,
