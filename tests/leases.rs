@@ -43,7 +43,7 @@ pub async fn tokens_grow_with_every_new_holder(one: &mut dyn Store, two: &mut dy
     two.release_lease(&b).await.unwrap();
     assert_eq!(one.leases().await.unwrap(), []);
     assert!(!two.renew_lease(&b, TTL).await.unwrap(), "it was given back");
-    let apart = one.now().await.unwrap() - chrono::Utc::now().timestamp_micros();
+    let apart = one.now().await.unwrap() - huiliu::clock::Clock::System.now().timestamp_micros();
     assert!(apart.abs() < 5_000_000, "its clock is that of this machine: {apart}");
     let again = take(one, "a", AT_ONCE).await.unwrap();
     assert!(again.token > b.token, "the token goes on over a release");
@@ -51,7 +51,7 @@ pub async fn tokens_grow_with_every_new_holder(one: &mut dyn Store, two: &mut dy
     assert!(late.token > again.token, "a holder that comes back after the end is a new one");
     let shown = two.leases().await.unwrap();
     assert_eq!((shown[0].holder.as_str(), shown[0].token), ("a", late.token));
-    let left = shown[0].until - chrono::Utc::now().timestamp_micros();
+    let left = shown[0].until - huiliu::clock::Clock::System.now().timestamp_micros();
     assert!((0..=TTL.as_micros() as i64).contains(&left), "it ends by the store's clock: {left}");
 }
 
@@ -59,7 +59,7 @@ pub async fn tokens_grow_with_every_new_holder(one: &mut dyn Store, two: &mut dy
 pub async fn a_lease_from_the_future_counts_as_ended(store: &mut dyn Store, ahead: impl AsyncFnOnce()) {
     let long = store.acquire_lease("pipeline/future", "a", Duration::from_secs(86_400)).await.unwrap().unwrap();
     let shown = store.leases().await.unwrap().into_iter().find(|lease| lease.name == long.name).unwrap();
-    let left = shown.until - chrono::Utc::now().timestamp_micros();
+    let left = shown.until - huiliu::clock::Clock::System.now().timestamp_micros();
     assert!(left <= LONGEST_LEASE.as_micros() as i64 + 1_000_000, "nobody gets more: {left}");
     assert_eq!(store.acquire_lease(&long.name, "b", TTL).await.unwrap(), None, "and so much counts");
     ahead().await;

@@ -145,7 +145,7 @@ impl City {
         let (code, out, err) = huiliu(city.main.path(), &["feed", "provision", "--password-dir", &passwords]);
         assert_eq!(code, 0, "{out}{err}");
         // Certificates of before every clock that a disturbance sets.
-        let before = chrono::Utc::now() - chrono::TimeDelta::days(3);
+        let before = huiliu::clock::Clock::System.now() - chrono::TimeDelta::days(3);
         huiliu::crypto::dev_ca::signer(&city.main.path().join(".huiliu"), before).unwrap();
         city
     }
