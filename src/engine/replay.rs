@@ -174,7 +174,7 @@ impl Engine {
         let file = (group.file > 0).then_some(group.file);
         self.store.commit(ChangeSet { run, file, at, position: None, parts: vec![part] }).await?;
         self.store.set_quarantine(&passed, word, &format!("run {run}")).await?;
-        self.store.end_run(run, RunEnd { status: RunStatus::Succeeded, why: None, at: self.now() }).await?;
+        self.store.end_run(run, RunEnd { status: RunStatus::Succeeded, why: None, lag: None, at: self.now() }).await?;
         let action = if word == "corrected" { "quarantine.correct" } else { "quarantine.replay" };
         self.store.audit(at, action, &detail).await?;
         Ok(())

@@ -109,6 +109,7 @@ impl Engine {
         loop {
             let listing = source.list(self.pulled(&flow.from).await?.as_ref()).await?;
             let more = listing.more;
+            pass.report.lag = pass.report.lag.or(source.lag());
             self.take_listed(flow, pass, (&mut *source, listing, options), &mut status).await?;
             if !more || status != RunStatus::Succeeded {
                 return Ok(status);
@@ -315,7 +316,7 @@ impl Engine {
             }
         }
         let at = self.now();
-        self.store.end_run(run, RunEnd { status, why: report.why.clone(), at }).await?;
+        self.store.end_run(run, RunEnd { status, why: report.why.clone(), lag: report.lag, at }).await?;
         self.store.audit(at, "run", &format!("{} run {run}: {}", report.pipeline, status.name())).await?;
         self.checkpoint_if_due().await;
         report.status = status.name();
@@ -348,6 +349,7 @@ fn empty_report(flow: &Flow, run: i64) -> RunReport {
         why: None,
         files: Vec::new(),
         registers: registers.collect(),
+        lag: None,
         seconds: 0.0,
     }
 }

@@ -7,6 +7,7 @@ use arrow::record_batch::RecordBatch;
 use crate::decode::{Position, RowPlace};
 use crate::linking::{Absorbed, Claim, ClaimId, Departure, EntityId, Layout, Origin, SourceKey, StreamId};
 use crate::mapping::Reason;
+use crate::source::Lag;
 
 /// A run begins.
 #[derive(Debug, Clone)]
@@ -53,6 +54,8 @@ pub struct RunEnd {
     pub status: RunStatus,
     /// Why, when not succeeded: code and message.
     pub why: Option<String>,
+    /// How far it was behind its source when it began, where the source says so.
+    pub lag: Option<Lag>,
     /// Microseconds.
     pub at: i64,
 }

@@ -242,7 +242,7 @@ impl Engine {
                 (true, true) => RunStatus::Failed,
                 (false, true) => RunStatus::Succeeded,
             };
-            self.store.end_run(run, RunEnd { status, why: note.clone(), at }).await?;
+            self.store.end_run(run, RunEnd { status, why: note.clone(), lag: None, at }).await?;
         }
         self.store.move_backfill(backfill.id, &[BackfillState::Running], (state, note.as_deref(), at)).await?;
         let detail = format!("backfill {} of {}: {}", backfill.id, backfill.target, state.name());

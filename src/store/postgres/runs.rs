@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 
+use super::super::rows::kept;
 use super::super::{
     ChunkCounts, FileStart, FileState, FileStatus, LedgerRow, Pulled, QuarantineFilter, QuarantineView, Result, RunEnd,
     RunStart, RunView, StoreError,
@@ -27,10 +28,13 @@ impl PostgresStore {
     }
 
     pub(super) async fn finish_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
-        sqlx::query("update run set status = $1, why = $2, ended = $3 where id = $4")
+        let (bytes, seconds) = kept(end.lag);
+        sqlx::query("update run set status = $1, why = $2, ended = $3, lag_bytes = $4, lag_seconds = $5 where id = $6")
             .bind(end.status.name())
             .bind(end.why)
             .bind(end.at)
+            .bind(bytes)
+            .bind(seconds)
             .bind(run)
             .execute(self.link.get().await?)
             .await
@@ -46,7 +50,7 @@ impl PostgresStore {
             )
         };
         let sql = format!(
-            "select r.id, r.pipeline, r.kind, r.status, r.why, r.started, r.ended, {}, {} from run r \
+            "select r.id, r.pipeline, r.kind, r.status, r.why, r.started, r.ended, {}, {}, r.lag_bytes, r.lag_seconds from run r \
              where $1::text is null or r.pipeline = $1 order by r.id desc limit $2",
             first("read"),
             first("mapped")
@@ -67,6 +71,7 @@ impl PostgresStore {
             ended: row.get(6),
             read: row.get(7),
             mapped: row.get(8),
+            lag: RunView::lag_of(row.get(9), row.get(10)),
         };
         Ok(rows.iter().map(view).collect())
     }

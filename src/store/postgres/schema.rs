@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("007_bodies.sql"),
     include_str!("008_audit.sql"),
     include_str!("009_suspended.sql"),
+    include_str!("010_lag.sql"),
 ];
 
 /// Made if they may be; whoever runs the server can make them beforehand (`deploy/postgres/roles.sql`).

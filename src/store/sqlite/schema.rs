@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("006_shapes.sql"),
     include_str!("007_audit.sql"),
     include_str!("008_suspended.sql"),
+    include_str!("009_lag.sql"),
 ];
 
 /// Brings the fixed tables up to date. Safe to call again.
