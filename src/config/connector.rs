@@ -217,6 +217,8 @@ pub struct Pages {
     pub first: u32,
     /// Where the body says what comes next: `data.next`.
     pub next: Option<String>,
+    /// Pages asked for at the same time, at most; only those that can be named before the one before them came.
+    pub at_once: u32,
 }
 
 /// What tells pages apart.
