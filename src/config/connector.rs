@@ -40,7 +40,7 @@ pub enum SourceKind {
 /// How to reach a department's database (前置库), and how gently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
-    /// `postgres:`, `mysql:` or `sqlite:` URL, without user and password.
+    /// `postgres:`, `mysql:` or `sqlite:` URL, or `odbc:` and a connection string; without user and password.
     pub url: At<String>,
     /// User.
     pub user: Option<String>,

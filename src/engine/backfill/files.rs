@@ -1,4 +1,4 @@
-//! One chunk of old files: decoded, held against what is known, mapped, linked and committed like live ones — under a
+//! One chunk of old files, or of a table: decoded, held against what is known, mapped, linked and committed like live ones — under a
 //! position of its own, and with nothing taken back because it is missing.
 
 use std::time::Instant;
@@ -10,7 +10,7 @@ use super::cut::next_rows;
 use super::plan::Piece;
 use super::{Guard, Spec, read, refused};
 use crate::config::Rate;
-use crate::decode::{Decode, Decoded, Resume};
+use crate::decode::{Decode, Decoded, Position, Resume};
 use crate::engine::flow::Flow;
 use crate::engine::intake::Prepared;
 use crate::engine::take::{Passage, business_time, take};
@@ -72,29 +72,33 @@ impl Engine {
 
     async fn backfill_piece(&mut self, work: &mut Work, piece: &Piece, file: &FileState) -> Result<(), EngineError> {
         let end = piece.to.unwrap_or(u64::MAX);
-        let Some(mut at) = begins_at(piece, file.position.as_ref().map(|position| position.resume))? else {
-            return Ok(());
+        // A table's rows are as they are when they are read.
+        let piece = &Piece { at: if piece.keys.is_some() { self.now() } else { piece.at }, ..piece.clone() };
+        let begins = match &piece.keys {
+            Some(_) => Some(file.position.clone().unwrap_or_default()),
+            None => begins_at(piece, file.position.as_ref().map(|position| position.resume))?.map(Position::from),
         };
-        let mut decoder = self.reopen(&work.flow, piece, at).await?;
+        let Some(mut at) = begins else { return Ok(()) };
+        let mut decoder = self.reopen(&work.flow, piece, &at).await?;
         let mut seen = Vec::new();
         for lane in work.flow.lanes.iter() {
             seen.push(self.store.seen(lane.stream, file.id).await?);
         }
         self.progress.file(&work.flow.pipeline.name, &piece.name, piece.bytes);
-        while at.row < end {
-            let (back, decoded) = next(decoder, next_rows(end, at.row)).await?;
+        while at.resume.row < end {
+            let (back, decoded) = next(decoder, next_rows(end, at.resume.row)).await?;
             decoder = back;
             let Some(decoded) = decoded else { break };
             self.check_stop()?;
-            at = decoded.position.resume;
+            at = decoded.position.clone();
             let rows = decoded.rows.num_rows() as u64;
             let decoded = inside(work, decoded)?;
             let prepared = work.flow.reading().of(decoded)?;
             let parts = self.take_lanes(work, (piece, file.id), &prepared, &mut seen).await?;
             let change =
-                ChangeSet { run: work.run, file: Some(file.id), at: self.now(), position: Some(at.into()), parts };
+                ChangeSet { run: work.run, file: Some(file.id), at: self.now(), position: Some(at.clone()), parts };
             self.store.commit(change).await?;
-            self.progress.rows(rows, at.byte);
+            self.progress.rows(rows, at.resume.byte);
             work.rows += rows;
             if let Some(rate) = share(work.spec.rate(), work.flow.pipeline.limits.rate) {
                 self.pace(rate, work.started, work.rows).await?;
@@ -134,16 +138,19 @@ impl Engine {
         Ok(parts)
     }
 
-    /// A decoder at this place of a file, if the file is still what was planned.
+    /// A decoder at this place of a file, if the file is still what was planned, or of a range of a table.
     pub(super) async fn reopen(
         &mut self,
         flow: &Flow,
         piece: &Piece,
-        at: Resume,
+        at: &Position,
     ) -> Result<Box<dyn Decode>, EngineError> {
+        if let Some(range) = &piece.keys {
+            return self.open_range(&flow.from, range, at).await;
+        }
         let connector = &self.workspace.connectors[&flow.from.system];
         let source = FilesSource::at(&self.workspace, connector, (&piece.root, &piece.pattern), &flow.dataset)?;
-        Ok(source.open(&piece.item(), Some(&at.into())).await?)
+        Ok(source.open(&piece.item(), Some(at)).await?)
     }
 }
 

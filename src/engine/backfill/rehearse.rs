@@ -107,7 +107,7 @@ impl Engine {
     async fn rehearse_piece(&mut self, work: &Work, piece: &Piece, tally: &mut Tally) -> Result<(), EngineError> {
         let end = piece.to.unwrap_or(u64::MAX);
         let mut at = piece.from;
-        let mut decoder = self.reopen(&work.flow, piece, at).await?;
+        let mut decoder = self.reopen(&work.flow, piece, &at.into()).await?;
         let mut seen = vec![roaring::RoaringTreemap::new(); work.flow.lanes.len()];
         while at.row < end {
             self.check_stop()?;
