@@ -31,9 +31,15 @@ pub(super) struct Flavour {
     pub(super) earlier: &'static str,
     /// What makes a session read-only; `None` where only the user's rights can.
     pub(super) read_only: Option<&'static str>,
+    /// A select of [`SPOKEN`]: a driver that gives it back otherwise loses texts.
+    pub(super) spoken: &'static str,
     /// Whether a text is compared with a column as the column's type says. If not, values are bound with that type.
     pub(super) texts_compare: bool,
 }
+
+/// What a driver is asked to give back before it is trusted with texts.
+#[cfg_attr(not(feature = "odbc"), expect(dead_code, reason = "asked by ODBC only"))]
+pub(super) const SPOKEN: &str = "汇流";
 
 /// Every database that this version knows by ODBC.
 static FLAVOURS: [Flavour; 8] = [
@@ -44,6 +50,7 @@ static FLAVOURS: [Flavour; 8] = [
         nulls_last: true,
         earlier: "select localtimestamp - interval '{n} seconds'",
         read_only: Some("set session characteristics as transaction read only"),
+        spoken: "select '汇流'",
         texts_compare: false,
     },
     Flavour {
@@ -53,6 +60,7 @@ static FLAVOURS: [Flavour; 8] = [
         nulls_last: true,
         earlier: "select localtimestamp - interval '{n} seconds'",
         read_only: Some("set session characteristics as transaction read only"),
+        spoken: "select '汇流'",
         texts_compare: false,
     },
     Flavour {
@@ -62,6 +70,7 @@ static FLAVOURS: [Flavour; 8] = [
         nulls_last: false, // ORDER_BY_NULLS_FLAG = 0, its default
         earlier: "select dateadd(second, -{n}, localtimestamp)",
         read_only: None,
+        spoken: "select '汇流'",
         texts_compare: false,
     },
     Flavour {
@@ -71,6 +80,7 @@ static FLAVOURS: [Flavour; 8] = [
         nulls_last: true,
         earlier: "select localtimestamp - numtodsinterval({n}, 'SECOND') from dual",
         read_only: None,
+        spoken: "select '汇流' from dual",
         texts_compare: false,
     },
     Flavour {
@@ -80,6 +90,7 @@ static FLAVOURS: [Flavour; 8] = [
         nulls_last: false,
         earlier: "select dateadd(second, -{n}, sysdatetime())",
         read_only: None,
+        spoken: "select N'汇流'",
         texts_compare: false,
     },
     Flavour {
@@ -89,6 +100,7 @@ static FLAVOURS: [Flavour; 8] = [
         nulls_last: true,
         earlier: "select current timestamp - {n} seconds from sysibm.sysdummy1",
         read_only: None,
+        spoken: "select '汇流' from sysibm.sysdummy1",
         texts_compare: false,
     },
     Flavour {
@@ -98,6 +110,7 @@ static FLAVOURS: [Flavour; 8] = [
         nulls_last: false,
         earlier: "select now(6) - interval {n} second",
         read_only: Some("set session transaction read only"),
+        spoken: "select '汇流'",
         texts_compare: false,
     },
     Flavour {
@@ -107,6 +120,7 @@ static FLAVOURS: [Flavour; 8] = [
         nulls_last: false,
         earlier: "select datetime('now', 'localtime', '-{n} seconds')",
         read_only: Some("pragma query_only = 1"),
+        spoken: "select '汇流'",
         texts_compare: true, // a column's affinity converts what it is compared with
     },
 ];

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::client::{HELLO, Paged};
 use super::error;
-use super::flavour::Flavour;
+use super::flavour::{Flavour, SPOKEN};
 use super::rows::Block;
 use super::sql::{Dialect, Statement};
 use crate::config::Database;
@@ -177,10 +177,25 @@ impl Desk {
         let quote = conn.identifier_quote_char().map_err(refused)?;
         let timeout = usize::try_from(timeout.as_secs().max(1)).unwrap_or(usize::MAX);
         let desk = Self { conn, dialect: Dialect::Odbc(flavour, quote), timeout, long: Cell::new(false) };
+        desk.listens(flavour)?;
         if let Some(sql) = flavour.read_only.filter(|_| !writes) {
             desk.open_rows(&Statement { sql: sql.to_owned(), ..Statement::default() })?;
         }
         Ok(desk)
+    }
+
+    /// That names and texts pass both ways as they are: of a driver without Unicode unixODBC knows ASCII only.
+    fn listens(&self, flavour: &Flavour) -> Result<(), SourceError> {
+        let statement = Statement { sql: flavour.spoken.to_owned(), ..Statement::default() };
+        let heard = match self.first(&statement) {
+            Ok(row) => row.and_then(|row| row.into_iter().next().flatten()),
+            Err(SourceError::Refused { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        if heard.as_deref() == Some(SPOKEN) {
+            return Ok(());
+        }
+        Err(SourceError::Driver { why: "it does not know Unicode, and would lose Chinese names and texts".to_owned() })
     }
 
     /// An error that a driver has no word of its own for may be that its connection broke.
