@@ -571,6 +571,32 @@ async fn ranges_of_a_key_of_several_columns_hold_every_row_once() {
 }
 
 #[tokio::test]
+async fn numbers_are_read_in_their_own_order_and_not_in_that_of_their_texts() {
+    for (small, office) in Office::all(Small::new).await {
+        office.sql("create table t (id int primary key, 名称 varchar(20))").await;
+        for i in 0..25 {
+            office.sql(&format!("insert into t values ({i}, '第{i}')")).await;
+        }
+        let connector = format!(
+            "version: 1\ndepartment: 局\nsource: {}\ndatasets:\n  t:\n    table: t\n    page: 3\n    key: [id]\n    \
+             extract: full\n    columns: {{ id: text, 名称: text }}\n",
+            office.source("")
+        );
+        small.write("connectors/x.yaml", connector);
+        let workspace = Workspace::load(small.path()).unwrap();
+        let connector = &workspace.connectors["x"];
+        let mut source = source::open(&workspace, connector, &connector.datasets["t"]).unwrap();
+        let item = source.list(None).await.unwrap().items.remove(0);
+        let all: Vec<u8> = read(&*source, &item, None, 100).await.into_iter().flat_map(|(raw, _)| raw).collect();
+        let expect: String = (0..25).map(|i| format!("[\"{i}\",\"第{i}\"]")).collect();
+        assert_eq!(String::from_utf8(all).unwrap(), expect, "{}", office.name());
+        let table = KeyedTable::new(small.path(), connector, &connector.datasets["t"]).unwrap();
+        let rows: Vec<u64> = table.cut(10, 100).await.unwrap().iter().map(|range| range.rows).collect();
+        assert_eq!(rows, [10, 10, 5], "{}", office.name());
+    }
+}
+
+#[tokio::test]
 async fn what_has_no_rows_no_days_or_no_past_is_not_cut() {
     let small = Small::new();
     let office = Office::Sqlite(small.path().join("front.db"));

@@ -100,6 +100,12 @@ impl Dialect {
         }
     }
 
+    /// A cell under a name that no column has. PostgreSQL calls a cast column as the column, and orders by what a name
+    /// means in the list first: integers would come in the order of their texts, and pages would lose rows.
+    fn named(self, i: usize, cell: String) -> String {
+        if self == Self::Postgres { format!("{cell} as huiliu_{i}") } else { cell }
+    }
+
     /// The first rows of `select cells from rest`.
     fn select(self, cells: &[String], rest: &str, limit: u64) -> String {
         match self {
@@ -213,7 +219,8 @@ impl Select {
     /// At most `limit` rows after these values of the order.
     pub(super) fn page(&self, after: Option<&[Option<String>]>, end: &End, limit: u64) -> Statement {
         let mut statement = Statement::default();
-        let cells: Vec<String> = self.wanted.iter().chain(&self.order).map(|name| self.cell(name)).collect();
+        let names = self.wanted.iter().chain(&self.order).enumerate();
+        let cells: Vec<String> = names.map(|(i, name)| self.described.dialect.named(i, self.cell(name))).collect();
         let conditions = self.conditions(after, end, &mut statement);
         let order = self.order.iter().map(|name| self.quoted(name)).collect::<Vec<_>>().join(", ");
         statement.sql = self.cut(&cells, &format!("{conditions} order by {order}"), limit);
@@ -302,9 +309,11 @@ impl Select {
         let inner =
             self.cut(&listed(|i, name| format!("{name} as k{i}")), &format!("{conditions} order by {order}"), rows);
         let backwards = listed(|i, _| format!("k{i} desc")).join(", ");
-        let cells: Vec<String> = (0..self.order.len()).map(|i| self.described.dialect.text(&format!("k{i}"))).collect();
+        let dialect = self.described.dialect;
+        let cells: Vec<String> =
+            (0..self.order.len()).map(|i| dialect.named(i, dialect.text(&format!("k{i}")))).collect();
         let outer = format!("({inner}) part order by {backwards}");
-        statement.sql = self.described.dialect.select(&cells, &outer, 1);
+        statement.sql = dialect.select(&cells, &outer, 1);
         statement
     }
 
@@ -459,7 +468,7 @@ mod tests {
             &End::First("2026-02-01".into()),
             10,
         );
-        insta::assert_snapshot!(page.sql, @r#"select "名称"::text, null, "UPD"::text, "ID"::text from "front"."E_BASEINFO" where ("UPD" > $1::text::TIMESTAMP or "UPD" is null or ("UPD" = $2::text::TIMESTAMP and ("ID" > $3::text::INT8 or "ID" is null))) and "UPD" <= $4::text::TIMESTAMP order by "UPD", "ID" limit 10"#);
+        insta::assert_snapshot!(page.sql, @r#"select "名称"::text as huiliu_0, null as huiliu_1, "UPD"::text as huiliu_2, "ID"::text as huiliu_3 from "front"."E_BASEINFO" where ("UPD" > $1::text::TIMESTAMP or "UPD" is null or ("UPD" = $2::text::TIMESTAMP and ("ID" > $3::text::INT8 or "ID" is null))) and "UPD" <= $4::text::TIMESTAMP order by "UPD", "ID" limit 10"#);
         assert_eq!(page.binds.len(), 4);
         let columns = [("ID", "BIGINT UNSIGNED"), ("名称", "VARCHAR")];
         let page = select(Dialect::MySql, &columns, &["ID"]).page(Some(&[Some("7".into())]), &End::Open, 10);
