@@ -23,14 +23,15 @@ pub enum Office {
 impl Office {
     /// One of every kind; SQLite lies in the workspace.
     pub async fn all(small: impl Fn() -> Small) -> Vec<(Small, Self)> {
-        let mut all = Self::native(&small).await;
+        let all = Self::native(&small).await;
         #[cfg(feature = "odbc")]
-        for (small, office) in Self::native(&small).await {
+        let all = {
             // Debian's driver for SQLite does not know Unicode: it is refused, see `odbc`.
-            if !office.is_sqlite() {
-                all.push((small, Self::Odbc(Box::new(office))));
-            }
-        }
+            let mut by_odbc = Self::native(&small).await;
+            by_odbc.retain(|(_, office)| !office.is_sqlite());
+            let by_odbc = by_odbc.into_iter().map(|(small, office)| (small, Self::Odbc(Box::new(office))));
+            all.into_iter().chain(by_odbc).collect()
+        };
         all
     }
 

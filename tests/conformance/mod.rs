@@ -208,7 +208,8 @@ async fn resume(stand: Stand) {
     let (first, position) = &parts[0];
     assert!(parts.len() > 1 && first.len() < whole.len());
     let first = String::from_utf8(first.clone()).unwrap();
-    let expect = if stand.department.begins_anew() { whole.clone() } else { whole[first.len()..].to_owned() };
+    let expect =
+        if stand.department.begins_anew() { whole.clone() } else { whole.strip_prefix(&first).unwrap().to_owned() };
     for tries in 0.. {
         let (_, rest) = stand.parts(Some(&item), Some(position)).await;
         // A broker gives back what a reader that went had, in its own time.

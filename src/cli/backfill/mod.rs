@@ -61,7 +61,7 @@ enum Verb {
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     use BackfillState::{Done, Failed, Paused, Pending, Running, Stopped};
     match args.verb {
-        Verb::Start(start) => begin(*start, context).await,
+        Verb::Start(start) => Box::pin(begin(*start, context)).await,
         Verb::Status { id, watch } => show::status(id, watch, context).await,
         Verb::List => show::list(context).await,
         Verb::Pause { id } => change(id, (&[Pending, Running], Paused), context).await,
