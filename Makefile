@@ -13,19 +13,19 @@ test: ## every test; installs and starts what it needs
 	deploy/dev/python-env
 	deploy/dev/services up
 	deploy/dev/tools
-	cargo test --locked
+	cargo test --locked $$(deploy/dev/services odbc)
 
 chaos: ## N=1000 disturbances while daemons and receivers work; SEED=… repeats a run's
 	deploy/dev/services up
 	HUILIU_CHAOS=$(or $(N),1000) HUILIU_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) \
-		cargo test --locked --test main chaos:: -- --nocapture
+		cargo test --locked $$(deploy/dev/services odbc) --test main chaos:: -- --nocapture
 
 soak: ## MINUTES=20 of RATE=2000 changes a second through a release build; memory and latency must not grow
 	benches/run soak --minutes $(or $(MINUTES),20) --rate $(or $(RATE),2000)
 
 lint: ## formatting and lints, warnings are errors
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets $$(deploy/dev/services odbc) -- -D warnings
 
 doc: ## the library's documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items

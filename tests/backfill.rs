@@ -1,6 +1,5 @@
 //! Backfills: what old files may say, what a dry run leaves alone, crashes, daemons, batches sent again.
 
-use arrow::array::AsArray as _;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -9,7 +8,7 @@ use serde_json::Value;
 
 use crate::serve::{same_registers, scheduled, wait_for_chunks, wait_for_sql};
 use crate::support::daemon::{Daemon, huiliu};
-use crate::support::{CODES, Small, seals_as_files};
+use crate::support::{CODES, Small, enterprises, seals_as_files};
 
 /// A taxpayer: code, name, when it was changed.
 fn nsr<'a>(code: &'a str, name: &'a str, updated: &'a str) -> [&'a str; 5] {
@@ -41,12 +40,7 @@ fn ledger(told: &Value) -> String {
 
 /// Registered names by code.
 fn names(small: &Small) -> BTreeMap<String, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let page = runtime.block_on(async {
-        small.engine().await.store().entities_after("enterprise", &["uscc", "name"], 0, 1_000_000).await.unwrap()
-    });
-    let column = |n: usize| page.rows.column(n).as_string::<i32>().iter().map(|cell| cell.unwrap_or("").to_owned());
-    column(0).zip(column(1)).collect()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(enterprises(small))
 }
 
 /// Every row of every table, but for what a mere look changes.

@@ -9,6 +9,7 @@ use huiliu::source::{self, Before};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
+use super::support::daemon::{Daemon, huiliu};
 use super::support::services::Database;
 use super::support::{CODES, Small, line};
 
@@ -16,7 +17,7 @@ use super::support::{CODES, Small, line};
 static LOG: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
 
 /// A department's database with a table `qy`, and a connector that follows it.
-struct Office {
+pub struct Office {
     small: Small,
     database: Database,
     _log: Option<RwLockReadGuard<'static, ()>>,
@@ -36,6 +37,13 @@ impl Office {
         office.sql(TABLE).await;
         office.connect("");
         office
+    }
+
+    /// With its workspace apart.
+    pub async fn with_workspace() -> (Self, Small) {
+        let mut office = Self::new().await;
+        let small = std::mem::replace(&mut office.small, Small::empty());
+        (office, small)
     }
 
     /// Writes the connector, with these keys beside the usual ones of the source.
@@ -78,7 +86,7 @@ datasets:
         PgConnection::connect(&self.database.url()).await.unwrap()
     }
 
-    async fn sql(&self, text: &str) {
+    pub async fn sql(&self, text: &str) {
         sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut self.conn().await).await.unwrap();
     }
 
@@ -532,7 +540,18 @@ async fn a_probe_says_how_far_behind_we_are_and_makes_nothing() {
     let rehearsed = office.small.engine().await.rehearse_run("qy", false).await.unwrap();
     assert_eq!(rehearsed.registers[0].counts.new, 1, "{rehearsed:?}");
     assert_eq!(office.kept("confirmed_flush_lsn").await, before, "a rehearsal moves nothing either");
-    assert_eq!(office.run().await, "succeeded 1/0/0/1/0/0/0/0");
+    let report = office.small.run("qy").await;
+    assert_eq!(line(&report), "succeeded 1/0/0/1/0/0/0/0");
+    // What the run found when it began is kept: every process over the store can tell it.
+    let found = report.lag.unwrap();
+    assert!(found.bytes >= lag.bytes && found.seconds >= lag.seconds, "{report:?}");
+    let last = office.small.engine().await.store().runs(Some("qy"), 1).await.unwrap().remove(0);
+    assert_eq!(last.lag, Some(found));
+    let (code, status, _) = huiliu(office.small.path(), &["status"]);
+    assert!(code == 0 && status.contains("变更滞后") && status.contains("bytes of log"), "{status}");
+    let daemon = Daemon::with(office.small.path(), &[], &[]);
+    let told = daemon.ask_until("/metrics", |_, text| text.contains("huiliu_source_lag_bytes{pipeline=\"qy\"}"));
+    assert!(told.contains("huiliu_source_lag_seconds{pipeline=\"qy\"}"), "{told}");
 }
 
 /// Everything that one pull gives, as JSON arrays, and what was taken afterwards.

@@ -1,35 +1,66 @@
-//! Departments' databases: the same extracts from PostgreSQL, MariaDB and SQLite, and what goes wrong with them.
+//! Departments' databases: the same extracts from PostgreSQL, MariaDB and SQLite, by our own drivers and by ODBC, and what
+//! goes wrong with them.
 
 use huiliu::config::Workspace;
 use huiliu::decode::Position;
-use huiliu::engine::{RunOptions, RunReport};
-use huiliu::source::{self, Item, Source};
+use huiliu::engine::{BackfillStep, Chunking, FilesRequest, RunOptions, RunReport};
+use huiliu::source::{self, Item, KeyedTable, Source};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, PgConnection, SqliteConnection};
 
 use super::support::services::{Database, service, unique};
 use super::support::{CODES, Small, line};
 
 /// A department's server with a database of ours.
-enum Office {
+pub enum Office {
     Postgres(Database),
     MariaDb(String),
     Sqlite(std::path::PathBuf),
+    /// One of the others, reached by ODBC.
+    #[cfg(feature = "odbc")]
+    Odbc(Box<Office>),
 }
 
 impl Office {
     /// One of every kind; SQLite lies in the workspace.
-    async fn all(small: impl Fn() -> Small) -> Vec<(Small, Self)> {
+    pub async fn all(small: impl Fn() -> Small) -> Vec<(Small, Self)> {
+        let all = Self::native(&small).await;
+        #[cfg(feature = "odbc")]
+        let all = {
+            // Debian's driver for SQLite does not know Unicode: it is refused, see `odbc`.
+            let mut by_odbc = Self::native(&small).await;
+            by_odbc.retain(|(_, office)| !office.is_sqlite());
+            let by_odbc = by_odbc.into_iter().map(|(small, office)| (small, Self::Odbc(Box::new(office))));
+            all.into_iter().chain(by_odbc).collect()
+        };
+        all
+    }
+
+    async fn native(small: &impl Fn() -> Small) -> Vec<(Small, Self)> {
+        let local = small();
+        let file = Self::Sqlite(local.path().join("front.db"));
+        vec![(small(), Self::Postgres(Database::new().await)), (small(), Self::mariadb().await), (local, file)]
+    }
+
+    /// A database of MariaDB.
+    pub async fn mariadb() -> Self {
         let name = unique("t");
         let mut conn = MySqlConnection::connect(&service("MARIADB")).await.unwrap();
         conn.execute(AssertSqlSafe(format!("create database {name} character set utf8mb4"))).await.unwrap();
-        let local = small();
-        let file = Self::Sqlite(local.path().join("front.db"));
-        vec![(small(), Self::Postgres(Database::new().await)), (small(), Self::MariaDb(name)), (local, file)]
+        Self::MariaDb(name)
     }
 
-    async fn sql(&self, text: &str) {
+    /// The database itself, however it is reached.
+    fn server(&self) -> &Self {
+        #[cfg(feature = "odbc")]
+        if let Self::Odbc(server) = self {
+            return server;
+        }
+        self
+    }
+
+    pub async fn sql(&self, text: &str) {
         let text = AssertSqlSafe(text.to_owned());
-        match self {
+        match self.server() {
             Self::Postgres(database) => {
                 let mut conn = PgConnection::connect(&database.url()).await.unwrap();
                 sqlx::raw_sql(text).execute(&mut conn).await.unwrap();
@@ -44,12 +75,16 @@ impl Office {
                 let mut conn = SqliteConnection::connect_with(&options).await.unwrap();
                 sqlx::raw_sql(text).execute(&mut conn).await.unwrap();
             }
+            #[cfg(feature = "odbc")]
+            Self::Odbc(_) => unreachable!(),
         }
     }
 
     /// `source:` of a connector.
-    fn source(&self, more: &str) -> String {
+    pub fn source(&self, more: &str) -> String {
         let url = match self {
+            #[cfg(feature = "odbc")]
+            Self::Odbc(server) => return super::odbc::source(server, more),
             Self::Postgres(database) => database.url().replace("huiliu:huiliu@", ""),
             Self::MariaDb(name) => {
                 let url = service("MARIADB").replace("huiliu:huiliu@", "");
@@ -60,17 +95,26 @@ impl Office {
         format!("{{ kind: database, url: \"{url}\", user: huiliu, password: huiliu{more} }}")
     }
 
-    fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Postgres(_) => "postgres",
             Self::MariaDb(_) => "mariadb",
             Self::Sqlite(_) => "sqlite",
+            #[cfg(feature = "odbc")]
+            Self::Odbc(server) => match **server {
+                Self::Postgres(_) => "odbc postgres",
+                _ => "odbc mariadb",
+            },
         }
+    }
+
+    fn is_sqlite(&self) -> bool {
+        matches!(self.server(), Self::Sqlite(_))
     }
 }
 
 /// Connector `gs` over this table; `dataset` are the lines of its dataset that differ.
-fn connect(small: &Small, source: &str, dataset: &str) {
+pub fn connect(small: &Small, source: &str, dataset: &str) {
     let text = format!(
         "version: 1
 department: 市场监督管理局
@@ -86,14 +130,14 @@ datasets:
     small.write("connectors/gs.yaml", text);
 }
 
-const TABLE: &str = "create table qy (代码 varchar(18) primary key, 名称 varchar(100), 注册号 varchar(20), \
+pub const TABLE: &str = "create table qy (代码 varchar(18) primary key, 名称 varchar(100), 注册号 varchar(20), \
                      资本 varchar(20), 状态 varchar(10), 更新 timestamp(6) null)";
 
-fn insert(code: &str, name: &str, at: &str) -> String {
+pub fn insert(code: &str, name: &str, at: &str) -> String {
     format!("insert into qy values ('{code}', '{name}', null, '100万元', '在营', '{at}');")
 }
 
-async fn names(small: &Small) -> Vec<String> {
+pub async fn names(small: &Small) -> Vec<String> {
     let mut engine = small.engine().await;
     let mut names = Vec::new();
     for entity in engine.store().find("enterprise", "name", "企业", 100).await.unwrap() {
@@ -103,7 +147,7 @@ async fn names(small: &Small) -> Vec<String> {
     names
 }
 
-async fn failure(small: &Small) -> String {
+pub async fn failure(small: &Small) -> String {
     match small.engine().await.run("qy", &RunOptions::default()).await {
         Err(error) => error.to_string(),
         Ok(RunReport { why, status, .. }) => format!("{status}: {}", why.unwrap_or_default()),
@@ -165,7 +209,7 @@ async fn rows_younger_than_the_lag_wait() {
         office.sql(TABLE).await;
         connect(&small, &office.source(""), "    table: qy\n    extract: { cursor: 更新, lag: 1h }");
         office.sql(&insert(CODES[0], "企业0", "2026-10-01 00:00:00")).await;
-        let now = if matches!(office, Office::Sqlite(_)) { "datetime('now', 'localtime')" } else { "now()" };
+        let now = if office.is_sqlite() { "datetime('now', 'localtime')" } else { "now()" };
         office.sql(&format!("insert into qy values ('{}', '企业1', null, '1', '在营', {now})", CODES[1])).await;
         assert_eq!(line(&small.run("qy").await), "succeeded 1/0/0/1/0/0/0/0", "{}", office.name());
         office.sql(&format!("update qy set 更新 = '2026-10-02 00:00:00' where 代码 = '{}'", CODES[1])).await;
@@ -247,7 +291,7 @@ async fn an_exchange_table_is_taken_in_business_order_and_marked() {
 }
 
 /// Everything that a source gives from a position on, and the position after each part of `rows` rows.
-async fn read(source: &dyn Source, item: &Item, at: Option<&Position>, rows: usize) -> Vec<(Vec<u8>, Position)> {
+pub async fn read(source: &dyn Source, item: &Item, at: Option<&Position>, rows: usize) -> Vec<(Vec<u8>, Position)> {
     let mut decoder = source.open(item, at).await.unwrap();
     tokio::task::spawn_blocking(move || {
         let mut all = Vec::new();
@@ -263,10 +307,10 @@ async fn read(source: &dyn Source, item: &Item, at: Option<&Position>, rows: usi
 #[tokio::test]
 async fn a_pull_goes_on_from_every_position_also_among_nulls_and_equal_values() {
     for (small, office) in Office::all(Small::new).await {
-        let id = match office {
+        let id = match office.server() {
             Office::MariaDb(_) => "bigint unsigned",
             Office::Postgres(_) => "numeric(20)",
-            Office::Sqlite(_) => "text", // it has no exact numbers of 20 digits
+            _ => "text", // it has no exact numbers of 20 digits
         };
         office.sql(&format!("create table t (a varchar(5), id {id}, 名称 varchar(20))")).await;
         for (i, a) in ["'x'", "null", "'x'", "'y'", "null", "'x'", "'z'"].iter().enumerate() {
@@ -310,7 +354,7 @@ async fn what_a_server_refuses_has_a_code() {
         assert!(failure(&small).await.contains("HL0510"), "{}", office.name());
         office.sql("alter table qy rename column 代码 to 代码2").await;
         assert!(failure(&small).await.contains("HL0332"), "{}", office.name());
-        if !matches!(office, Office::Sqlite(_)) {
+        if !office.is_sqlite() {
             connect(&small, &office.source("").replace("password: huiliu", "password: wrong"), full);
             let why = failure(&small).await;
             assert!(why.contains("HL0331") && !why.contains("wrong"), "{}: {why}", office.name());
@@ -431,4 +475,152 @@ async fn a_table_that_lost_its_rows_is_held_and_read_anew_once_they_are_back() {
     office.sql(&fill).await;
     assert_eq!(line(&small.run("qy").await), "succeeded 6/0/0/0/0/6/0/0");
     assert_eq!(small.engine().await.store().count("enterprise").await.unwrap(), 6);
+}
+
+/// What is asked for when a table is read again in chunks of so many rows.
+fn again(rows: u64) -> FilesRequest {
+    FilesRequest {
+        pipeline: "qy".into(),
+        files: Vec::new(),
+        from: None,
+        to: None,
+        by_updated: false,
+        chunk: Chunking::Rows(rows),
+        rate: None,
+        window: None,
+    }
+}
+
+#[tokio::test]
+async fn a_table_is_read_again_in_ranges_of_its_key_and_goes_on_after_a_crash() {
+    for (small, office) in Office::all(Small::new).await {
+        office.sql(TABLE).await;
+        connect(&small, &office.source(""), "    table: qy\n    page: 2\n    extract: { cursor: 更新 }");
+        office.sql(&insert(CODES[0], "企业0", "2026-10-02 00:00:00")).await;
+        assert_eq!(line(&small.run("qy").await), "succeeded 1/0/0/1/0/0/0/0", "{}", office.name());
+        // Rows with times before the cursor: a live run never sees them.
+        for (i, code) in CODES.iter().enumerate().skip(1) {
+            office.sql(&insert(code, &format!("企业{i}"), "2026-09-01 00:00:00")).await;
+        }
+        assert!(small.run("qy").await.files.is_empty());
+
+        let mut engine = small.engine().await;
+        let plan = engine.plan_files(&again(2)).await.unwrap();
+        assert_eq!((plan.chunks(), plan.rows), (3, 6), "{}", office.name());
+        let rehearsal = engine.rehearse(&plan).await.unwrap();
+        assert_eq!((rehearsal.registers[0].1.new, rehearsal.registers[0].1.unchanged), (5, 1), "{}", office.name());
+        let id = engine.keep_backfill(plan, Some("迟到的行".into())).await.unwrap();
+        assert!(matches!(engine.backfill_step(id).await.unwrap(), BackfillStep::Chunk { rows: 2, .. }));
+        drop(engine);
+        let mut engine = small.engine().await;
+        // A row that comes meanwhile, behind the last key, is in the last chunk.
+        office.sql(&insert("99", "坏码", "2026-09-01 00:00:00")).await;
+        let mut chunks = 0;
+        while let BackfillStep::Chunk { .. } = engine.backfill_step(id).await.unwrap() {
+            chunks += 1;
+        }
+        let backfill = engine.backfill(id).await.unwrap();
+        let ledger = engine.compare_backfill(&backfill).await.unwrap().ledger;
+        let counts = &ledger[0].counts;
+        assert_eq!((chunks, counts.read, counts.new, counts.quarantined), (2, 7, 5, 1), "{}", office.name());
+        drop(engine);
+        assert_eq!(names(&small).await.len(), 6, "{}", office.name());
+        assert!(small.run("qy").await.files.is_empty(), "the live position stayed where it was");
+    }
+}
+
+#[tokio::test]
+async fn ranges_of_a_key_of_several_columns_hold_every_row_once() {
+    for (small, office) in Office::all(Small::new).await {
+        office.sql("create table t (a varchar(5), b int, 名称 varchar(20))").await;
+        for i in 0..23 {
+            office.sql(&format!("insert into t values ('{}', {}, '第{i}')", ["x", "y", "z"][i % 3], i % 5)).await;
+        }
+        let connector = format!(
+            "version: 1\ndepartment: 局\nsource: {}\ndatasets:\n  t:\n    table: t\n    page: 3\n    key: [a, b]\n    \
+             extract: full\n    columns: {{ a: text, b: text, 名称: text }}\n",
+            office.source("")
+        );
+        small.write("connectors/x.yaml", connector);
+        let workspace = Workspace::load(small.path()).unwrap();
+        let connector = &workspace.connectors["x"];
+        let table = KeyedTable::new(small.path(), connector, &connector.datasets["t"]).unwrap();
+        let ranges = table.cut(4, 100).await.unwrap();
+        let planned: u64 = ranges.iter().map(|range| range.rows).sum();
+        assert!(ranges.len() >= 4 && planned == 23, "{}: {ranges:?}", office.name());
+        let mut rows = Vec::new();
+        for range in &ranges {
+            let mut decoder = table.open(range, &Position::default()).await.unwrap();
+            let part = tokio::task::spawn_blocking(move || {
+                let mut rows = Vec::new();
+                while let Some(chunk) = decoder.next(100).unwrap() {
+                    rows.extend(
+                        (0..chunk.rows.num_rows()).map(|i| String::from_utf8(chunk.raw_row(i).to_vec()).unwrap()),
+                    );
+                }
+                rows
+            });
+            let part = part.await.unwrap();
+            assert_eq!(part.len() as u64, range.rows, "{}", office.name());
+            rows.extend(part);
+        }
+        let mut once = rows.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!((rows.len(), once.len()), (23, 23), "{}", office.name());
+    }
+}
+
+#[tokio::test]
+async fn numbers_are_read_in_their_own_order_and_not_in_that_of_their_texts() {
+    for (small, office) in Office::all(Small::new).await {
+        office.sql("create table t (id int primary key, 名称 varchar(20))").await;
+        for i in 0..25 {
+            office.sql(&format!("insert into t values ({i}, '第{i}')")).await;
+        }
+        let connector = format!(
+            "version: 1\ndepartment: 局\nsource: {}\ndatasets:\n  t:\n    table: t\n    page: 3\n    key: [id]\n    \
+             extract: full\n    columns: {{ id: text, 名称: text }}\n",
+            office.source("")
+        );
+        small.write("connectors/x.yaml", connector);
+        let workspace = Workspace::load(small.path()).unwrap();
+        let connector = &workspace.connectors["x"];
+        let mut source = source::open(&workspace, connector, &connector.datasets["t"]).unwrap();
+        let item = source.list(None).await.unwrap().items.remove(0);
+        let all: Vec<u8> = read(&*source, &item, None, 100).await.into_iter().flat_map(|(raw, _)| raw).collect();
+        let expect: String = (0..25).map(|i| format!("[\"{i}\",\"第{i}\"]")).collect();
+        assert_eq!(String::from_utf8(all).unwrap(), expect, "{}", office.name());
+        let table = KeyedTable::new(small.path(), connector, &connector.datasets["t"]).unwrap();
+        let rows: Vec<u64> = table.cut(10, 100).await.unwrap().iter().map(|range| range.rows).collect();
+        assert_eq!(rows, [10, 10, 5], "{}", office.name());
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_rows_no_days_or_no_past_is_not_cut() {
+    let small = Small::new();
+    let office = Office::Sqlite(small.path().join("front.db"));
+    office.sql(TABLE).await;
+    let refused = |request: FilesRequest| {
+        let small = &small;
+        async move { small.engine().await.plan_files(&request).await.unwrap_err().to_string() }
+    };
+    connect(&small, &office.source(""), "    table: qy\n    extract: full");
+    assert!(refused(again(2)).await.starts_with("HL0922"), "there is nothing in it");
+    let days = Chunking::Span(std::time::Duration::from_secs(86_400));
+    assert!(refused(FilesRequest { chunk: days, ..again(2) }).await.starts_with("HL0384"));
+    let from = "2026-01-01".parse().ok();
+    assert!(refused(FilesRequest { from, ..again(2) }).await.starts_with("HL0384"));
+    let flag = "    table: qy\n    extract: log\n    operation: { column: 状态 }\n    read_flag: { column: 注册号 }";
+    connect(&small, &office.source(""), flag);
+    assert!(refused(again(2)).await.starts_with("HL0385"));
+}
+
+#[cfg(not(feature = "odbc"))]
+#[tokio::test]
+async fn a_build_without_odbc_says_so() {
+    let small = Small::new();
+    connect(&small, "{ kind: database, url: \"odbc:DSN=front\" }", "    table: qy\n    extract: full");
+    assert!(failure(&small).await.contains("HL0357"));
 }

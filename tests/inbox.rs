@@ -9,13 +9,13 @@ use lapin::types::FieldTable;
 use super::support::broker::{PATIENCE, Vhost};
 use super::support::{CODES, Small, line};
 
-struct Queue {
+pub struct Queue {
     vhost: Vhost,
     link: Link,
 }
 
 impl Queue {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let vhost = Vhost::new().await;
         let link = Link::open(&Address::parse(&vhost.url(), None).unwrap(), PATIENCE).await.unwrap();
         let channel = link.channel().await.unwrap();
@@ -24,7 +24,7 @@ impl Queue {
         Self { vhost, link }
     }
 
-    async fn publish(&self, bodies: &[&str]) {
+    pub async fn publish(&self, bodies: &[&str]) {
         let channel = self.link.channel().await.unwrap();
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
         for body in bodies {
@@ -41,7 +41,7 @@ impl Queue {
         channel.queue_declare("gs.qy".into(), passive, FieldTable::default()).await.unwrap().message_count()
     }
 
-    fn connect(&self, small: &Small, queue: &str, password: &str) {
+    pub fn connect(&self, small: &Small, queue: &str, password: &str) {
         let (server, vhost) = self
             .vhost
             .url()

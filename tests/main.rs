@@ -11,6 +11,7 @@ mod cdc;
 mod chaos;
 mod city;
 mod codes;
+mod conformance;
 mod databases;
 mod deploy;
 mod drift;
@@ -18,6 +19,8 @@ mod feeds;
 mod inbox;
 mod interop;
 mod leases;
+#[cfg(feature = "odbc")]
+mod odbc;
 mod on_postgres;
 mod plan;
 mod postgres;

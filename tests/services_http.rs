@@ -13,25 +13,38 @@ use axum::routing::any;
 use huiliu::engine::{RunOptions, RunReport};
 use serde_json::{Value, json};
 
+use super::runs::valid_code;
 use super::support::{CODES, Small, line};
 
 /// A department's service: its records, and how it behaves.
 #[derive(Default)]
-struct Service {
+pub struct Service {
     records: Mutex<Vec<Value>>,
     calls: AtomicU32,
     /// Answers in place of the next ones: status, `Retry-After`, body.
     instead: Mutex<Vec<(u16, Option<u32>, &'static str)>>,
     tokens: AtomicU32,
+    /// After so many calls one is asked for patience.
+    later: AtomicU32,
+    /// Calls under way, and the most that there were.
+    now: AtomicU32,
+    most: AtomicU32,
 }
 
-type Shared = Arc<Service>;
+pub type Shared = Arc<Service>;
+
+impl Service {
+    /// These are its records now.
+    pub fn put(&self, records: Vec<Value>) {
+        *self.records.lock().unwrap() = records;
+    }
+}
 
 fn record(i: usize, name: &str, at: &str) -> Value {
     json!({ "代码": CODES[i], "名称": name, "资本": "100万元", "状态": "在营", "更新": at })
 }
 
-async fn serve(service: Shared) -> String {
+pub async fn serve(service: Shared) -> String {
     let routes = Router::new()
         .route("/v1/certs", any(certs))
         .route("/token", any(token))
@@ -58,7 +71,16 @@ async fn token(State(service): State<Shared>, headers: HeaderMap, body: Bytes) -
 async fn certs(State(service): State<Shared>, uri: Uri, headers: HeaderMap) -> Response {
     let pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let query: HashMap<String, String> = pairs.into_owned().collect();
-    service.calls.fetch_add(1, Ordering::SeqCst);
+    let call = service.calls.fetch_add(1, Ordering::SeqCst) + 1;
+    service.most.fetch_max(service.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    // Others are let in before this one is answered.
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(5));
+    tick.tick().await;
+    tick.tick().await;
+    service.now.fetch_sub(1, Ordering::SeqCst);
+    if call == service.later.load(Ordering::SeqCst) {
+        return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response();
+    }
     if let Some((status, after, body)) = service.instead.lock().unwrap().pop() {
         let mut answer = (StatusCode::from_u16(status).unwrap(), body).into_response();
         if let Some(after) = after {
@@ -133,7 +155,7 @@ fn openssl_hmac_sm3(key: &str, text: &str) -> String {
     out.trim().rsplit(' ').next().unwrap().to_owned()
 }
 
-fn connect(small: &Small, base: &str, auth: &str, dataset: &str) {
+pub fn connect(small: &Small, base: &str, auth: &str, dataset: &str) {
     let text = format!(
         "version: 1
 department: 行政审批服务局
@@ -183,6 +205,34 @@ async fn pages_are_followed_in_every_way_that_services_have() {
         assert_eq!(service.calls.load(Ordering::SeqCst), calls, "{request}");
         service.records.lock().unwrap().pop();
         assert_eq!(line(&small.run("qy").await), "succeeded 4/0/0/0/0/4/0/1", "{request}");
+    }
+}
+
+#[tokio::test]
+async fn pages_asked_for_at_the_same_time_come_in_their_order() {
+    for (query, by) in [("page: \"{page}\"", "page"), ("offset: \"{offset}\"", "offset")] {
+        let (small, service) = (Small::new(), Shared::default());
+        let record = |i: usize| json!({ "代码": valid_code(i as u64), "名称": format!("企业{i}"), "资本": "1", "状态": "在营", "更新": "2026-10-01 00:00:00" });
+        service.put((0..40).map(record).collect());
+        let base = serve(Arc::clone(&service)).await;
+        let dataset = format!(
+            "    request: {{ path: v1/certs, query: {{ {query}, size: \"{{size}}\" }} }}\n    pages: {{ by: {by}, size: 2, \
+             at_once: 4 }}\n{JSON}"
+        );
+        connect(&small, &base, "", &dataset);
+        // In the middle the service asks for patience, of whichever page that hits.
+        service.later.store(9, Ordering::SeqCst);
+        let report = small.run("qy").await;
+        assert_eq!(line(&report), "succeeded 40/0/0/40/0/0/0/0", "{by}");
+        let mut engine = small.engine().await;
+        let ids = engine.store().claimed_entities("enterprise", 0, 100).await.unwrap();
+        let held = engine.store().before("enterprise", &ids).await.unwrap();
+        let rows: Vec<i64> = ids.iter().map(|id| held[id].claims[0].origin.row).collect();
+        assert_eq!(rows, (1..=40).collect::<Vec<_>>(), "{by}: rows are numbered in the order of pages");
+        let names: Vec<String> = crate::support::enterprises(&small).await.into_values().collect();
+        assert_eq!(names, (0..40).map(|i| format!("企业{i}")).collect::<Vec<_>>());
+        assert!(service.most.load(Ordering::SeqCst) > 1, "{by}: never two at once");
+        assert!(service.most.load(Ordering::SeqCst) <= 4, "{by}: more at once than configured");
     }
 }
 

@@ -40,7 +40,7 @@ pub enum SourceKind {
 /// How to reach a department's database (前置库), and how gently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
-    /// `postgres:`, `mysql:` or `sqlite:` URL, without user and password.
+    /// `postgres:`, `mysql:` or `sqlite:` URL, or `odbc:` and a connection string; without user and password.
     pub url: At<String>,
     /// User.
     pub user: Option<String>,
@@ -217,6 +217,8 @@ pub struct Pages {
     pub first: u32,
     /// Where the body says what comes next: `data.next`.
     pub next: Option<String>,
+    /// Pages asked for at the same time, at most; only those that can be named before the one before them came.
+    pub at_once: u32,
 }
 
 /// What tells pages apart.

@@ -176,7 +176,7 @@ impl Engine {
         let action = if word == "corrected" { "quarantine.correct" } else { "quarantine.replay" };
         let note = Some(Note::new(at, action, detail));
         self.store.set_quarantine(&passed, word, &format!("run {run}"), note).await?;
-        let end = RunEnd { status: RunStatus::Succeeded, why: None, at: self.now(), note: None };
+        let end = RunEnd { status: RunStatus::Succeeded, why: None, lag: None, at: self.now(), note: None };
         Ok(self.store.end_run(run, end).await?)
     }
 }

@@ -21,6 +21,9 @@ pub struct RunReport {
     pub files: Vec<FileReport>,
     /// Per register.
     pub registers: Vec<RegisterReport>,
+    /// How far we were behind the source when the run began, where the source says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag: Option<crate::source::Lag>,
     /// Wall time.
     pub seconds: f64,
 }
@@ -65,6 +68,7 @@ impl RunReport {
             why: Some(error.to_string()),
             files: Vec::new(),
             registers: Vec::new(),
+            lag: None,
             seconds: 0.0,
         }
     }

@@ -109,6 +109,7 @@ impl Engine {
         loop {
             let listing = source.list(self.pulled(&flow.from).await?.as_ref()).await?;
             let more = listing.more;
+            pass.report.lag = pass.report.lag.or(source.lag());
             self.take_listed(flow, pass, (&mut *source, listing, options), &mut status).await?;
             if !more || status != RunStatus::Succeeded {
                 return Ok(status);
@@ -321,7 +322,7 @@ impl Engine {
         let taken = report.files.iter().filter(|file| file.outcome == "taken").count();
         let told = format!("{} run {run}: {}, {taken} taken", report.pipeline, status.name());
         let note = Some(Note::new(at, "run", told));
-        self.store.end_run(run, RunEnd { status, why: report.why.clone(), at, note }).await?;
+        self.store.end_run(run, RunEnd { status, why: report.why.clone(), lag: report.lag, at, note }).await?;
         self.checkpoint_if_due().await;
         report.status = status.name();
         report.seconds = started.elapsed().as_secs_f64();
@@ -353,6 +354,7 @@ fn empty_report(flow: &Flow, run: i64) -> RunReport {
         why: None,
         files: Vec::new(),
         registers: registers.collect(),
+        lag: None,
         seconds: 0.0,
     }
 }

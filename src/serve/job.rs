@@ -92,6 +92,7 @@ mod tests {
             why: why.map(str::to_owned),
             files: files.iter().map(file).collect(),
             registers: Vec::new(),
+            lag: None,
             seconds: 0.0,
         })
     }

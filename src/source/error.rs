@@ -252,6 +252,23 @@ pub enum SourceError {
         /// Which check failed.
         why: String,
     },
+    /// This program was built without ODBC.
+    #[error("HL0357 this program was built without ODBC: an address that begins with odbc: needs one that has it")]
+    NoOdbc,
+    /// An ODBC driver is not there, or does not load.
+    #[error("HL0358 the ODBC driver cannot be used: {why}")]
+    Driver {
+        /// What unixODBC says.
+        why: String,
+    },
+    /// A database whose SQL this version does not know.
+    #[error("HL0359 behind the ODBC driver is a database that this version does not know: {dbms}; it knows {known}")]
+    Flavour {
+        /// What it calls itself.
+        dbms: String,
+        /// Names.
+        known: String,
+    },
     /// What was opened cannot be read further.
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -311,6 +328,9 @@ impl SourceError {
             Self::Unsigned { .. } => "HL0355",
             Self::Signature { .. } => "HL0356",
             Self::Endless { .. } => "HL0338",
+            Self::NoOdbc => "HL0357",
+            Self::Driver { .. } => "HL0358",
+            Self::Flavour { .. } => "HL0359",
             Self::Decode(error) => error.code(),
         }
     }
@@ -331,6 +351,7 @@ impl SourceError {
             Self::Backwards { .. } | Self::Cursor | Self::Endless { .. } => Disposition::Halt,
             Self::Unprepared { .. } | Self::Nameless { .. } | Self::Lost { .. } => Disposition::Halt,
             Self::Truncated { .. } => Disposition::Halt,
+            Self::NoOdbc | Self::Driver { .. } | Self::Flavour { .. } => Disposition::Halt,
             Self::Address { .. } | Self::Denied { .. } | Self::Offer { .. } => Disposition::Halt,
             Self::Decode(error) => error.disposition(),
         }

@@ -15,6 +15,7 @@ mod http;
 mod input;
 mod place;
 
+pub use database::{KeyedTable, Range};
 pub use error::{Fate, SourceError};
 pub use files::FilesSource;
 

@@ -8,6 +8,7 @@ use super::{Found, Note};
 use crate::decode::{Position, RowPlace};
 use crate::linking::{Absorbed, Claim, ClaimId, Departure, EntityId, Layout, Origin, SourceKey, StreamId};
 use crate::mapping::Reason;
+use crate::source::Lag;
 
 /// A run begins.
 #[derive(Debug, Clone)]
@@ -54,6 +55,8 @@ pub struct RunEnd {
     pub status: RunStatus,
     /// Why, when not succeeded: code and message.
     pub why: Option<String>,
+    /// How far it was behind its source when it began, where the source says so.
+    pub lag: Option<Lag>,
     /// Microseconds.
     pub at: i64,
     /// What the audit log says of it.

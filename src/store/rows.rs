@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::ChunkCounts;
 use crate::linking::{ClaimId, EntityId, StreamId};
 use crate::mapping::Reason;
+use crate::source::Lag;
 
 /// One run.
 #[derive(Debug, Clone, Serialize)]
@@ -27,6 +28,22 @@ pub struct RunView {
     pub read: i64,
     /// Mapped rows of the first register.
     pub mapped: i64,
+    /// How far it was behind its source when it began, where the source says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag: Option<Lag>,
+}
+
+impl RunView {
+    /// A lag as a store keeps it.
+    pub(super) fn lag_of(bytes: Option<i64>, seconds: Option<i64>) -> Option<Lag> {
+        Some(Lag { bytes: bytes?.unsigned_abs(), seconds: seconds?.unsigned_abs() })
+    }
+}
+
+/// A lag as a store keeps it.
+pub(super) fn kept(lag: Option<Lag>) -> (Option<i64>, Option<i64>) {
+    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    (lag.map(|lag| signed(lag.bytes)), lag.map(|lag| signed(lag.seconds)))
 }
 
 /// One ledger line.

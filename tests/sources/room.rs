@@ -130,6 +130,11 @@ impl Room {
         Some(rest.split('/').next().unwrap().to_owned())
     }
 
+    /// Gives its workspace away.
+    pub fn hand_over(&mut self) -> Small {
+        std::mem::replace(&mut self.small, Small::empty())
+    }
+
     /// The source as the workspace defines it.
     pub fn source(&self) -> Box<dyn Source> {
         super::source_of(self.small.path(), None)

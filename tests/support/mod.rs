@@ -2,11 +2,14 @@
 
 pub mod broker;
 pub mod daemon;
+pub mod proxy;
 pub mod services;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use arrow::array::AsArray as _;
 use chrono::{DateTime, Utc};
 use huiliu::clock::Clock;
 use huiliu::config::Workspace;
@@ -379,4 +382,12 @@ pub async fn registers(engine: &mut Engine) -> Vec<String> {
         }
     }
     all
+}
+
+/// Names of the register `enterprise` by code.
+pub async fn enterprises(small: &Small) -> BTreeMap<String, String> {
+    let page =
+        small.engine().await.store().entities_after("enterprise", &["uscc", "name"], 0, 1_000_000).await.unwrap();
+    let column = |n: usize| page.rows.column(n).as_string::<i32>().iter().map(|cell| cell.unwrap_or("").to_owned());
+    column(0).zip(column(1)).collect()
 }

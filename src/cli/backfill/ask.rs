@@ -8,10 +8,10 @@ use crate::engine::schedule::Window;
 use crate::engine::{Chunking, Engine, EngineError, FeedRequest, FilesRequest, Plan};
 use crate::error::Problem;
 
-/// Plan a backfill and begin it: of a pipeline's files, or of a feed's batches
+/// Plan a backfill and begin it: of a pipeline's files or table, or of a feed's batches
 #[derive(Debug, clap::Args)]
 pub struct Start {
-    /// The pipeline whose files are read again
+    /// The pipeline whose files, or table, are read again
     #[arg(required_unless_present = "feed", conflicts_with = "feed")]
     pub pipeline: Option<String>,
     /// Files by pattern, below the system's root or absolute; the dataset's own pattern when absent
@@ -35,7 +35,7 @@ pub struct Start {
     /// A whole new snapshot
     #[arg(long, requires = "feed")]
     pub rebuild: bool,
-    /// Rows in one chunk, or days: 100000, 1d
+    /// Rows in one chunk (of a table, by ranges of its key), or days: 100000, 1d
     #[arg(long, value_name = "SIZE", default_value = "100000")]
     pub chunk: String,
     /// Rows or records a second: 5000/s

@@ -14,6 +14,7 @@ use super::{Context, Exit};
 use crate::config::{OutletKind, Pipeline, Workspace};
 use crate::crypto::{Certificate, CryptoError, RENEWAL_DAYS, renewal_urgency};
 use crate::engine::{Difference, Due, Engine, Open, ReviewLine};
+use crate::source::Lag;
 use crate::store::{BackfillView, FeedView, Found, LeaseView, RunView};
 
 /// Arguments of `status`.
@@ -111,6 +112,9 @@ struct LastRun {
     rows: i64,
     /// Undecodable and quarantined rows.
     set_aside: u64,
+    /// How far it was behind its source when it began, where the source says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<Lag>,
     #[serde(skip)]
     started_micros: i64,
 }
@@ -338,6 +342,7 @@ async fn last_run(engine: &mut Engine, run: RunView) -> anyhow::Result<LastRun> 
         ended: run.ended.map(rfc3339),
         rows: run.read,
         set_aside,
+        lag: run.lag,
         started_micros: run.started,
     })
 }

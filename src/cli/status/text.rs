@@ -105,6 +105,10 @@ fn pipelines(pipelines: &[PipelineStatus], zone: Tz) -> String {
         if let Some(why) = p.last.as_ref().and_then(|run| run.why.as_ref()) {
             out += &format!("  {}: {}\n", p.pipeline, super::super::table::shown(why));
         }
+        if let Some(lag) = p.last.as_ref().and_then(|run| run.lag) {
+            let (seconds, bytes) = (count(lag.seconds), count(lag.bytes));
+            out += &format!("  {}: 变更滞后 behind its source by {seconds} s, {bytes} bytes of log\n", p.pipeline);
+        }
     }
     out
 }
@@ -205,6 +209,7 @@ mod tests {
             ended: None,
             rows: 13_642,
             set_aside: 5,
+            lag: None,
             started_micros: 1_772_294_400_000_000,
         };
         let pipeline = |name: &str, last, late| PipelineStatus {

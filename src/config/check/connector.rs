@@ -57,7 +57,7 @@ fn of_service(http: &Http) -> Vec<Problem> {
 }
 
 /// What the url of a database may begin with.
-const DATABASES: &[&str] = &["postgres", "postgresql", "mysql", "mariadb", "sqlite"];
+const DATABASES: &[&str] = &["postgres", "postgresql", "mysql", "mariadb", "sqlite", "odbc"];
 
 fn of_log(cdc: &Cdc) -> Vec<Problem> {
     let mut problems = of_database(&cdc.database, &["postgres", "postgresql"]);
@@ -82,7 +82,28 @@ fn of_database(database: &Database, schemes: &[&str]) -> Vec<Problem> {
         let problem = Problem::error("HL0144", "the url of this database says who we are").at(url.place.clone());
         problems.push(problem.hint("write user: env:NAME and password: env:NAME beside it, and the url without them"));
     }
+    if scheme == "odbc" {
+        problems.extend(of_string(database));
+    }
     problems
+}
+
+/// What an ODBC connection string must not say, and what has no effect beside it.
+fn of_string(database: &Database) -> Option<Problem> {
+    let keys = || database.url.value.split([':', ';']).filter_map(|part| part.split_once('='));
+    let ours = ["uid", "pwd", "user", "username", "password"];
+    if keys().any(|(key, _)| ours.contains(&key.trim().to_lowercase().as_str())) {
+        let problem = Problem::error("HL0144", "the connection string of this database says who we are");
+        let problem = problem.at(database.url.place.clone());
+        return Some(
+            problem.hint("write user: env:NAME and password: env:NAME beside it, and the string without them"),
+        );
+    }
+    database.ca.as_ref().map(|_| {
+        let problem = Problem::error("HL0122", "ca has no effect: an ODBC driver trusts what its own settings say");
+        let problem = problem.at(database.url.place.clone());
+        problem.hint("write the driver's words into the connection string, such as SSLmode=verify-full")
+    })
 }
 
 fn of_dataset(system: &str, dataset: &Dataset) -> Vec<Problem> {
@@ -137,6 +158,16 @@ mod tests {
     #[test]
     fn columns_that_differ_only_in_width_are_warned_about() {
         check(FILE, "企业名称: text", "ID: text\n      ＩＤ: text", &["HL0115 19:7 warning"]);
+    }
+
+    #[test]
+    fn a_connection_string_says_neither_who_we_are_nor_whom_we_trust() {
+        const FILES: &str = "  kind: files\n  root: out";
+        let odbc = |more: &str| format!("  kind: database\n  url: \"odbc:DSN=front{more}");
+        check(FILE, FILES, &odbc(";Port=1\""), &["HL0107 10:3"]);
+        check(FILE, FILES, &odbc(";Uid=x\""), &["HL0144 7:8", "HL0107 10:3"]);
+        check(FILE, FILES, &odbc(";PWD =x\""), &["HL0144 7:8", "HL0107 10:3"]);
+        check(FILE, FILES, &odbc("\"\n  ca: ca.pem"), &["HL0122 7:8", "HL0107 11:3"]);
     }
 
     #[test]

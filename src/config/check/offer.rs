@@ -1,6 +1,6 @@
 //! What a dataset says about its system's offer: everything its kind of source needs, nothing that another kind would.
 
-use super::super::{Dataset, Endpoint, Extract, Offer, PageBy, Relation, Table};
+use super::super::{Dataset, Endpoint, Extract, Offer, PageBy, Pages, Relation, Table};
 use crate::error::Problem;
 
 /// Checks one dataset against its kind of source.
@@ -100,6 +100,11 @@ fn of_endpoint(dataset: &Dataset, endpoint: &Endpoint) -> Vec<Problem> {
         let problem =
             Problem::error("HL0142", format!("every page would be asked for alike: no {needed} in the request"));
         problems.push(problem.at(dataset.place.clone()).hint("write it into query, headers, body or path"));
+    }
+    let one_by_one = |pages: &&Pages| pages.at_once > 1 && matches!(pages.by, PageBy::Cursor | PageBy::Link);
+    if endpoint.pages.as_ref().filter(one_by_one).is_some() {
+        let problem = Problem::warning("HL0122", "at_once has no effect: each page says where the next one is");
+        problems.push(problem.at(dataset.place.clone()));
     }
     if matches!(dataset.extract, Extract::Cursor { .. }) && !asks("{since}") {
         let problem = Problem::error("HL0142", "the service is not told since when: no {since} in the request");

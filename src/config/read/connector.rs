@@ -100,7 +100,8 @@ const DATABASE: Shape = Shape {
             "url",
             "地址 url",
             Kind::Address,
-            "postgres://host/db, mysql://host/db, sqlite:file.db, or env:NAME; without user and password.",
+            "postgres://host/db, mysql://host/db, sqlite:file.db, odbc:CONNECTION-STRING, or env:NAME; without user and \
+             password.",
         ),
         Key::optional("user", "用户 user", Kind::Secret, "Who we are there: env:NAME or file:PATH."),
         Key::optional("password", "口令 password", Kind::Secret, "Our password there: env:NAME or file:PATH."),

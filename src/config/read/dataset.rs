@@ -134,6 +134,13 @@ const PAGES: Shape = Shape {
             .or("100"),
         Key::optional("first", "起始 first", Kind::Integer(0, 1), "Number of the first page or row.").or("1"),
         Key::optional("next", "下一页 next", Kind::Text, "Where the body says what comes next: data.next."),
+        Key::optional(
+            "at_once",
+            "并发 at_once",
+            Kind::Integer(1, 32),
+            "Of page and offset: so many are asked for at the same time at most, fewer while the service is slow or busy.",
+        )
+        .or("1"),
     ],
 };
 
@@ -316,6 +323,7 @@ fn endpoint(view: View<'_>) -> Endpoint {
             size: number(pages.get("size")),
             first: number(pages.get("first")),
             next: pages.get("next").maybe(),
+            at_once: number(pages.get("at_once")),
         }),
         calls_per_day: request.get("calls_per_day").parsed(scalar::integer).and_then(|n| u32::try_from(n).ok()),
         format: format::read(view.get("format")),

@@ -13,12 +13,12 @@ use super::cut::next_rows;
 use super::files::{Work, begins_at};
 use super::plan::Piece;
 use super::span::Inside;
-use crate::decode::{Decode, Resume};
+use crate::decode::{Decode, Position};
 use crate::engine::flow::{Flow, Lane, Reading};
 use crate::engine::intake::{Laid, Prepared};
 use crate::engine::{Engine, EngineError};
 use crate::failpoint::Boundary;
-use crate::source::{FilesSource, Source as _};
+use crate::source::{FilesSource, KeyedTable, Range, Source as _};
 
 /// Commits' worth of rows that one chunk may be ahead.
 const AHEAD: usize = 4;
@@ -26,7 +26,7 @@ const AHEAD: usize = 4;
 /// Some rows of a piece, ready to be taken.
 pub(super) struct Rows {
     /// The place after them.
-    pub(super) at: Resume,
+    pub(super) at: Position,
     /// How many were read, also those that are not asked for.
     pub(super) read: u64,
     pub(super) prepared: Prepared,
@@ -54,12 +54,28 @@ pub(super) enum Next {
     Lost,
 }
 
+/// Where a piece is.
+pub(super) enum Whence {
+    Files(FilesSource),
+    Table(KeyedTable, Range),
+}
+
+impl Whence {
+    /// A decoder at this place of a file, if the file is still what was planned, or of a range of a table.
+    pub(super) async fn open(&self, piece: &Piece, at: &Position) -> Result<Box<dyn Decode>, EngineError> {
+        Ok(match self {
+            Self::Files(source) => source.open(&piece.item(), Some(at)).await?,
+            Self::Table(table, range) => table.open(range, at).await?,
+        })
+    }
+}
+
 /// A piece to be read from a place.
 struct Errand {
     n: usize,
-    source: Result<FilesSource, EngineError>,
+    whence: Result<Whence, EngineError>,
     piece: Piece,
-    at: Resume,
+    at: Position,
 }
 
 /// What every reader of a backfill shares.
@@ -100,10 +116,10 @@ impl Engine {
         let mut errands = Vec::new();
         for (n, piece) in pieces.iter().enumerate().skip(first) {
             let known = self.store.file(&work.dataset(), &piece.digest).await?;
-            let reached = known.and_then(|file| file.position).map(|position| position.resume);
-            if let Some(at) = begins_at(piece, reached).unwrap_or(Some(piece.from)) {
-                let source = self.source_of(&work.flow, piece);
-                errands.push(Errand { n, source, piece: piece.clone(), at });
+            let reached = known.and_then(|file| file.position);
+            if let Some(at) = begins_at(piece, reached.as_ref()).unwrap_or(Some(piece.from.into())) {
+                let whence = self.whence(&work.flow, piece);
+                errands.push(Errand { n, whence, piece: piece.clone(), at });
             }
         }
         let manner = Manner {
@@ -126,9 +142,13 @@ impl Engine {
     }
 
     /// Where a piece comes from.
-    pub(super) fn source_of(&self, flow: &Flow, piece: &Piece) -> Result<FilesSource, EngineError> {
+    pub(super) fn whence(&self, flow: &Flow, piece: &Piece) -> Result<Whence, EngineError> {
+        if let Some(range) = &piece.keys {
+            return Ok(Whence::Table(self.keyed(&flow.from)?, range.clone()));
+        }
         let connector = &self.workspace.connectors[&flow.from.system];
-        Ok(FilesSource::at(&self.workspace, connector, (&piece.root, &piece.pattern), &flow.dataset)?)
+        let source = FilesSource::at(&self.workspace, connector, (&piece.root, &piece.pattern), &flow.dataset)?;
+        Ok(Whence::Files(source))
     }
 }
 
@@ -137,8 +157,8 @@ type Words = mpsc::Sender<Result<Word, EngineError>>;
 impl Errand {
     /// Reads the piece. False, and nothing more is said, when nobody listens any more or the reader had a fault.
     async fn go(self, manner: &Manner, words: &Words) -> Result<bool, EngineError> {
-        let decoder = self.source?.open(&self.piece.item(), Some(&self.at.into())).await?;
-        if words.send(Ok(Word::Begins(self.n, self.at.row))).await.is_err() {
+        let decoder = self.whence?.open(&self.piece, &self.at).await?;
+        if words.send(Ok(Word::Begins(self.n, self.at.resume.row))).await.is_err() {
             return Ok(false);
         }
         let (manner, sender, end, at) = (manner.clone(), words.clone(), self.piece.to.unwrap_or(u64::MAX), self.at);
@@ -151,20 +171,20 @@ impl Manner {
     fn read(
         &self,
         mut decoder: Box<dyn Decode>,
-        (mut at, end): (Resume, u64),
+        (mut at, end): (Position, u64),
         words: &Words,
     ) -> Result<bool, EngineError> {
-        while at.row < end {
-            let Some(decoded) = decoder.next(next_rows(end, at.row))? else { break };
+        while at.resume.row < end {
+            let Some(decoded) = decoder.next(next_rows(end, at.resume.row))? else { break };
             Boundary::ReadAhead.reached();
-            at = decoded.position.resume;
+            at = decoded.position.clone();
             let read = decoded.rows.num_rows() as u64;
             let mut prepared = self.reading.of(self.inside.keep(decoded)?)?;
             if self.map_ahead.load(Ordering::Relaxed) {
                 let lay = |lane: &Lane| Laid::by(lane, &prepared.decoded.rows);
                 prepared.mapped = Some(self.lanes.iter().map(lay).collect());
             }
-            if words.blocking_send(Ok(Word::Rows(Box::new(Rows { at, read, prepared })))).is_err() {
+            if words.blocking_send(Ok(Word::Rows(Box::new(Rows { at: at.clone(), read, prepared })))).is_err() {
                 return Ok(false);
             }
         }

@@ -1,4 +1,4 @@
-//! Chunks of old files: decoded, held against what is known, mapped, linked and committed like live ones — under a
+//! Chunks of old files, or of a table: decoded, held against what is known, mapped, linked and committed like live ones — under a
 //! position of their own, and with nothing taken back because it is missing.
 //!
 //! Several workers read and map at a time ([`super::ahead`]); commits come one after the other, in the order of the chunks.
@@ -16,7 +16,7 @@ use super::plan::Piece;
 use super::span::Inside;
 use super::{BackfillStep, Guard, Spec, read, refused};
 use crate::config::Rate;
-use crate::decode::{Decode, Decoded, Resume};
+use crate::decode::{Decode, Decoded, Position, Resume};
 use crate::engine::flow::Flow;
 use crate::engine::intake::Prepared;
 use crate::engine::take::{Passage, take};
@@ -159,10 +159,12 @@ impl Engine {
         (n, piece): (usize, &Piece),
         (file, reader): (&FileState, &mut Reader),
     ) -> Result<bool, EngineError> {
-        let Some(at) = begins_at(piece, file.position.as_ref().map(|position| position.resume))? else {
+        // A table's rows are as they are when they are read.
+        let piece = &Piece { at: if piece.keys.is_some() { self.now() } else { piece.at }, ..piece.clone() };
+        let Some(at) = begins_at(piece, file.position.as_ref())? else {
             return Ok(true);
         };
-        if !reader.begins(n, at.row).await? {
+        if !reader.begins(n, at.resume.row).await? {
             return Ok(false);
         }
         let mut seen = Vec::new();
@@ -199,10 +201,10 @@ impl Engine {
     ) -> Result<(), EngineError> {
         self.check_stop()?;
         let parts = self.take_lanes(work, (piece, file), prepared, seen).await?;
-        let position = Some(at.into());
+        let (byte, position) = (at.resume.byte, Some(at));
         let change = ChangeSet { run: work.run, file: Some(file), at: self.now(), position, parts };
         self.store.commit(change).await?;
-        self.progress.rows(read, at.byte);
+        self.progress.rows(read, byte);
         work.rows += read;
         if let Some(rate) = share(work.spec.rate(), work.flow.pipeline.limits.rate) {
             self.pace(rate, work.started, work.rows).await?;
@@ -250,11 +252,14 @@ impl Engine {
 ///
 /// The pieces of a file share its position, for a row's claim depends on the rows before it: they go in order, as in the
 /// live flow, and a piece whose predecessor failed waits for `retry`.
-pub(super) fn begins_at(piece: &Piece, reached: Option<Resume>) -> Result<Option<Resume>, EngineError> {
+///
+/// The ranges of a table have nothing to do with each other.
+pub(super) fn begins_at(piece: &Piece, reached: Option<&Position>) -> Result<Option<Position>, EngineError> {
     match reached {
-        Some(at) if piece.to.is_some_and(|end| at.row > end) => Ok(None),
-        Some(at) if at.row >= piece.from.row => Ok(Some(at)),
-        _ if piece.from == Resume::default() => Ok(Some(piece.from)),
+        reached if piece.keys.is_some() => Ok(Some(reached.cloned().unwrap_or_default())),
+        Some(at) if piece.to.is_some_and(|end| at.resume.row > end) => Ok(None),
+        Some(at) if at.resume.row >= piece.from.row => Ok(Some(at.clone())),
+        _ if piece.from == Resume::default() => Ok(Some(piece.from.into())),
         _ => Err(refused(
             Problem::error(
                 "HL0932",

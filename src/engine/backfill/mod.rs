@@ -1,4 +1,4 @@
-//! Backfills (补数): governed re-reading of files and re-sending of batches, beside the live flow.
+//! Backfills (补数): governed re-reading of files and tables and re-sending of batches, beside the live flow.
 //!
 //! Decides: what is asked for, cut into chunks before anything runs; what an old file may still say. Guarantees: each
 //! chunk may be repeated; what is committed of a chunk is not done again after a crash; the live position never moves,
@@ -17,6 +17,7 @@ mod guard;
 mod plan;
 mod rehearse;
 mod span;
+mod tables;
 
 pub(super) use files::next as next_decoded;
 pub use plan::{Chunking, FeedRequest, FilesRequest, Plan};
@@ -214,6 +215,10 @@ impl Engine {
             Err(EngineError::Outlet(error)) if error.disposition() == Disposition::Retry => {
                 Ok(BackfillStep::Waits { why: format!("{} {error}", error.code()) })
             }
+            // A server that is away comes back; a file that is gone does not.
+            Err(error) if error.disposition() == Disposition::Retry && of_table(chunk) => {
+                Ok(BackfillStep::Waits { why: error.to_string() })
+            }
             Err(error) => {
                 let why = error.to_string();
                 self.end_chunk(backfill.id, chunk, Some(why.clone())).await?;
@@ -277,7 +282,7 @@ impl Engine {
                 (true, true) => RunStatus::Failed,
                 (false, true) => RunStatus::Succeeded,
             };
-            self.store.end_run(run, RunEnd { status, why: note.clone(), at, note: None }).await?;
+            self.store.end_run(run, RunEnd { status, why: note.clone(), lag: None, at, note: None }).await?;
         }
         let told = format!("backfill {} of {}: {}", backfill.id, backfill.target, state.name());
         let told = Some(Note::new(at, "backfill.end", told));
@@ -309,6 +314,11 @@ impl Engine {
         let pipeline = self.workspace.pipelines.get(&backfill.target).filter(|_| backfill.kind == "files");
         pipeline.map_or_else(Vec::new, |pipeline| pipeline.into.iter().map(|into| into.value.clone()).collect())
     }
+}
+
+/// Whether a chunk is of a table.
+fn of_table(chunk: &ChunkView) -> bool {
+    read::<Vec<plan::Piece>>(&chunk.spec).is_ok_and(|pieces| pieces.iter().any(|piece| piece.keys.is_some()))
 }
 
 /// A problem that keeps a backfill from being planned or run.

@@ -14,11 +14,11 @@ use crate::decode::Resume;
 use crate::engine::schedule::Window;
 use crate::engine::{Engine, EngineError};
 use crate::error::Problem;
-use crate::source::{FilesSource, Item, Source as _};
+use crate::source::{FilesSource, Item, Range, Source as _};
 use crate::store::{FileStatus, NewChunk};
 
 /// More chunks than this are a mistake.
-const MOST_CHUNKS: usize = 100_000;
+pub(super) const MOST_CHUNKS: usize = 100_000;
 /// Batches in one chunk of a replay.
 const BATCHES: i64 = 50;
 
@@ -111,6 +111,9 @@ pub(super) struct Piece {
     pub(super) from: Resume,
     /// … up to this row; `None` is the end of the file.
     pub(super) to: Option<u64>,
+    /// Of a table the range of its key; everything about files is empty then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) keys: Option<Range>,
 }
 
 impl Piece {
@@ -139,6 +142,9 @@ impl Engine {
         sane(request).map_err(refused)?;
         let pipeline = self.pipeline(&request.pipeline)?;
         let from = pipeline.from.value.clone();
+        if self.is_table(&from) && request.files.is_empty() {
+            return self.plan_table(request, (pipeline.name, &from)).await;
+        }
         let mut found = self.find_files(request, &from).await?;
         if !request.by_updated {
             let inside =
@@ -151,20 +157,19 @@ impl Engine {
         }
         let sources = found.len();
         let (chunks, rows) = self.cut(request, &from, found).await?;
-        Ok(Plan {
-            kind: "files",
-            target: pipeline.name,
-            spec: Spec {
-                rate: request.rate,
-                window: request.window.map(|window| window.to_string()),
-                updated: request.by_updated.then(|| self.updated_span(request)),
-                asked: asked(request),
-                workers: request.workers,
-            },
-            chunks,
-            rows,
-            sources,
-        })
+        let spec = self.spec_of(request, "all files");
+        Ok(Plan { kind: "files", target: pipeline.name, spec, chunks, rows, sources })
+    }
+
+    /// What was asked for; `all` is what it is called when nothing was.
+    pub(super) fn spec_of(&self, request: &FilesRequest, all: &str) -> Spec {
+        Spec {
+            rate: request.rate,
+            window: request.window.map(|window| window.to_string()),
+            updated: request.by_updated.then(|| self.updated_span(request)),
+            asked: asked(request, all),
+            workers: request.workers,
+        }
     }
 
     fn updated_span(&self, request: &FilesRequest) -> (i64, i64) {
@@ -210,6 +215,7 @@ impl Engine {
                     from: Resume::default(),
                     to: None,
                     path: item.path,
+                    keys: None,
                 };
                 all.insert(Path::new(&piece.root).join(&piece.path), Found { piece, day });
             }
@@ -240,13 +246,7 @@ impl Engine {
                 return Err(refused(too_many(cut.len())));
             }
         }
-        let chunks = cut.finish();
-        let rows = chunks.iter().map(|(_, rows, _)| rows).sum();
-        let kept = chunks.into_iter().map(|(label, rows, pieces)| {
-            let spec = written(&pieces)?;
-            Ok(NewChunk { label, spec, rows })
-        });
-        Ok((kept.collect::<Result<_, EngineError>>()?, rows))
+        kept(cut.finish())
     }
 
     /// Plans the sending of a feed.
@@ -294,6 +294,16 @@ impl Engine {
     }
 }
 
+/// Chunks as they are stored, and all their rows.
+pub(super) fn kept(chunks: Vec<(String, u64, Vec<Piece>)>) -> Result<(Vec<NewChunk>, u64), EngineError> {
+    let rows = chunks.iter().map(|(_, rows, _)| rows).sum();
+    let kept = chunks.into_iter().map(|(label, rows, pieces)| {
+        let spec = written(&pieces)?;
+        Ok(NewChunk { label, spec, rows })
+    });
+    Ok((kept.collect::<Result<_, EngineError>>()?, rows))
+}
+
 /// Root and pattern of files: below the system's root, or anywhere.
 fn place(connector: &Connector, pattern: &str) -> Result<(String, String), EngineError> {
     if Path::new(pattern).is_absolute() {
@@ -328,7 +338,7 @@ fn sane(request: &FilesRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-fn too_many(chunks: usize) -> Problem {
+pub(super) fn too_many(chunks: usize) -> Problem {
     Problem::error("HL0921", format!("this would be {chunks} chunks or more, and {MOST_CHUNKS} are the most"))
         .hint("make chunks larger with --chunk, or the range smaller")
 }
@@ -348,7 +358,7 @@ fn nothing(request: &FilesRequest, from: &DatasetRef) -> Problem {
         .hint("files that were moved away are named with --files, below the system's root or absolute")
 }
 
-fn asked(request: &FilesRequest) -> String {
+fn asked(request: &FilesRequest, all: &str) -> String {
     let mut words = Vec::new();
     if !request.files.is_empty() {
         words.push(format!("files {}", request.files.join(", ")));
@@ -362,7 +372,7 @@ fn asked(request: &FilesRequest) -> String {
     if request.by_updated {
         words.push("by business time".to_owned());
     }
-    if words.is_empty() { "all files".to_owned() } else { words.join(" ") }
+    if words.is_empty() { all.to_owned() } else { words.join(" ") }
 }
 
 #[cfg(test)]

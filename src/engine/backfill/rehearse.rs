@@ -107,8 +107,8 @@ impl Engine {
     async fn rehearse_piece(&mut self, work: &Work, piece: &Piece, tally: &mut Tally) -> Result<(), EngineError> {
         let end = piece.to.unwrap_or(u64::MAX);
         let mut at = piece.from;
-        let source = self.source_of(&work.flow, piece)?;
-        let mut decoder = source.open(&piece.item(), Some(&at.into())).await?;
+        let whence = self.whence(&work.flow, piece)?;
+        let mut decoder = whence.open(piece, &at.into()).await?;
         let mut seen = vec![roaring::RoaringTreemap::new(); work.flow.lanes.len()];
         while at.row < end {
             self.check_stop()?;

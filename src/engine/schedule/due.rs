@@ -84,6 +84,7 @@ mod tests {
             ended: None,
             read: 1,
             mapped: 1,
+            lag: None,
         }
     }
 

@@ -36,6 +36,7 @@ fn runs(told: &[(&str, Option<&str>, &str)]) -> Vec<RunView> {
         ended: None,
         read: 1,
         mapped: 1,
+        lag: None,
     };
     told.iter().map(view).collect()
 }

@@ -42,6 +42,42 @@ pub(super) fn of(error: &sqlx::Error, connected: bool) -> SourceError {
     }
 }
 
+/// The error of an ODBC driver or of the driver manager; `connected` says whether the server had let us in.
+#[cfg(feature = "odbc")]
+pub(super) fn of_odbc(error: &odbc_api::Error, connected: bool) -> SourceError {
+    use odbc_api::Error;
+    let record = match error {
+        Error::Diagnostics { record, .. } | Error::UnsupportedOdbcApiVersion(record) => record,
+        Error::FailedAllocatingEnvironment => {
+            return SourceError::Driver { why: "unixODBC does not start".to_owned() };
+        }
+        // Whatever it says, it is about buffers and the driver, never about values.
+        _ => return SourceError::Refused { why: "its driver does not keep to ODBC".to_owned() },
+    };
+    let state = record.state.as_str();
+    let why = format!("SQLSTATE {state}, error {}", record.native_error);
+    // Read, never shown: it may quote a value.
+    let message = record.to_string();
+    match state {
+        "IM002" => SourceError::Driver { why: "no data source has this name (IM002)".to_owned() },
+        "IM003" | "IM004" | "IM005" | "IM006" => SourceError::Driver { why: format!("it does not load ({state})") },
+        "01000" if message.contains("open lib") => {
+            // A name that nobody registered is taken for a library's.
+            let why = "no driver has this name, or its library is not there or does not load";
+            SourceError::Driver { why: why.to_owned() }
+        }
+        "28000" | "28P01" | "42501" => SourceError::Login { why },
+        _ if !connected && message.contains("password authentication failed") => SourceError::Login { why },
+        "HYT00" | "57014" | "55006" | "55P03" | "40P01" | "40001" => SourceError::Slow { why },
+        "42S02" | "42S22" | "S0002" | "S0022" | "3D000" | "42P01" | "42703" | "3F000" => SourceError::NotThere { why },
+        "HYT01" | "57P01" | "01002" => SourceError::Unreached { why },
+        _ if state.starts_with("08") || !connected => SourceError::Unreached { why },
+        _ if message.contains("no such table") || message.contains("no such column") => SourceError::NotThere { why },
+        _ if message.contains("database is locked") => SourceError::Slow { why },
+        _ => SourceError::Refused { why },
+    }
+}
+
 /// A statement was given up because it took too long.
 pub(super) fn given_up(seconds: u64) -> SourceError {
     SourceError::Slow { why: format!("no answer within {seconds} s") }

@@ -1,4 +1,4 @@
-//! A department's database (前置库): PostgreSQL, MySQL, MariaDB and SQLite.
+//! A department's database (前置库): PostgreSQL, MySQL, MariaDB and SQLite, and by ODBC others.
 //!
 //! Decides: which rows are new, in which order they are asked for, what is written back. Must not know: what rows mean.
 //! Guarantees: read-only sessions but for the read flag (交换开关), short statements with a time limit, no row twice in a
@@ -7,7 +7,12 @@
 mod changes;
 mod client;
 mod error;
+mod flavour;
+mod native;
+#[cfg(feature = "odbc")]
+mod odbc;
 mod pages;
+mod ranges;
 mod rows;
 mod sql;
 
@@ -19,8 +24,9 @@ use async_trait::async_trait;
 pub(super) use self::changes::ChangesSource;
 use self::client::Client;
 use self::pages::Plan;
+pub use self::ranges::{KeyedTable, Range};
 use self::rows::TableRows;
-use self::sql::{Described, Dialect, Select};
+use self::sql::{Described, Dialect, End, Select};
 use super::{Before, Item, Listing, Source, SourceError};
 use crate::config::{Database, Dataset, Extract, Relation, Table};
 use crate::decode::{Decode, Position};
@@ -158,7 +164,7 @@ impl Source for DatabaseSource {
         let cursor = at.and_then(|at| at.cursor.as_deref()).or(item.since.as_deref());
         let plan = Plan {
             after: cursor.map(sql::order_values).transpose()?,
-            until: item.until.clone(),
+            end: item.until.clone().map_or(End::Open, End::First),
             page: if flagged { FLAGGED_ROWS } else { u64::from(self.table.page) },
             once: flagged,
             rate: self.database.rate,
@@ -187,7 +193,7 @@ impl Source for DatabaseSource {
 /// What a relation is made of.
 async fn describe(client: &mut Client, relation: &Relation) -> Result<Described, SourceError> {
     let from = client.dialect().relation(relation);
-    let columns = client.columns(&format!("select * from {from}")).await?;
+    let columns = client.columns(&format!("select * from {from} where 1 = 0")).await?;
     Ok(Described { dialect: client.dialect(), from, columns })
 }
 

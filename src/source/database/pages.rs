@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::client::Client;
 use super::rows::Block;
-use super::sql::Select;
+use super::sql::{End, Select};
 use crate::config::Rate;
 use crate::source::SourceError;
 
@@ -15,8 +15,8 @@ use crate::source::SourceError;
 pub(super) struct Plan {
     /// Values of the order after which it begins.
     pub(super) after: Option<Vec<Option<String>>>,
-    /// Value of the first order column at which it ends.
-    pub(super) until: Option<String>,
+    /// Where it ends.
+    pub(super) end: End,
     /// Rows of a page.
     pub(super) page: u64,
     /// Whether one page is all.
@@ -38,20 +38,22 @@ pub(super) async fn read(
     let started = Instant::now();
     let mut read = 0u64;
     loop {
-        let page = select.page(plan.after.as_deref(), plan.until.as_deref(), plan.page);
-        let (rows, last) = match client.page(&page, (plan.page, select.width()), &to).await {
+        let page = select.page(plan.after.as_deref(), &plan.end, plan.page);
+        let paged = match client.page(&page, (plan.page, select.width()), &to).await {
             Ok(page) => page,
             Err(error) => {
                 to.send(Err(error)).await.ok();
                 return;
             }
         };
-        read += rows;
-        if rows < plan.page || to.is_closed() || (plan.once && last.is_some()) {
+        read += paged.rows;
+        // A page that is full before its last row is gone on with: its server had said that cells are shorter.
+        let through = plan.once && paged.rows >= plan.page && paged.last.is_some();
+        if !paged.full || to.is_closed() || through {
             tracing::debug!(table = %plan.table, rows = read, "read to the end");
             return;
         }
-        match last {
+        match paged.last {
             Some(last) => {
                 let place = last.get(cells..).unwrap_or_default().to_vec();
                 if plan.after.as_ref() == Some(&place) {

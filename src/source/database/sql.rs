@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::Mark;
+use super::flavour::Flavour;
 use crate::config::{ReadFlag, Relation};
 use crate::source::SourceError;
 
@@ -18,6 +19,9 @@ pub(super) enum Dialect {
     Postgres,
     MySql,
     Sqlite,
+    #[cfg_attr(not(any(feature = "odbc", test)), expect(dead_code, reason = "made by ODBC only"))]
+    /// Whatever database is behind an ODBC driver, with the quotes of its names if it has any.
+    Odbc(&'static Flavour, Option<char>),
 }
 
 /// A statement with its values.
@@ -25,6 +29,8 @@ pub(super) enum Dialect {
 pub(super) struct Statement {
     pub(super) sql: String,
     pub(super) binds: Vec<Option<String>>,
+    /// The types of the columns that values are compared with, as far as they are; only ODBC binds by type.
+    pub(super) kinds: Vec<String>,
 }
 
 /// What a relation is made of.
@@ -47,6 +53,17 @@ pub(super) struct Select {
     flag: Option<ReadFlag>,
 }
 
+/// Where a select ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// At the last row.
+    Open,
+    /// At this value of the first column of the order.
+    First(String),
+    /// At these values of the order.
+    At(Vec<Option<String>>),
+}
+
 impl Dialect {
     /// A relation as it stands after `from`.
     pub(super) fn relation(self, relation: &Relation) -> String {
@@ -66,6 +83,10 @@ impl Dialect {
         match self {
             Self::MySql => format!("`{}`", name.replace('`', "``")),
             Self::Postgres | Self::Sqlite => format!("\"{}\"", name.replace('"', "\"\"")),
+            Self::Odbc(_, None) => name.to_owned(),
+            Self::Odbc(_, Some(quote)) => {
+                format!("{quote}{}{quote}", name.replace(quote, &format!("{quote}{quote}")))
+            }
         }
     }
 
@@ -75,13 +96,29 @@ impl Dialect {
             Self::Postgres => format!("{column}::text"),
             Self::MySql => format!("cast({column} as char)"),
             Self::Sqlite => format!("cast({column} as text)"),
+            Self::Odbc(..) => column.to_owned(), // the driver makes texts of all types
+        }
+    }
+
+    /// A cell under a name that no column has. PostgreSQL calls a cast column as the column, and orders by what a name
+    /// means in the list first: integers would come in the order of their texts, and pages would lose rows.
+    fn named(self, i: usize, cell: String) -> String {
+        if self == Self::Postgres { format!("{cell} as huiliu_{i}") } else { cell }
+    }
+
+    /// The first rows of `select cells from rest`.
+    fn select(self, cells: &[String], rest: &str, limit: u64) -> String {
+        match self {
+            Self::Odbc(flavour, _) => flavour.select(cells, rest, limit),
+            _ => format!("select {} from {rest} limit {limit}", cells.join(", ")),
         }
     }
 
     /// A bound text that compares with a column of this type as the column's own values do.
     fn placeholder(self, number: usize, kind: &str) -> String {
         match self {
-            Self::Sqlite => "?".to_owned(), // the column's affinity converts it
+            Self::Sqlite => "?".to_owned(),   // the column's affinity converts it
+            Self::Odbc(..) => "?".to_owned(), // bound with the column's type
             Self::MySql => match mysql_cast(kind) {
                 Some(cast) => format!("cast(? as {cast})"),
                 None => "?".to_owned(),
@@ -109,7 +146,11 @@ impl Dialect {
 
     /// Whether nulls come after everything else in ascending order.
     const fn nulls_last(self) -> bool {
-        matches!(self, Self::Postgres)
+        match self {
+            Self::Postgres => true,
+            Self::MySql | Self::Sqlite => false,
+            Self::Odbc(flavour, _) => flavour.nulls_last,
+        }
     }
 }
 
@@ -176,23 +217,23 @@ impl Select {
     }
 
     /// At most `limit` rows after these values of the order.
-    pub(super) fn page(&self, after: Option<&[Option<String>]>, until: Option<&str>, limit: u64) -> Statement {
+    pub(super) fn page(&self, after: Option<&[Option<String>]>, end: &End, limit: u64) -> Statement {
         let mut statement = Statement::default();
-        let cells = self.wanted.iter().chain(&self.order).map(|name| self.cell(name)).collect::<Vec<_>>().join(", ");
-        let conditions = self.conditions(after, until, &mut statement);
+        let names = self.wanted.iter().chain(&self.order).enumerate();
+        let cells: Vec<String> = names.map(|(i, name)| self.described.dialect.named(i, self.cell(name))).collect();
+        let conditions = self.conditions(after, end, &mut statement);
         let order = self.order.iter().map(|name| self.quoted(name)).collect::<Vec<_>>().join(", ");
-        statement.sql =
-            format!("select {cells} from {}{conditions} order by {order} limit {limit}", self.described.from);
+        statement.sql = self.cut(&cells, &format!("{conditions} order by {order}"), limit);
         statement
     }
 
     /// The row with these values of the order.
     pub(super) fn row(&self, order: &[Option<String>]) -> Statement {
         let mut statement = Statement::default();
-        let cells = self.wanted.iter().map(|name| self.cell(name)).collect::<Vec<_>>().join(", ");
+        let cells: Vec<String> = self.wanted.iter().map(|name| self.cell(name)).collect();
         let same = self.order.iter().zip(order).map(|(name, value)| self.is(name, value.clone(), &mut statement));
         let same = same.collect::<Vec<_>>().join(" and ");
-        statement.sql = format!("select {cells} from {} where {same} limit 1", self.described.from);
+        statement.sql = self.cut(&cells, &format!(" where {same}"), 1);
         statement
     }
 
@@ -200,8 +241,9 @@ impl Select {
     pub(super) fn news(&self, since: Option<&str>, until: Option<&str>) -> Result<Statement, SourceError> {
         let after = since.map(order_values).transpose()?;
         let mut statement = Statement::default();
-        let conditions = self.conditions(after.as_deref(), until, &mut statement);
-        statement.sql = format!("select {} from {}{conditions} limit 1", self.one(), self.described.from);
+        let end = until.map_or(End::Open, |until| End::First(until.to_owned()));
+        let conditions = self.conditions(after.as_deref(), &end, &mut statement);
+        statement.sql = self.cut(&[self.one()], &conditions, 1);
         Ok(statement)
     }
 
@@ -211,16 +253,16 @@ impl Select {
         let since = order_values(since)?.into_iter().next().flatten();
         let column = self.order.first().map(|name| self.quoted(name)).unwrap_or_default();
         let place = self.bind(0, since, &mut statement);
-        let newest = format!("(select max({column}) as at from {}) newest", self.described.from);
-        statement.sql = format!("select {} from {newest} where at < {place}", self.one());
+        let newest = format!("(select max({column}) as latest from {}) newest", self.described.from);
+        statement.sql = format!("select {} from {newest} where latest < {place}", self.one());
         Ok(statement)
     }
 
     /// One row if there are rows whose cursor is null.
     pub(super) fn without_cursor(&self) -> Option<Statement> {
         let column = self.quoted(self.order.first()?);
-        let sql = format!("select {} from {} where {column} is null limit 1", self.one(), self.described.from);
-        Some(Statement { sql, binds: Vec::new() })
+        let sql = self.cut(&[self.one()], &format!(" where {column} is null"), 1);
+        Some(Statement { sql, ..Statement::default() })
     }
 
     /// Now less a lag, as the cursor column would say it; `None` when it holds no times or nothing need wait.
@@ -236,18 +278,43 @@ impl Select {
             Dialect::Postgres => format!("select (now() - interval '{seconds} seconds')::{kind}::text"),
             Dialect::MySql => format!("select cast(now(6) - interval {seconds} second as char)"),
             Dialect::Sqlite => format!("select datetime('now', 'localtime', '-{seconds} seconds')"),
+            Dialect::Odbc(flavour, _) => flavour.earlier.replace("{n}", &seconds.to_string()),
         };
-        Some(Statement { sql, binds: Vec::new() })
+        Some(Statement { sql, ..Statement::default() })
     }
 
     /// How many rows are unread; `None` without a read flag.
     pub(super) fn unread(&self) -> Option<Statement> {
         self.flag.as_ref()?;
+        Some(self.count(None, &End::Open))
+    }
+
+    /// How many rows there are between the two places.
+    pub(super) fn count(&self, after: Option<&[Option<String>]>, end: &End) -> Statement {
         let mut statement = Statement::default();
-        let conditions = self.conditions(None, None, &mut statement);
+        let conditions = self.conditions(after, end, &mut statement);
         let count = self.described.dialect.text("count(*)");
         statement.sql = format!("select {count} from {}{conditions}", self.described.from);
-        Some(statement)
+        statement
+    }
+
+    /// The values of the order of the last of so many rows; nothing when there is none.
+    pub(super) fn border(&self, after: Option<&[Option<String>]>, rows: u64) -> Statement {
+        let mut statement = Statement::default();
+        let conditions = self.conditions(after, &End::Open, &mut statement);
+        let listed = |written: fn(usize, String) -> String| -> Vec<String> {
+            self.order.iter().enumerate().map(|(i, name)| written(i, self.quoted(name))).collect()
+        };
+        let order = listed(|_, name| name).join(", ");
+        let inner =
+            self.cut(&listed(|i, name| format!("{name} as k{i}")), &format!("{conditions} order by {order}"), rows);
+        let backwards = listed(|i, _| format!("k{i} desc")).join(", ");
+        let dialect = self.described.dialect;
+        let cells: Vec<String> =
+            (0..self.order.len()).map(|i| dialect.named(i, dialect.text(&format!("k{i}")))).collect();
+        let outer = format!("({inner}) part order by {backwards}");
+        statement.sql = dialect.select(&cells, &outer, 1);
+        statement
     }
 
     /// Marks these rows as read.
@@ -271,7 +338,7 @@ impl Select {
         statement
     }
 
-    fn conditions(&self, after: Option<&[Option<String>]>, until: Option<&str>, to: &mut Statement) -> String {
+    fn conditions(&self, after: Option<&[Option<String>]>, end: &End, to: &mut Statement) -> String {
         let mut all = Vec::new();
         if let Some(flag) = &self.flag {
             all.push(self.is(&flag.column, said(&flag.unread), to));
@@ -279,11 +346,14 @@ impl Select {
         if let Some(after) = after {
             all.push(self.after(0, after, to));
         }
-        if let Some(until) = until
-            && let Some(column) = self.order.first().map(|name| self.quoted(name))
-        {
-            let place = self.bind(0, Some(until.to_owned()), to);
-            all.push(format!("{column} <= {place}"));
+        match end {
+            End::Open => {}
+            End::First(until) => {
+                let column = self.order.first().map(|name| self.quoted(name)).unwrap_or_default();
+                let place = self.bind(0, Some(until.clone()), to);
+                all.push(format!("{column} <= {place}"));
+            }
+            End::At(until) => all.push(self.upto(0, until, to)),
         }
         if all.is_empty() { String::new() } else { format!(" where {}", all.join(" and ")) }
     }
@@ -310,6 +380,25 @@ impl Select {
         format!("({above} or ({same} and {rest}))")
     }
 
+    /// That a row does not come after these values, from the order's column `i` on.
+    fn upto(&self, i: usize, values: &[Option<String>], to: &mut Statement) -> String {
+        let (Some(name), Some(value)) = (self.order.get(i), values.get(i)) else { return "1 = 1".to_owned() };
+        let column = self.quoted(name);
+        let below = match value {
+            None if self.described.dialect.nulls_last() => format!("{column} is not null"),
+            None => "1 = 0".to_owned(),
+            Some(value) => {
+                let place = self.bind(i, Some(value.clone()), to);
+                let last = self.described.dialect.nulls_last();
+                let nulls = if last { String::new() } else { format!(" or {column} is null") };
+                format!("{column} < {place}{nulls}")
+            }
+        };
+        let same = self.is(name, value.clone(), to);
+        let rest = self.upto(i + 1, values, to);
+        format!("({below} or ({same} and {rest}))")
+    }
+
     fn is(&self, name: &str, value: Option<String>, to: &mut Statement) -> String {
         let column = self.quoted(name);
         match value {
@@ -324,6 +413,7 @@ impl Select {
 
     fn typed(&self, name: &str, value: Option<String>, to: &mut Statement) -> String {
         to.binds.push(value);
+        to.kinds.push(self.kind(name).to_owned());
         self.described.dialect.placeholder(to.binds.len(), self.kind(name))
     }
 
@@ -335,6 +425,11 @@ impl Select {
     fn cell(&self, name: &str) -> String {
         let has = self.described.columns.iter().any(|(column, _)| column == name);
         if has { self.described.dialect.text(&self.quoted(name)) } else { "null".to_owned() }
+    }
+
+    /// The first rows of these cells, `rest` standing after the relation.
+    fn cut(&self, cells: &[String], rest: &str, limit: u64) -> String {
+        self.described.dialect.select(cells, &format!("{}{rest}", self.described.from), limit)
     }
 
     fn one(&self) -> String {
@@ -370,13 +465,13 @@ mod tests {
         let columns = [("UPD", "TIMESTAMP"), ("ID", "INT8"), ("名称", "TEXT")];
         let page = select(Dialect::Postgres, &columns, &["UPD", "ID"]).page(
             Some(&[Some("2026-01-01 00:00:00".into()), Some("7".into())]),
-            Some("2026-02-01"),
+            &End::First("2026-02-01".into()),
             10,
         );
-        insta::assert_snapshot!(page.sql, @r#"select "名称"::text, null, "UPD"::text, "ID"::text from "front"."E_BASEINFO" where ("UPD" > $1::text::TIMESTAMP or "UPD" is null or ("UPD" = $2::text::TIMESTAMP and ("ID" > $3::text::INT8 or "ID" is null))) and "UPD" <= $4::text::TIMESTAMP order by "UPD", "ID" limit 10"#);
+        insta::assert_snapshot!(page.sql, @r#"select "名称"::text as huiliu_0, null as huiliu_1, "UPD"::text as huiliu_2, "ID"::text as huiliu_3 from "front"."E_BASEINFO" where ("UPD" > $1::text::TIMESTAMP or "UPD" is null or ("UPD" = $2::text::TIMESTAMP and ("ID" > $3::text::INT8 or "ID" is null))) and "UPD" <= $4::text::TIMESTAMP order by "UPD", "ID" limit 10"#);
         assert_eq!(page.binds.len(), 4);
         let columns = [("ID", "BIGINT UNSIGNED"), ("名称", "VARCHAR")];
-        let page = select(Dialect::MySql, &columns, &["ID"]).page(Some(&[Some("7".into())]), None, 10);
+        let page = select(Dialect::MySql, &columns, &["ID"]).page(Some(&[Some("7".into())]), &End::Open, 10);
         insta::assert_snapshot!(page.sql, @"select cast(`名称` as char), null, cast(`ID` as char) from `front`.`E_BASEINFO` where (`ID` > cast(? as unsigned)) order by `ID` limit 10");
     }
 
@@ -384,11 +479,26 @@ mod tests {
     fn nulls_are_passed_where_the_server_sorts_them() {
         let columns = [("A", "TEXT"), ("B", "TEXT"), ("名称", "TEXT")];
         let after = [None, Some("x".to_owned())];
-        let page = |dialect| select(dialect, &columns, &["A", "B"]).page(Some(&after), None, 1).sql;
+        let page = |dialect| select(dialect, &columns, &["A", "B"]).page(Some(&after), &End::Open, 1).sql;
         assert!(
             page(Dialect::Postgres).contains(r#"where (1 = 0 or ("A" is null and ("B" > $1::text or "B" is null)))"#)
         );
         assert!(page(Dialect::Sqlite).contains(r#"where ("A" is not null or ("A" is null and ("B" > ?)))"#));
+    }
+
+    #[test]
+    fn a_range_ends_where_the_next_one_begins() {
+        let columns = [("A", "TEXT"), ("B", "TEXT"), ("名称", "TEXT")];
+        let at = |dialect| {
+            let end = End::At(vec![Some("x".to_owned()), None]);
+            select(dialect, &columns, &["A", "B"]).count(None, &end).sql
+        };
+        insta::assert_snapshot!(at(Dialect::Postgres), @r#"select count(*)::text from "front"."E_BASEINFO" where ("A" < $1::text or ("A" = $2::text and ("B" is not null or ("B" is null and 1 = 1))))"#);
+        insta::assert_snapshot!(at(Dialect::Sqlite), @r#"select cast(count(*) as text) from "front"."E_BASEINFO" where ("A" < ? or "A" is null or ("A" = ? and (1 = 0 or ("B" is null and 1 = 1))))"#);
+        let oracle = Dialect::Odbc(Flavour::of("Oracle").unwrap(), Some('"'));
+        let border = |dialect| select(dialect, &columns, &["A", "B"]).border(None, 100).sql;
+        insta::assert_snapshot!(border(oracle), @r#"select * from (select k0, k1 from (select * from (select "A" as k0, "B" as k1 from "front"."E_BASEINFO" order by "A", "B") where rownum <= 100) part order by k0 desc, k1 desc) where rownum <= 1"#);
+        insta::assert_snapshot!(border(Dialect::MySql), @"select cast(k0 as char), cast(k1 as char) from (select `A` as k0, `B` as k1 from `front`.`E_BASEINFO` order by `A`, `B` limit 100) part order by k0 desc, k1 desc limit 1");
     }
 
     #[test]

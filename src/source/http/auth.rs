@@ -69,7 +69,8 @@ impl Identity {
 
     /// The service no longer knows us: whether saying it again may help.
     pub(super) fn forget(&mut self) -> bool {
-        self.token.take().is_some()
+        self.token = None;
+        matches!(self.auth, Auth::OAuth2 { .. })
     }
 
     async fn token(&mut self, client: &Client) -> Result<String, SourceError> {

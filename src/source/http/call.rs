@@ -1,7 +1,8 @@
 //! One call: address, body, who we are, patience, and whether the answer is one.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, LINK, RETRY_AFTER};
 use reqwest::{Certificate, Client, Method, Response, StatusCode, Url};
@@ -31,6 +32,10 @@ pub(super) struct Answer {
     pub(super) bytes: Vec<u8>,
     /// `Link: <…>; rel="next"` (RFC 8288).
     pub(super) link: Option<String>,
+    /// How long the call that was answered took.
+    pub(super) took: Duration,
+    /// Whether the service had asked for patience before.
+    pub(super) refused: bool,
 }
 
 /// Calls one endpoint.
@@ -38,8 +43,8 @@ pub(super) struct Caller {
     client: Client,
     base: Url,
     endpoint: Endpoint,
-    identity: Identity,
-    budget: Option<Budget>,
+    identity: tokio::sync::Mutex<Identity>,
+    budget: Option<Mutex<Budget>>,
     name: String,
 }
 
@@ -64,8 +69,8 @@ impl Caller {
             builder = builder.tls_certs_only(Vec::new());
         }
         let client = builder.build().map_err(|_| bad("no HTTP client can be made"))?;
-        let budget = endpoint.calls_per_day.map(|calls| Budget::new(state, name, calls));
-        let identity = Identity::new(http.auth.clone());
+        let budget = endpoint.calls_per_day.map(|calls| Mutex::new(Budget::new(state, name, calls)));
+        let identity = tokio::sync::Mutex::new(Identity::new(http.auth.clone()));
         Ok(Self { client, base, endpoint: endpoint.clone(), identity, budget, name: name.to_owned() })
     }
 
@@ -74,17 +79,18 @@ impl Caller {
     }
 
     /// Asks, and again where the service asks for patience.
-    pub(super) async fn call(&mut self, ask: &Ask) -> Result<Answer, SourceError> {
-        let (mut pause, mut renewed) = (Duration::from_secs(1), false);
+    pub(super) async fn call(&self, ask: &Ask) -> Result<Answer, SourceError> {
+        let (mut pause, mut renewed, mut refused) = (Duration::from_secs(1), false, false);
         for _ in 0..TRIES {
             if let Some(budget) = &self.budget {
-                budget.spend()?;
+                budget.lock().unwrap_or_else(PoisonError::into_inner).spend()?;
             }
+            let asked = Instant::now();
             let response = self.send(ask).await?;
             let status = response.status();
             match status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                    if renewed || status == StatusCode::FORBIDDEN || !self.identity.forget() {
+                    if renewed || status == StatusCode::FORBIDDEN || !self.identity.lock().await.forget() {
                         return Err(SourceError::Stranger { what: self.name.clone(), status: status.as_u16() });
                     }
                     renewed = true; // a token that ran out is asked for once more
@@ -94,10 +100,14 @@ impl Caller {
                     if asked > LONGEST {
                         return Err(SourceError::Patience { what: self.name.clone(), seconds: asked.as_secs() });
                     }
+                    refused = true;
                     wait(asked).await;
                     pause = (pause * 2).min(LONGEST);
                 }
-                status if status.is_success() => return self.answer(response).await,
+                status if status.is_success() => {
+                    let (bytes, link) = self.answer(response).await?;
+                    return Ok(Answer { bytes, link, took: asked.elapsed(), refused });
+                }
                 status if status.is_server_error() => {
                     return Err(SourceError::Service {
                         what: self.name.clone(),
@@ -110,7 +120,7 @@ impl Caller {
         Err(SourceError::Patience { what: self.name.clone(), seconds: pause.as_secs() })
     }
 
-    async fn send(&mut self, ask: &Ask) -> Result<Response, SourceError> {
+    async fn send(&self, ask: &Ask) -> Result<Response, SourceError> {
         let url = self.address(ask)?;
         let body = self
             .endpoint
@@ -128,7 +138,7 @@ impl Caller {
         }
         let body = body.unwrap_or_default();
         let signed = Signed { method: method.as_str(), target: &target, body: &body };
-        let request = self.identity.on(request, &self.client, signed).await?;
+        let request = self.identity.lock().await.on(request, &self.client, signed).await?;
         request.send().await.map_err(|error| unreached(&self.name, &error))
     }
 
@@ -156,7 +166,7 @@ impl Caller {
         Ok(url)
     }
 
-    async fn answer(&self, mut response: Response) -> Result<Answer, SourceError> {
+    async fn answer(&self, mut response: Response) -> Result<(Vec<u8>, Option<String>), SourceError> {
         let kind =
             response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
         let link = next_link(&response);
@@ -176,7 +186,7 @@ impl Caller {
             Format::Xml { .. } => kind.contains("html") || begins != Some(b'<'),
             _ => false,
         };
-        if wrong { Err(self.not_what_it_says()) } else { Ok(Answer { bytes, link }) }
+        if wrong { Err(self.not_what_it_says()) } else { Ok((bytes, link)) }
     }
 
     /// The answer is not in the format of the dataset.

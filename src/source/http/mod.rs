@@ -7,6 +7,7 @@
 mod auth;
 mod budget;
 mod call;
+mod pace;
 mod pages;
 mod rows;
 

@@ -1,9 +1,16 @@
 //! From page to page: by number, offset, the service's own cursor, or its links.
+//!
+//! Guarantees: pages are handed over in their order, however many are asked for at the same time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::call::{Answer, Ask, Caller};
+use super::pace::Pace;
 use crate::config::{Endpoint, Format, PageBy};
 use crate::source::SourceError;
 
@@ -27,17 +34,35 @@ pub(super) struct Walk {
     number: u64,
     rows: u64,
     last: Option<blake3::Hash>,
+    pace: Pace,
+    /// Pages that were asked for, in their order.
+    flight: VecDeque<Flight>,
+}
+
+/// A call under way; it ends when nobody waits for it any more.
+struct Flight(JoinHandle<Result<Answer, SourceError>>);
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Walk {
     pub(super) fn new(endpoint: Endpoint, since: Option<String>) -> Self {
-        Self { endpoint, since, cursor: None, link: None, number: 0, rows: 0, last: None }
+        let most = endpoint.pages.as_ref().map_or(1, |pages| match pages.by {
+            PageBy::Page | PageBy::Offset => pages.at_once,
+            PageBy::Cursor | PageBy::Link => 1, // a page says where the next one is
+        });
+        let (pace, flight) = (Pace::new(most), VecDeque::new());
+        Self { endpoint, since, cursor: None, link: None, number: 0, rows: 0, last: None, pace, flight }
     }
 
     /// Sends page after page, then nothing, or the error that ends it.
-    pub(super) async fn go(mut self, mut caller: Caller, to: mpsc::Sender<Result<Page, SourceError>>) {
+    pub(super) async fn go(mut self, caller: Caller, to: mpsc::Sender<Result<Page, SourceError>>) {
+        let caller = Arc::new(caller);
         loop {
-            match self.step(&mut caller, &to).await {
+            match self.step(&caller, &to).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
@@ -51,11 +76,11 @@ impl Walk {
     /// One page; whether there may be another.
     async fn step(
         &mut self,
-        caller: &mut Caller,
+        caller: &Arc<Caller>,
         to: &mpsc::Sender<Result<Page, SourceError>>,
     ) -> Result<bool, SourceError> {
+        let answer = self.answer(caller).await?;
         self.number += 1;
-        let answer = caller.call(&self.ask()).await?;
         let digest = blake3::hash(&answer.bytes);
         if self.last.replace(digest) == Some(digest) && self.rows > 0 && self.number > 1 || self.number > MOST_PAGES {
             return Err(SourceError::Endless { what: caller.name().to_owned() });
@@ -69,21 +94,36 @@ impl Walk {
         if matches!(pages.by, PageBy::Cursor | PageBy::Link) {
             return Ok(more);
         }
-        // Whether the page was the last one is known when its rows are counted.
+        // Whether the page was the last one is known when its rows are counted; what was asked for beyond it is dropped.
         let Ok(found) = told.await else { return Ok(false) };
         self.rows += found;
         Ok(found >= u64::from(pages.size))
     }
 
+    /// The answer for the next page, with others asked for meanwhile.
+    async fn answer(&mut self, caller: &Arc<Caller>) -> Result<Answer, SourceError> {
+        while self.flight.len() < self.pace.at_once() {
+            let (ask, caller) = (self.ask(), Arc::clone(caller));
+            self.flight.push_back(Flight(tokio::spawn(async move { caller.call(&ask).await })));
+        }
+        let broke = || SourceError::Service { what: caller.name().to_owned(), why: "the call broke off".to_owned() };
+        let Some(mut next) = self.flight.pop_front() else { return Err(broke()) };
+        let answer = (&mut next.0).await.map_err(|_| broke())??;
+        self.pace.answered(answer.took, answer.refused);
+        Ok(answer)
+    }
+
+    /// What is asked for the page after those that are under way.
     fn ask(&self) -> Ask {
         let pages = self.endpoint.pages.as_ref();
         let size = pages.map_or(0, |pages| u64::from(pages.size));
         let first = pages.map_or(1, |pages| u64::from(pages.first));
+        let under_way = self.flight.len() as u64;
         let since = self.since.clone().unwrap_or_else(|| self.endpoint.begin.clone());
         let known = [
             ("since", since),
-            ("page", (first + self.number - 1).to_string()),
-            ("offset", (first + self.rows).saturating_sub(1).to_string()),
+            ("page", (first + self.number + under_way).to_string()),
+            ("offset", (first + self.rows + under_way * size).saturating_sub(1).to_string()),
             ("size", size.to_string()),
             ("cursor", self.cursor.clone().unwrap_or_default()),
         ];

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 
+use super::super::rows::kept;
 use super::super::{
     ChunkCounts, FileStart, FileState, FileStatus, LedgerRow, Note, Pulled, QuarantineFilter, QuarantineView, Result,
     RunEnd, RunStart, RunView, StoreError,
@@ -28,6 +29,7 @@ impl PostgresStore {
     }
 
     pub(super) async fn finish_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
+<<<<<<< HEAD
         let algorithm = self.audited_by;
         let conn = self.link.get().await?;
         begin(conn).await?;
@@ -44,6 +46,20 @@ impl PostgresStore {
         }
         .await;
         finish(conn, written).await
+=======
+        let (bytes, seconds) = kept(end.lag);
+        sqlx::query("update run set status = $1, why = $2, ended = $3, lag_bytes = $4, lag_seconds = $5 where id = $6")
+            .bind(end.status.name())
+            .bind(end.why)
+            .bind(end.at)
+            .bind(bytes)
+            .bind(seconds)
+            .bind(run)
+            .execute(self.link.get().await?)
+            .await
+            .map(|_| ())
+            .map_err(refused)
+>>>>>>> sources
     }
 
     pub(super) async fn list_runs(&mut self, pipeline: Option<&str>, limit: i64) -> Result<Vec<RunView>> {
@@ -54,7 +70,7 @@ impl PostgresStore {
             )
         };
         let sql = format!(
-            "select r.id, r.pipeline, r.kind, r.status, r.why, r.started, r.ended, {}, {} from run r \
+            "select r.id, r.pipeline, r.kind, r.status, r.why, r.started, r.ended, {}, {}, r.lag_bytes, r.lag_seconds from run r \
              where $1::text is null or r.pipeline = $1 order by r.id desc limit $2",
             first("read"),
             first("mapped")
@@ -75,6 +91,7 @@ impl PostgresStore {
             ended: row.get(6),
             read: row.get(7),
             mapped: row.get(8),
+            lag: RunView::lag_of(row.get(9), row.get(10)),
         };
         Ok(rows.iter().map(view).collect())
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite};
 
+use super::super::rows::kept;
 use super::super::{
     ChunkCounts, FileStart, FileState, FileStatus, LedgerRow, Note, Pulled, QuarantineFilter, QuarantineView, Result,
     RunEnd, RunStart, RunView, StoreError,
@@ -49,6 +50,7 @@ impl SqliteStore {
     }
 
     pub(super) async fn finish_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
+<<<<<<< HEAD
         super::commit::begin(&mut self.conn).await?;
         let written = async {
             sqlx::query("update run set status = ?, why = ?, ended = ? where id = ?")
@@ -63,14 +65,28 @@ impl SqliteStore {
         }
         .await;
         super::commit::finish(&mut self.conn, written).await
+=======
+        let (bytes, seconds) = kept(end.lag);
+        sqlx::query("update run set status = ?, why = ?, ended = ?, lag_bytes = ?, lag_seconds = ? where id = ?")
+            .bind(end.status.name())
+            .bind(end.why)
+            .bind(end.at)
+            .bind(bytes)
+            .bind(seconds)
+            .bind(run)
+            .execute(&mut self.conn)
+            .await
+            .map_err(unavailable)?;
+        Ok(())
+>>>>>>> sources
     }
 
     pub(super) async fn list_runs(&mut self, pipeline: Option<&str>, limit: i64) -> Result<Vec<RunView>> {
         let rows = sqlx::query(
             "select r.id, r.pipeline, r.kind, r.status, r.why, r.started, r.ended, \
              coalesce((select sum(read) from ledger l where l.run = r.id group by register order by register limit 1), 0), \
-             coalesce((select sum(mapped) from ledger l where l.run = r.id group by register order by register limit 1), 0) \
-             from run r where ?1 is null or r.pipeline = ?1 order by r.id desc limit ?2",
+             coalesce((select sum(mapped) from ledger l where l.run = r.id group by register order by register limit 1), 0), \
+             r.lag_bytes, r.lag_seconds from run r where ?1 is null or r.pipeline = ?1 order by r.id desc limit ?2",
         )
         .bind(pipeline)
         .bind(limit)
@@ -87,6 +103,7 @@ impl SqliteStore {
             ended: row.get(6),
             read: row.get(7),
             mapped: row.get(8),
+            lag: RunView::lag_of(row.get(9), row.get(10)),
         };
         Ok(rows.iter().map(view).collect())
     }

@@ -25,7 +25,7 @@ use self::stream::{Following, follow};
 use super::client::Client;
 use super::pages::Plan;
 use super::rows::TableRows;
-use super::sql::Select;
+use super::sql::{End, Select};
 use super::{describe, pulls};
 use crate::config::{Cdc, Dataset, Relation, Table};
 use crate::decode::{Decode, Header, Position};
@@ -192,7 +192,7 @@ impl ChangesSource {
         place.copy.iter_mut().for_each(|copy| copy.item.clone_from(&item.name));
         let plan = Plan {
             after: place.copy.as_ref().and_then(|copy| copy.after.clone()),
-            until: None,
+            end: End::Open,
             page: u64::from(self.table.page),
             once: false,
             rate: self.cdc.database.rate,

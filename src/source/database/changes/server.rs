@@ -209,7 +209,8 @@ fn unread() -> SourceError {
 
 /// A statement with its values.
 pub(super) fn asked(sql: &str, values: &[&str]) -> Statement {
-    Statement { sql: sql.to_owned(), binds: values.iter().map(|&value| Some(value.to_owned())).collect() }
+    let binds = values.iter().map(|&value| Some(value.to_owned())).collect();
+    Statement { sql: sql.to_owned(), binds, ..Statement::default() }
 }
 
 async fn json<T: DeserializeOwned>(client: &mut Client, statement: Statement) -> Result<Option<T>, SourceError> {

@@ -41,9 +41,14 @@ impl Proxy {
         self.left.store(bytes, Ordering::SeqCst);
     }
 
+    /// Cuts no more.
+    pub fn open(&self) {
+        self.left.store(i64::MAX, Ordering::SeqCst);
+    }
+
     /// Cuts no more, and passes on little at a time.
     pub fn trickle(&self) {
-        self.left.store(i64::MAX, Ordering::SeqCst);
+        self.open();
         self.piece.store(1460, Ordering::SeqCst);
     }
 }
