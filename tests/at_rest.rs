@@ -2,7 +2,7 @@
 
 /// The engine's tests once more, over a store that is encrypted.
 mod support {
-    pub use crate::support::{AtRest as Small, CODES, FEED, line, registers, seals_as_files};
+    pub use crate::support::{AtRest as Small, CODES, FEED, line, now, registers, seals_as_files};
 }
 
 #[path = "feeds.rs"]

@@ -45,14 +45,11 @@ pub(super) struct Metrics {
     lag_records: Gauges,
     lag_seconds: Floats,
     lag_bytes: Gauges,
-<<<<<<< HEAD
     unstamped: Gauges,
     unstamped_seconds: Floats,
     stamps_within: Floats,
-=======
     behind_seconds: Floats,
     behind_bytes: Gauges,
->>>>>>> sources
     lease_held: Gauges,
     lease_token: Gauges,
     definitions: Gauges,
@@ -88,14 +85,13 @@ impl Metrics {
             lag_records: gauges(&mut registry, "huiliu_feed_lag_records", "Changes and records not yet durable"),
             lag_seconds: floats(&mut registry, "huiliu_feed_lag_seconds", "Age of the oldest of them"),
             lag_bytes: gauges(&mut registry, "huiliu_feed_lag_bytes", "Bytes of sealed batches not yet durable"),
-<<<<<<< HEAD
             unstamped: gauges(&mut registry, "huiliu_feed_unstamped_batches", "Batches that wait for their time stamp"),
             unstamped_seconds: floats(&mut registry, "huiliu_feed_unstamped_seconds", "Age of the oldest of them"),
             stamps_within: floats(
                 &mut registry,
                 "huiliu_timestamps_within_seconds",
                 "How long a batch may be without its time stamp; absent where none is stamped",
-=======
+            ),
             behind_seconds: floats(
                 &mut registry,
                 "huiliu_source_lag_seconds",
@@ -105,7 +101,6 @@ impl Metrics {
                 &mut registry,
                 "huiliu_source_lag_bytes",
                 "Bytes of a source's log not yet taken when the pipeline last looked, those of other tables included",
->>>>>>> sources
             ),
             lease_held: gauges(&mut registry, "huiliu_lease_held", "Whether this daemon holds the lease"),
             lease_token: gauges(&mut registry, "huiliu_lease_token", "Fencing token of the lease"),

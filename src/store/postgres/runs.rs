@@ -29,37 +29,27 @@ impl PostgresStore {
     }
 
     pub(super) async fn finish_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
-<<<<<<< HEAD
+        let (bytes, seconds) = kept(end.lag);
         let algorithm = self.audited_by;
         let conn = self.link.get().await?;
         begin(conn).await?;
         let written = async {
-            sqlx::query("update run set status = $1, why = $2, ended = $3 where id = $4")
-                .bind(end.status.name())
-                .bind(&end.why)
-                .bind(end.at)
-                .bind(run)
-                .execute(&mut *conn)
-                .await
-                .map_err(refused)?;
-            append(conn, algorithm, end.note.as_slice()).await
-        }
-        .await;
-        finish(conn, written).await
-=======
-        let (bytes, seconds) = kept(end.lag);
-        sqlx::query("update run set status = $1, why = $2, ended = $3, lag_bytes = $4, lag_seconds = $5 where id = $6")
+            sqlx::query(
+                "update run set status = $1, why = $2, ended = $3, lag_bytes = $4, lag_seconds = $5 where id = $6",
+            )
             .bind(end.status.name())
-            .bind(end.why)
+            .bind(&end.why)
             .bind(end.at)
             .bind(bytes)
             .bind(seconds)
             .bind(run)
-            .execute(self.link.get().await?)
+            .execute(&mut *conn)
             .await
-            .map(|_| ())
-            .map_err(refused)
->>>>>>> sources
+            .map_err(refused)?;
+            append(conn, algorithm, end.note.as_slice()).await
+        }
+        .await;
+        finish(conn, written).await
     }
 
     pub(super) async fn list_runs(&mut self, pipeline: Option<&str>, limit: i64) -> Result<Vec<RunView>> {

@@ -26,14 +26,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("007_bodies.sql"),
     include_str!("008_audit.sql"),
     include_str!("009_suspended.sql"),
-<<<<<<< HEAD
     include_str!("010_stamps.sql"),
     include_str!("011_at_rest.sql"),
     include_str!("012_texts.sql"),
     include_str!("013_chases.sql"),
-=======
-    include_str!("010_lag.sql"),
->>>>>>> sources
+    include_str!("014_lag.sql"),
 ];
 
 /// Made if they may be; whoever runs the server can make them beforehand (`deploy/postgres/roles.sql`).

@@ -50,13 +50,15 @@ impl SqliteStore {
     }
 
     pub(super) async fn finish_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
-<<<<<<< HEAD
+        let (bytes, seconds) = kept(end.lag);
         super::commit::begin(&mut self.conn).await?;
         let written = async {
-            sqlx::query("update run set status = ?, why = ?, ended = ? where id = ?")
+            sqlx::query("update run set status = ?, why = ?, ended = ?, lag_bytes = ?, lag_seconds = ? where id = ?")
                 .bind(end.status.name())
                 .bind(&end.why)
                 .bind(end.at)
+                .bind(bytes)
+                .bind(seconds)
                 .bind(run)
                 .execute(&mut self.conn)
                 .await
@@ -65,20 +67,6 @@ impl SqliteStore {
         }
         .await;
         super::commit::finish(&mut self.conn, written).await
-=======
-        let (bytes, seconds) = kept(end.lag);
-        sqlx::query("update run set status = ?, why = ?, ended = ?, lag_bytes = ?, lag_seconds = ? where id = ?")
-            .bind(end.status.name())
-            .bind(end.why)
-            .bind(end.at)
-            .bind(bytes)
-            .bind(seconds)
-            .bind(run)
-            .execute(&mut self.conn)
-            .await
-            .map_err(unavailable)?;
-        Ok(())
->>>>>>> sources
     }
 
     pub(super) async fn list_runs(&mut self, pipeline: Option<&str>, limit: i64) -> Result<Vec<RunView>> {

@@ -21,14 +21,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("006_shapes.sql"),
     include_str!("007_audit.sql"),
     include_str!("008_suspended.sql"),
-<<<<<<< HEAD
     include_str!("009_stamps.sql"),
     include_str!("010_at_rest.sql"),
     include_str!("011_texts.sql"),
     include_str!("012_chases.sql"),
-=======
-    include_str!("009_lag.sql"),
->>>>>>> sources
+    include_str!("013_lag.sql"),
 ];
 
 /// Brings the fixed tables up to date. Safe to call again.
