@@ -30,8 +30,9 @@ use crate::source::SourceError;
 const ROWS: usize = 1024;
 /// Bytes of the buffers for them, at most.
 const BYTES: usize = 4 << 20;
-/// Characters of a cell that has room in them; columns that may be longer are fetched so, too, until one is.
-const CELL: usize = 1024;
+/// Characters of a cell that has room in them. Rows with a column that may be longer are fetched cell by cell: MariaDB's driver
+/// cuts long cells off and says nothing.
+const CELL: usize = 4096;
 
 /// What a connection's thread is asked to do.
 type Job = Box<dyn FnOnce(&Desk) + Send>;
@@ -186,14 +187,18 @@ impl Desk {
 
     /// That names and texts pass both ways as they are: of a driver without Unicode unixODBC knows ASCII only.
     fn listens(&self, flavour: &Flavour) -> Result<(), SourceError> {
-        let statement = Statement { sql: flavour.spoken.to_owned(), ..Statement::default() };
-        let heard = match self.first(&statement) {
-            Ok(row) => row.and_then(|row| row.into_iter().next().flatten()),
-            Err(SourceError::Refused { .. }) => None,
+        let named = format!("'{SPOKEN}' as {}", self.dialect.quoted(SPOKEN));
+        let sql = flavour.spoken.replace(&format!("'{SPOKEN}'"), &named);
+        let statement = Statement { sql, ..Statement::default() };
+        let heard = self.columns(&statement).and_then(|columns| Ok((columns, self.first(&statement)?)));
+        match heard {
+            Ok((columns, Some(row)))
+                if columns.iter().all(|(name, _)| name == SPOKEN) && row == [Some(SPOKEN.to_owned())] =>
+            {
+                return Ok(());
+            }
+            Ok(_) | Err(SourceError::Refused { .. }) => {}
             Err(error) => return Err(error),
-        };
-        if heard.as_deref() == Some(SPOKEN) {
-            return Ok(());
         }
         Err(SourceError::Driver { why: "it does not know Unicode, and would lose Chinese names and texts".to_owned() })
     }
@@ -270,13 +275,15 @@ fn columns_of(rows: &mut Rows<'_>) -> Result<std::ops::RangeInclusive<u16>, Sour
     Ok(1..=u16::try_from(count).unwrap_or_default())
 }
 
-/// Fetches many rows at a time; false as soon as a cell has no room.
+/// Fetches many rows at a time; false as soon as a cell has no room, or where one may have none.
 fn in_bulk(mut rows: Rows<'_>, taken: &mut Taken) -> Result<bool, SourceError> {
     let refused = |error: Error| error::of_odbc(&error, true);
     let mut lengths = Vec::new();
     for column in columns_of(&mut rows)? {
-        let length = rows.col_display_size(column).ok().flatten().map_or(CELL, NonZeroUsize::get);
-        lengths.push((column, length.clamp(1, CELL)));
+        match rows.col_display_size(column).ok().flatten().map(NonZeroUsize::get) {
+            Some(length @ 1..=CELL) => lengths.push((column, length)),
+            _ => return Ok(false),
+        }
     }
     let row: usize = lengths.iter().map(|(_, length)| 2 * (length + 1) + size_of::<isize>()).sum();
     let room = (BYTES / row.max(1)).clamp(1, ROWS);
