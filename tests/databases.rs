@@ -488,6 +488,7 @@ fn again(rows: u64) -> FilesRequest {
         chunk: Chunking::Rows(rows),
         rate: None,
         window: None,
+        workers: 1,
     }
 }
 

@@ -11,7 +11,6 @@ use crate::engine::flow::Flow;
 use crate::engine::rehearse::{Affected, Tally};
 use crate::engine::{Engine, EngineError};
 use crate::error::Problem;
-use crate::source::Source as _;
 use crate::store::ChunkCounts;
 
 use super::cut::next_rows;
