@@ -57,7 +57,7 @@ pub(super) enum Next {
 /// Where a piece is.
 pub(super) enum Whence {
     Files(FilesSource),
-    Table(KeyedTable, Range),
+    Table(Box<KeyedTable>, Range),
 }
 
 impl Whence {
@@ -144,7 +144,7 @@ impl Engine {
     /// Where a piece comes from.
     pub(super) fn whence(&self, flow: &Flow, piece: &Piece) -> Result<Whence, EngineError> {
         if let Some(range) = &piece.keys {
-            return Ok(Whence::Table(self.keyed(&flow.from)?, range.clone()));
+            return Ok(Whence::Table(Box::new(self.keyed(&flow.from)?), range.clone()));
         }
         let connector = &self.workspace.connectors[&flow.from.system];
         let source = FilesSource::at(&self.workspace, connector, (&piece.root, &piece.pattern), &flow.dataset)?;

@@ -21,10 +21,13 @@ struct Place {
     limit: i64,
 }
 
+/// Gives its connection back when it ends.
+type Reading = JoinHandle<(PgConnection, Result<Snapshot>)>;
+
 /// What is read ahead, and by which connection.
 pub(super) struct Ahead {
     link: Link,
-    page: Option<(Place, JoinHandle<(PgConnection, Result<Snapshot>)>)>,
+    page: Option<(Place, Reading)>,
 }
 
 impl Ahead {
