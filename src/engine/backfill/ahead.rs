@@ -56,7 +56,7 @@ pub(super) enum Next {
 
 /// Where a piece is.
 pub(super) enum Whence {
-    Files(FilesSource),
+    Files(Box<FilesSource>),
     Table(Box<KeyedTable>, Range),
 }
 
@@ -148,7 +148,7 @@ impl Engine {
         }
         let connector = &self.workspace.connectors[&flow.from.system];
         let source = FilesSource::at(&self.workspace, connector, (&piece.root, &piece.pattern), &flow.dataset)?;
-        Ok(Whence::Files(source))
+        Ok(Whence::Files(Box::new(source)))
     }
 }
 
