@@ -17,7 +17,7 @@ const PAGE: i64 = 1_000;
 pub struct Args {
     /// Feeds; none means all
     feeds: Vec<String>,
-    /// Write every token to DIR/<feed>/<seq>.tsr, as `huiliu verify` and `openssl ts` read it; what is there is kept 导出
+    /// Write every token to DIR/FEED/SEQ.tsr, as `huiliu verify` and `openssl ts` read it; what is there is kept 导出
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
 }
