@@ -57,20 +57,23 @@ impl Chunk {
 
     /// The next cell of wanted column `column`. Every column gets exactly one per row before [`Chunk::end_row`].
     pub fn cell(&mut self, column: usize, text: Option<&str>) {
-        let Some(builder) = self.columns.get_mut(column) else { return };
-        let Some(text) = text else {
-            builder.append_null();
+        let Some(text) = text.filter(|text| repair::may_need(text)) else {
+            self.plain_cell(column, text);
             return;
         };
-        self.bytes += text.len();
-        if !repair::may_need(text) {
-            builder.append_value(text);
-            return;
-        }
         let (repaired, notes) = repair::repair(text);
-        let (row, name) = (self.places.len(), self.schema.field(column).name());
-        self.notes.extend(notes.map(|code| (row, name.clone(), code)));
-        builder.append_value(&repaired);
+        let row = self.places.len();
+        if let Some(field) = self.schema.fields().get(column) {
+            self.notes.extend(notes.map(|code| (row, field.name().clone(), code)));
+        }
+        self.plain_cell(column, Some(&repaired));
+    }
+
+    /// As [`Chunk::cell`], of a text without private-use characters.
+    pub(super) fn plain_cell(&mut self, column: usize, text: Option<&str>) {
+        let Some(builder) = self.columns.get_mut(column) else { return };
+        self.bytes += text.map_or(0, str::len);
+        builder.append_option(text);
     }
 
     /// Completes a row.

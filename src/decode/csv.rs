@@ -12,7 +12,7 @@ use super::chunk::Chunk;
 use super::encoding::{Decided, decide};
 use super::records::Records;
 use super::window::{Line, Window};
-use super::{DecodeError, Header, Job, Limits, Resume, Wanted, broken};
+use super::{DecodeError, Header, Job, Limits, Resume, Wanted, broken, repair};
 use crate::config::Encoding;
 
 /// Which bytes are special.
@@ -193,11 +193,14 @@ impl Csv {
             let detail = format!("{} cells, {whose} has {}", self.cells.len(), self.width);
             chunk.set_aside(place, raw, "column_count", detail);
         } else {
-            let row = self.window.text();
+            let row = self.window.text().get(..len).unwrap_or_default();
+            let may_need_repair = repair::may_need(row); // one look at the row spares one at every cell
             for (column, at) in self.cell_of.iter().enumerate() {
-                match at.and_then(|i| self.cells.get(i)) {
-                    Some(cell) => chunk.cell(column, Some(&self.text_of(row, *cell))),
-                    None => chunk.cell(column, None),
+                let text = at.and_then(|i| self.cells.get(i)).map(|cell| self.text_of(row, *cell));
+                if may_need_repair {
+                    chunk.cell(column, text.as_deref());
+                } else {
+                    chunk.plain_cell(column, text.as_deref());
                 }
             }
             chunk.end_row(place, raw);

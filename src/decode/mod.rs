@@ -13,6 +13,7 @@ mod dbf;
 mod encoding;
 mod excel;
 mod fixed;
+mod gb18030;
 mod hj212;
 mod json;
 mod memory;

@@ -12,10 +12,9 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use encoding_rs::DecoderResult;
-
 use super::chunk::RAW_KEPT;
 use super::encoding::{Charset, Decided, fill};
+use super::gb18030::Gb18030;
 use super::{DecodeError, Input, Resume, RowPlace, read_error};
 
 /// Bytes read at a time: raw and text of one block stay in the second-level cache.
@@ -28,7 +27,7 @@ enum Codec {
     /// UTF-8; the bytes of a character that the last block has only begun.
     Utf8(Vec<u8>),
     /// GB 18030; the decoder keeps a begun character itself.
-    Gb18030(encoding_rs::Decoder),
+    Gb18030(Box<Gb18030>),
 }
 
 /// Raw bytes, where they differ from the text.
@@ -83,10 +82,7 @@ impl Window {
         let reader = input.read_from(at.byte).map_err(|e| read_error(input.as_ref(), e))?;
         let (codec, raw) = match decided.charset {
             Charset::Utf8 => (Codec::Utf8(Vec::new()), None),
-            Charset::Gb18030 => (
-                Codec::Gb18030(encoding_rs::GB18030.new_decoder_without_bom_handling()),
-                Some(Raw { bytes: Vec::new(), start: 0 }),
-            ),
+            Charset::Gb18030 => (Codec::Gb18030(Box::new(Gb18030::new())), Some(Raw { bytes: Vec::new(), start: 0 })),
         };
         Ok(Self {
             input,
@@ -179,7 +175,14 @@ impl Window {
                 begun.extend_from_slice(&later);
                 self.add_utf8(&joined);
             }
-            Codec::Gb18030(_) => self.add_gb18030(block, last),
+            Codec::Gb18030(decoder) => {
+                if let Some(raw) = &mut self.raw {
+                    raw.bytes.extend_from_slice(block);
+                }
+                if let Some(faulty) = decoder.decode(block, last, &mut self.text) {
+                    self.faulty = faulty;
+                }
+            }
         }
         let new = self.text.as_bytes().get(before..).unwrap_or_default();
         if let Some(at) = memchr::memrchr(0, new) {
@@ -202,28 +205,6 @@ impl Window {
         }
         if let Some(raw) = &mut self.raw {
             raw.bytes.extend_from_slice(bytes);
-        }
-    }
-
-    fn add_gb18030(&mut self, block: &[u8], last: bool) {
-        let Codec::Gb18030(decoder) = &mut self.codec else { return };
-        if let Some(raw) = &mut self.raw {
-            raw.bytes.extend_from_slice(block);
-        }
-        let mut rest = block;
-        loop {
-            let room = decoder.max_utf8_buffer_length_without_replacement(rest.len()).unwrap_or(rest.len() * 4 + 16);
-            self.text.reserve(room);
-            let (result, read) = decoder.decode_to_string_without_replacement(rest, &mut self.text, last);
-            rest = rest.get(read..).unwrap_or_default();
-            match result {
-                DecoderResult::InputEmpty => return,
-                DecoderResult::OutputFull => {}
-                DecoderResult::Malformed(..) => {
-                    self.text.push(char::REPLACEMENT_CHARACTER);
-                    self.faulty = self.text.len();
-                }
-            }
         }
     }
 

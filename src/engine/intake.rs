@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use arrow::record_batch::RecordBatch;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::EngineError;
@@ -107,8 +108,11 @@ impl Intake {
         let map_ahead = Arc::new(AtomicBool::new(map_ahead));
         let ahead = Arc::clone(&map_ahead);
         let (lanes, reading) = (Arc::clone(&flow.lanes), flow.reading());
+        let runtime = Handle::current();
         tokio::task::spawn_blocking(move || {
             while let Ok(chunk) = decoded.recv() {
+                // Mapped rows are the largest thing here: they are made when there is room for them, not before.
+                let Ok(room) = runtime.block_on(prepared_to.reserve()) else { break };
                 let prepared = chunk.map_err(EngineError::from).and_then(|decoded| {
                     let mut prepared = reading.of(decoded)?;
                     if ahead.load(Ordering::Relaxed) {
@@ -118,7 +122,8 @@ impl Intake {
                     Ok(prepared)
                 });
                 let failed = prepared.is_err();
-                if prepared_to.blocking_send(prepared).is_err() || failed {
+                room.send(prepared);
+                if failed {
                     break;
                 }
             }

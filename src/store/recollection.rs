@@ -1,11 +1,11 @@
 //! What the claims of a stream say, kept in memory while a long file is taken: rows that stand need no question.
 //!
-//! Decides: which rows of a chunk the store need not be asked about. Must not know: where claims are kept.
-//! Guarantees: an answer from memory is the one that the store would give. Each stream counts the commits that touch its
-//! claims; whoever gets the turn to write compares, and forgets what somebody else has changed meanwhile. Memory is
-//! bounded: 24 bytes a claim, of at most [`MOST_CLAIMS`] claims.
+//! Decides: which rows of a chunk the store need not be asked about, and how that is packed where a store keeps it from one
+//! file to the next. Must not know: where claims are kept. Guarantees: an answer from memory is the one that the store would
+//! give. Each stream counts the commits that touch its claims; whoever gets the turn to write compares, and forgets what
+//! somebody else has changed meanwhile. Memory is bounded: about 32 bytes a claim, of at most [`MOST_CLAIMS`] claims.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -16,7 +16,7 @@ use crate::linking::{ClaimId, SourceKey, StreamId};
 pub(super) const MOST_CLAIMS: usize = 4_000_000;
 /// A stream is read into memory once so many of its claims, of this many, were asked about one by one.
 const PATIENCE: i64 = 16;
-const SHARDS: usize = 256;
+const SHARDS: usize = 1 << 16;
 /// Instead of a claim: this key has several, or one that is not its first; the store knows.
 const SEVERAL: ClaimId = -1;
 
@@ -70,6 +70,21 @@ impl Recollections {
         (asked.saturating_mul(PATIENCE) >= claims).then_some(room)
     }
 
+    /// Whether this is the first question about the stream.
+    pub(super) fn begins(&mut self, stream: StreamId) -> bool {
+        let first = !self.streams.contains_key(&stream);
+        self.streams.entry(stream).or_insert(Kept::Asked(0));
+        first
+    }
+
+    /// What is known of a stream, when all of it is.
+    pub(super) fn whole(&self, stream: StreamId) -> Option<&Recollection> {
+        match self.streams.get(&stream)? {
+            Kept::Whole(recollection) => Some(recollection),
+            Kept::Asked(_) | Kept::TooLarge => None,
+        }
+    }
+
     /// The stream was read; `None` when it was more than there is room for.
     pub(super) fn learnt(&mut self, stream: StreamId, recollection: Option<Recollection>) {
         self.streams.insert(stream, recollection.map_or(Kept::TooLarge, Kept::Whole));
@@ -98,12 +113,9 @@ impl Recollections {
     pub(super) fn commit(&mut self, change: &ChangeSet) {
         for part in change.parts.iter().filter(|part| touches(part)) {
             let Some(Kept::Whole(recollection)) = self.streams.get_mut(&part.stream) else { continue };
-            if part.departed.is_empty() {
-                recollection.version += 1;
-                recollection.take_in(&part.claims);
-            } else {
-                self.streams.remove(&part.stream); // claims leave whose keys nobody names
-            }
+            recollection.version += 1;
+            recollection.gone.extend(part.departed.iter().map(|departure| departure.claim));
+            recollection.take_in(&part.claims);
         }
         if self.claims() > MOST_CLAIMS {
             self.streams.values_mut().for_each(|kept| *kept = Kept::TooLarge);
@@ -141,6 +153,7 @@ pub(super) fn touches(part: &super::RegisterPart) -> bool {
     !part.claims.is_empty() || !part.departed.is_empty()
 }
 
+/// What is known of one source key.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     /// XXH3 of the source key.
@@ -149,83 +162,117 @@ struct Entry {
     claim: ClaimId,
 }
 
+/// Bytes of an entry as it is kept.
+pub(super) const ENTRY_BYTES: usize = 24;
+
+impl Entry {
+    fn of(key: &str, digest: i64, claim: ClaimId, occurrence: i64) -> Self {
+        let claim = if occurrence == 0 { claim } else { SEVERAL };
+        Self { key: xxh3_64(key.as_bytes()), digest, claim }
+    }
+
+    fn pack(self, into: &mut Vec<u8>) {
+        into.extend_from_slice(&self.key.to_le_bytes());
+        into.extend_from_slice(&self.digest.to_le_bytes());
+        into.extend_from_slice(&self.claim.to_le_bytes());
+    }
+
+    fn unpack([key, digest, claim]: [[u8; 8]; 3]) -> Self {
+        Self { key: u64::from_le_bytes(key), digest: i64::from_le_bytes(digest), claim: i64::from_le_bytes(claim) }
+    }
+}
+
+/// What a commit adds to the memory of a stream, for [`Recollection::unpack`].
+pub(super) fn packed(claims: &[ClaimChange]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(claims.len() * ENTRY_BYTES);
+    for claim in claims {
+        Entry::of(&claim.key, claim.digest, claim.id, claim.occurrence).pack(&mut bytes);
+    }
+    bytes
+}
+
 /// The claims of one stream, by key.
 pub(super) struct Recollection {
     version: i64,
-    /// By the key's highest byte, in order of keys.
+    /// By the key's two highest bytes: so few in each that they are looked through.
     shards: Vec<Vec<Entry>>,
     claims: usize,
+    /// Claims that were taken back, whose keys nobody named.
+    gone: HashSet<ClaimId>,
 }
 
 impl Recollection {
-    /// Of a stream at this version, still to be filled.
-    pub(super) fn new(version: i64) -> Self {
-        Self { version, shards: vec![Vec::new(); SHARDS], claims: 0 }
+    /// Of a stream at this version, still to be filled; these of its claims were taken back.
+    pub(super) fn new(version: i64, gone: impl IntoIterator<Item = ClaimId>) -> Self {
+        Self { version, shards: vec![Vec::new(); SHARDS], claims: 0, gone: gone.into_iter().collect() }
     }
 
-    /// One claim, as it is stored; returns how many there are. [`Self::sorted`] ends the filling.
-    pub(super) fn put(&mut self, key: &str, digest: i64, claim: ClaimId, occurrence: i64) -> usize {
-        let key = xxh3_64(key.as_bytes());
-        let claim = if occurrence == 0 { claim } else { SEVERAL };
-        self.shards[shard(key)].push(Entry { key, digest, claim });
-        self.claims += 1;
+    /// One claim, as it is stored.
+    pub(super) fn put(&mut self, key: &str, digest: i64, claim: ClaimId, occurrence: i64) {
+        self.enter(Entry::of(key, digest, claim, occurrence));
+    }
+
+    /// Packed entries, in the order in which they were committed; `None` when they are cut off.
+    pub(super) fn unpack(&mut self, bytes: &[u8]) -> Option<()> {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let (entries, left) = words.as_chunks::<3>();
+        entries.iter().for_each(|entry| self.enter(Entry::unpack(*entry)));
+        (rest.is_empty() && left.is_empty()).then_some(())
+    }
+
+    /// Everything, packed in parts of about so many entries.
+    pub(super) fn pack(&self, part: usize) -> impl Iterator<Item = Vec<u8>> {
+        let shards = (part * SHARDS / self.claims.max(1)).clamp(1, SHARDS);
+        self.shards.chunks(shards).filter_map(|shards| {
+            let mut bytes = Vec::new();
+            let entries = shards.iter().flatten().filter(|entry| !self.gone.contains(&entry.claim));
+            entries.for_each(|entry| entry.pack(&mut bytes));
+            (!bytes.is_empty()).then_some(bytes)
+        })
+    }
+
+    /// How many keys it knows.
+    pub(super) const fn len(&self) -> usize {
         self.claims
     }
 
-    /// Ready to be asked.
-    pub(super) fn sorted(mut self) -> Self {
-        (0..SHARDS).for_each(|shard| self.sort(shard));
-        self.claims = self.shards.iter().map(Vec::len).sum();
-        self
-    }
-
-    /// Claims of one key become one entry.
-    fn sort(&mut self, shard: usize) {
-        let entries = &mut self.shards[shard];
-        entries.sort_by_key(|entry| entry.key); // two sorted runs are only merged
-        entries.dedup_by(|later, first| {
-            let same = later.key == first.key;
-            if same {
-                first.claim = SEVERAL;
+    /// What a commit says of a key, after all that was said before.
+    fn enter(&mut self, said: Entry) {
+        const GROWS_BY: usize = 4;
+        if self.gone.contains(&said.claim) {
+            return;
+        }
+        let shard = &mut self.shards[shard(said.key)];
+        match shard.iter_mut().find(|entry| entry.key == said.key) {
+            Some(entry) if entry.claim == said.claim || self.gone.contains(&entry.claim) => *entry = said,
+            Some(entry) => entry.claim = SEVERAL,
+            None => {
+                if shard.len() == shard.capacity() {
+                    shard.reserve_exact(GROWS_BY); // not twice as much: there are many, and all grow
+                }
+                shard.push(said);
+                self.claims += 1;
             }
-            same
-        });
+        }
     }
 
     fn find(&self, key: &str) -> Option<&Entry> {
         let key = xxh3_64(key.as_bytes());
-        let entries = &self.shards[shard(key)];
-        entries.binary_search_by_key(&key, |entry| entry.key).ok().map(|i| &entries[i])
+        let found = self.shards[shard(key)].iter().find(|entry| entry.key == key);
+        found.filter(|entry| !self.gone.contains(&entry.claim))
     }
 
     fn take_in(&mut self, claims: &[ClaimChange]) {
-        let sorted: Vec<usize> = self.shards.iter().map(Vec::len).collect();
         for claim in claims {
-            let key = xxh3_64(claim.key.as_bytes());
-            let shard = shard(key);
-            let entries = &mut self.shards[shard];
-            match entries[..sorted[shard]].binary_search_by_key(&key, |entry| entry.key) {
-                Ok(i) if entries[i].claim == claim.id => entries[i].digest = claim.digest,
-                Ok(i) => entries[i].claim = SEVERAL,
-                // Behind what is sorted; a second claim of the same key meets it there.
-                Err(_) => {
-                    let claim_id = if claim.occurrence == 0 { claim.id } else { SEVERAL };
-                    entries.push(Entry { key, digest: claim.digest, claim: claim_id });
-                    self.claims += 1;
-                }
-            }
-        }
-        for (shard, sorted) in sorted.into_iter().enumerate() {
-            if self.shards[shard].len() > sorted {
-                self.sort(shard);
-            }
+            self.put(&claim.key, claim.digest, claim.id, claim.occurrence);
         }
     }
 }
 
-/// The shard of a key: its highest byte.
+/// The shard of a key: its two highest bytes.
 fn shard(key: u64) -> usize {
-    usize::from(key.to_be_bytes()[0])
+    let [high, low, ..] = key.to_be_bytes();
+    usize::from(u16::from_be_bytes([high, low]))
 }
 
 #[cfg(test)]
@@ -249,13 +296,13 @@ mod tests {
     }
 
     fn with(stored: &[(&str, i64, ClaimId, i64)]) -> Recollections {
-        let mut whole = Recollection::new(7);
+        let mut whole = Recollection::new(7, []);
         for (key, digest, claim, occurrence) in stored {
             whole.put(key, *digest, *claim, *occurrence);
         }
         let mut all = Recollections::default();
         all.next(1, 1);
-        all.learnt(1, Some(whole.sorted()));
+        all.learnt(1, Some(whole));
         all
     }
 
@@ -282,6 +329,41 @@ mod tests {
         let told: Vec<ClaimId> =
             [("a", 10), ("a", 11), ("e", 50), ("f", 60), ("g", 70)].map(|(k, d)| said(&all, k, d)).into();
         assert_eq!(told, [-1, 1, -1, 6, -1]);
+    }
+
+    #[test]
+    fn a_claim_that_was_taken_back_is_not_known_and_its_key_may_be_claimed_anew() {
+        let mut all = with(&[("a", 10, 1, 0), ("b", 20, 2, 0)]);
+        let Some(Kept::Whole(whole)) = all.streams.get_mut(&1) else { panic!("kept") };
+        whole.gone.insert(1);
+        whole.take_in(&[claim(3, "c", 0, 30, None)]);
+        assert_eq!(["a", "b", "c"].map(|key| said(&all, key, 20)), [0, 2, -1]);
+        let Some(Kept::Whole(whole)) = all.streams.get_mut(&1) else { panic!("kept") };
+        whole.take_in(&[claim(4, "a", 0, 11, None)]);
+        assert_eq!(said(&all, "a", 11), 4);
+    }
+
+    #[test]
+    fn what_was_packed_commit_by_commit_says_the_same_as_all_of_it() {
+        let commits = [
+            vec![claim(1, "a", 0, 10, None), claim(2, "b", 0, 20, None), claim(3, "b", 1, 21, None)],
+            vec![claim(1, "a", 0, 11, Some(1)), claim(4, "d", 0, 40, None)],
+            vec![claim(5, "e", 0, 50, None), claim(6, "d", 0, 41, None)],
+        ];
+        let gone = [4, 5];
+        let mut read = Recollection::new(0, gone);
+        commits.iter().for_each(|claims| read.unpack(&packed(claims)).expect("whole"));
+        let mut again = Recollection::new(0, []);
+        read.pack(2).for_each(|part| again.unpack(&part).expect("whole"));
+        assert_eq!(read.unpack(&[0; ENTRY_BYTES + 1]), None, "cut off");
+        for whole in [read, again] {
+            let mut all = Recollections::default();
+            all.learnt(1, Some(whole));
+            let told: Vec<ClaimId> = [("a", 10), ("a", 11), ("b", 20), ("d", 40), ("d", 41), ("e", 50)]
+                .map(|(k, d)| said(&all, k, d))
+                .into();
+            assert_eq!(told, [-1, 1, -1, -1, 6, 0]);
+        }
     }
 
     #[test]

@@ -120,7 +120,7 @@ async fn read(
         "copy (select digest, id, occurrence, key from claim where stream = {stream} limit {}) to stdout (format binary)",
         most.saturating_add(1)
     );
-    let mut all = Recollection::new(version);
+    let mut all = Recollection::new(version, []);
     let mut claims = 0;
     let mut waiting: Vec<u8> = Vec::new();
     let mut skip = HEADER;
@@ -134,7 +134,8 @@ async fn read(
         let mut rest = waiting.get(skip..).unwrap_or_default();
         while let Some((row, after)) = Row::read(rest)? {
             let key = std::str::from_utf8(row.key).map_err(|error| StoreError::Damaged(error.to_string()))?;
-            claims = all.put(key, row.digest, row.id, row.occurrence);
+            all.put(key, row.digest, row.id, row.occurrence);
+            claims += 1;
             rest = after;
         }
         let left = rest.len();
@@ -143,7 +144,7 @@ async fn read(
     }
     drop(copy);
     plan_scans(conn, "off").await?;
-    Ok((claims <= most).then(|| all.sorted()))
+    Ok((claims <= most).then_some(all))
 }
 
 /// Whether plans may read tables from end to end; usually not.

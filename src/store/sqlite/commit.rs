@@ -2,6 +2,7 @@
 
 use sqlx::SqliteConnection;
 
+use super::super::recollection::packed;
 use super::super::table::{RegisterTable, only_source, quoted, sources_text};
 use super::super::{ChangeSet, Lease, Quarantined, RegisterPart, Result, StoreError};
 use super::bulk::{self, Bulk, Script, Statement, json_integers, json_texts};
@@ -81,6 +82,13 @@ async fn advance(conn: &mut SqliteConnection, file: i64, position: Option<crate:
     .fetch_one(conn)
     .await
     .map_err(unavailable)
+}
+
+/// A set of claims as it is stored: the portable format of Roaring bitmaps.
+fn treemap_bytes(claims: &roaring::RoaringTreemap) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    claims.serialize_into(&mut bytes).map_err(|error| StoreError::Damaged(error.to_string()))?;
+    Ok(bytes)
 }
 
 impl Writing<'_> {
@@ -212,6 +220,7 @@ impl Writing<'_> {
     }
 
     fn claims(&self) -> Result<()> {
+        self.remember()?;
         for moved in &self.part.absorbed.moved {
             self.script
                 .say(Statement::new("update claim set entity = ? where id = ?").bind(moved.into)?.bind(moved.claim)?);
@@ -228,6 +237,21 @@ impl Writing<'_> {
             self.script.say(Statement::new(drop).bind(list)?);
         }
         self.insert_claims()
+    }
+
+    /// What the claims of the stream now say, packed, if it is so kept from its first claim on.
+    fn remember(&self) -> Result<()> {
+        let (claims, departed) = (&self.part.claims, &self.part.departed);
+        if claims.is_empty() && departed.is_empty() {
+            return Ok(());
+        }
+        let gone: roaring::RoaringTreemap = departed.iter().map(|departure| departure.claim.unsigned_abs()).collect();
+        let sql = "insert into remembered (stream, entries, gone) select ?1, ?2, ?3 where \
+                   exists (select 1 from remembered where stream = ?1) or not exists (select 1 from claim where stream = ?1)";
+        let statement = Statement::new(sql).bind(self.part.stream)?.bind(packed(claims))?;
+        let gone = if gone.is_empty() { None } else { Some(treemap_bytes(&gone)?) };
+        self.script.say(statement.bind(gone)?);
+        Ok(())
     }
 
     fn insert_claims(&self) -> Result<()> {
@@ -298,8 +322,7 @@ impl Writing<'_> {
             return Ok(());
         }
         let seen: roaring::RoaringTreemap = self.part.seen.iter().filter_map(|&id| u64::try_from(id).ok()).collect();
-        let mut bytes = Vec::new();
-        seen.serialize_into(&mut bytes).map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let bytes = treemap_bytes(&seen)?;
         // A file that is taken has no use for it: what it did not show was retracted when it ended.
         let sql = "insert or replace into seen (file, stream, chunk, ids) \
                    select id, ?, ?, ? from file where id = ? and status <> 'taken'";

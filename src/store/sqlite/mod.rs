@@ -196,6 +196,7 @@ impl Store for SqliteStore {
 
     async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>, note: Option<Note>) -> Result<()> {
         self.settle().await?;
+        self.keep_packed().await?;
         self.forget();
         self.finish_file((file, status), why, note).await
     }

@@ -4,15 +4,25 @@
 
 use std::sync::Arc;
 
-use super::super::recollection::{Next, Recollection};
+use roaring::RoaringTreemap;
+use sqlx::SqliteConnection;
+
+use super::super::recollection::{ENTRY_BYTES, Next, Recollection};
 use super::super::{Recalled, Result, StoreError};
+use super::commit::{begin, finish};
 use super::{SqliteStore, unavailable};
 use crate::linking::{ClaimId, Known, StreamId};
 
 /// Claims that one text tells of.
 const PAGE: i64 = 16_384;
-/// Claims that are kept in mind: 24 bytes each.
+/// Claims that are kept in mind.
 const MOST: usize = 2_000_000;
+/// A stream that is kept packed is read into memory when it has at most so many times the claims of the first question: to
+/// read a thousand of them takes about as long as to ask for one.
+const PACKED_WORTH: usize = 256;
+/// Entries of one packed part that is written anew, and parts that are read in one go.
+const PART: usize = 8192;
+const PARTS: i64 = 16;
 
 impl SqliteStore {
     /// What is known about these rows: from memory where it is kept, else from the tables.
@@ -21,6 +31,9 @@ impl SqliteStore {
         stream: StreamId,
         rows: &[(Arc<str>, i64)],
     ) -> Result<Vec<Recalled>> {
+        if self.recollections.begins(stream) {
+            self.unpack(stream, rows.len()).await?;
+        }
         let (mut recalled, ask) = self.recollections.look_up(stream, rows);
         if ask.is_empty() {
             return Ok(recalled);
@@ -73,6 +86,73 @@ impl SqliteStore {
         if self.settle_entities(named).await? { self.known_keys(register, keys).await } else { Ok(known) }
     }
 
+    /// Reads the stream into memory from what was kept beside its claims, if there is such and it is worth it.
+    async fn unpack(&mut self, stream: StreamId, rows: usize) -> Result<()> {
+        self.settle().await?;
+        let packed = self.packed(stream).await?;
+        let most = rows.saturating_mul(PACKED_WORTH).min(2 * MOST);
+        if !packed.is_kept() || packed.entries > most {
+            return Ok(());
+        }
+        let gone: Vec<Vec<u8>> =
+            sqlx::query_scalar("select gone from remembered where stream = ? and gone is not null")
+                .bind(stream)
+                .fetch_all(&mut self.conn)
+                .await
+                .map_err(unavailable)?;
+        let mut departed = RoaringTreemap::new();
+        for bytes in gone {
+            departed |= RoaringTreemap::deserialize_from(bytes.as_slice())
+                .map_err(|error| StoreError::Damaged(format!("a set of claims: {error}")))?;
+        }
+        let mut read = Recollection::new(0, departed.iter().map(u64::cast_signed));
+        let mut after = 0;
+        loop {
+            let sql = "select id, entries from remembered where stream = ? and id > ? order by id limit ?";
+            let page: Vec<(i64, Vec<u8>)> = sqlx::query_as(sql)
+                .bind(stream)
+                .bind(after)
+                .bind(PARTS)
+                .fetch_all(&mut self.conn)
+                .await
+                .map_err(unavailable)?;
+            let Some((last, _)) = page.last() else { break };
+            after = *last;
+            for (_, entries) in &page {
+                read.unpack(entries).ok_or_else(|| StoreError::Damaged("packed claims are cut off".into()))?;
+            }
+        }
+        if read.len() <= MOST {
+            self.recollections.learnt(stream, Some(read));
+        }
+        Ok(())
+    }
+
+    /// How much is kept packed of a stream.
+    async fn packed(&mut self, stream: StreamId) -> Result<Packed> {
+        let sql = "select count(*), coalesce(sum(length(entries)), 0) from remembered where stream = ?";
+        let (parts, bytes): (i64, i64) =
+            sqlx::query_as(sql).bind(stream).fetch_one(&mut self.conn).await.map_err(unavailable)?;
+        let whole = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
+        Ok(Packed { parts: whole(parts), entries: whole(bytes) / ENTRY_BYTES })
+    }
+
+    /// Keeps packed what was learnt of streams that were not kept so, or in many small parts: they are written anew.
+    pub(super) async fn keep_packed(&mut self) -> Result<()> {
+        for stream in self.recollections.streams() {
+            let packed = self.packed(stream).await?;
+            let Some(whole) = self.recollections.whole(stream) else { continue };
+            if packed.is_compact(whole.len()) {
+                continue;
+            }
+            let parts: Vec<Vec<u8>> = whole.pack(PART).collect();
+            begin(&mut self.conn).await?;
+            let written = write_packed(&mut self.conn, stream, parts).await;
+            finish(&mut self.conn, written).await?;
+        }
+        Ok(())
+    }
+
     /// Reads the stream into memory once so many of its rows were recalled that it is worth it.
     async fn recollect(&mut self, stream: StreamId, rows: usize) -> Result<()> {
         if self.recollections.next(stream, rows) != Next::Weigh {
@@ -109,7 +189,7 @@ impl SqliteStore {
         let sql = "select max(id), group_concat(id || ' ' || occurrence || ' ' || digest || ' ' || \
                    length(cast(key as blob)) || ' ' || key, '') from (select id, occurrence, digest, key from claim not indexed \
                    where stream = ? and id > ? order by id limit ?)";
-        let mut read = Recollection::new(0);
+        let mut read = Recollection::new(0, []);
         let mut after: ClaimId = 0;
         loop {
             let page: (Option<ClaimId>, Option<String>) = sqlx::query_as(sql)
@@ -119,11 +199,46 @@ impl SqliteStore {
                 .fetch_one(&mut self.conn)
                 .await
                 .map_err(unavailable)?;
-            let (Some(last), Some(told)) = page else { return Ok(Some(read.sorted())) };
+            let (Some(last), Some(told)) = page else { return Ok(Some(read)) };
             take_in(&mut read, &told).ok_or_else(|| StoreError::Damaged("a claim's numbers do not read".into()))?;
             after = last;
         }
     }
+}
+
+/// What is kept of a stream beside its claims.
+#[derive(Debug, Clone, Copy)]
+struct Packed {
+    parts: usize,
+    entries: usize,
+}
+
+impl Packed {
+    const fn is_kept(self) -> bool {
+        self.parts > 0
+    }
+
+    /// Whether it need not be written anew, when there are so many claims.
+    const fn is_compact(self, claims: usize) -> bool {
+        self.is_kept() && self.entries <= claims + claims / 2 + PART && self.parts <= 1024 + 2 * (claims / PART)
+    }
+}
+
+async fn write_packed(conn: &mut SqliteConnection, stream: StreamId, parts: Vec<Vec<u8>>) -> Result<()> {
+    sqlx::query("delete from remembered where stream = ?")
+        .bind(stream)
+        .execute(&mut *conn)
+        .await
+        .map_err(unavailable)?;
+    for entries in parts {
+        sqlx::query("insert into remembered (stream, entries) values (?, ?)")
+            .bind(stream)
+            .bind(entries)
+            .execute(&mut *conn)
+            .await
+            .map_err(unavailable)?;
+    }
+    Ok(())
 }
 
 /// Reads `id occurrence digest length key`, one claim after the other.
@@ -148,7 +263,7 @@ mod tests {
 
     #[test]
     fn keys_are_told_apart_by_their_length() {
-        let mut read = Recollection::new(0);
+        let mut read = Recollection::new(0, []);
         assert_eq!(take_in(&mut read, "1 0 -7 3 a 12 0 9 6 甲乙3 1 8 0 "), Some(()));
         assert_eq!(take_in(&mut read, "4 0 5 9 甲"), None);
     }

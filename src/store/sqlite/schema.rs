@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("011_texts.sql"),
     include_str!("012_chases.sql"),
     include_str!("013_lag.sql"),
+    include_str!("014_remembered.sql"),
 ];
 
 /// Brings the fixed tables up to date. Safe to call again.
