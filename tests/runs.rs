@@ -112,6 +112,61 @@ async fn neighbouring_chunks_that_speak_of_the_same_rows_end_as_if_taken_one_by_
     assert_eq!(line(&next), "succeeded 12000/0/0/0/0/12000/0/6000");
 }
 
+/// What is packed beside the claims of a stream is compared with, night by night: it must say what the claims say.
+#[tokio::test]
+async fn a_night_compared_with_what_was_packed_ends_as_one_compared_with_the_claims() {
+    let (packed, asked) = (Small::new(), Small::new());
+    if packed.database().await.is_some() {
+        return; // PostgreSQL keeps nothing packed
+    }
+    let mut state = 7_u64;
+    let mut chance = |of: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % of
+    };
+    let codes: Vec<String> = (0..400).map(valid_code).collect();
+    let mut names: Vec<Option<u64>> = vec![Some(0); 300];
+    names.resize(codes.len(), None);
+    for night in 1..=6_u64 {
+        for name in &mut names {
+            match (chance(20), &name) {
+                (0, Some(_)) => *name = None,
+                (1, Some(_)) => *name = Some(night),
+                (2 | 3, None) => *name = Some(night),
+                _ => {}
+            }
+        }
+        let said: Vec<(&String, String)> =
+            codes.iter().zip(&names).filter_map(|(code, name)| Some((code, format!("企业{}", (*name)?)))).collect();
+        let mut rows: Vec<[&str; 6]> = said.iter().map(|(code, name)| row(code, name, "在营", DAYS[0])).collect();
+        rows.extend(said.iter().take(3).map(|(code, _)| row(code, "又一行", "在营", DAYS[1])));
+        let options = RunOptions { accept: Some("test".into()) };
+        let mut lines = Vec::new();
+        for small in [&packed, &asked] {
+            small.extract(&format!("QY_{night}.csv"), &rows);
+            lines.push(line(&small.engine().await.run("qy", &options).await.unwrap()));
+        }
+        assert_eq!(lines[0], lines[1], "night {night}");
+        assert_ne!(packed_parts(&packed, false).await, 0, "night {night}");
+        let kept = packed_parts(&asked, true).await;
+        assert!(night == 1 || kept > 0, "night {night}: read once, a stream is packed again");
+    }
+    assert_eq!(registers(&mut packed.engine().await).await, registers(&mut asked.engine().await).await);
+    assert_eq!(packed.engine().await.doctor().await.unwrap().disagreements, 0);
+}
+
+/// How many parts are packed; then, if told so, none.
+async fn packed_parts(small: &Small, forget: bool) -> i64 {
+    use sqlx::Connection;
+    let url = format!("sqlite://{}", small.path().join(".huiliu/huiliu.db").display());
+    let mut conn = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let parts = sqlx::query_scalar("select count(*) from remembered").fetch_one(&mut conn).await.unwrap();
+    if forget {
+        sqlx::query("delete from remembered").execute(&mut conn).await.unwrap();
+    }
+    parts
+}
+
 /// Update times of three extracts.
 const DAYS: [&str; 3] = ["2026-10-01 00:00:00", "2026-10-02 00:00:00", "2026-10-03 00:00:00"];
 

@@ -88,14 +88,20 @@ pub(super) fn cells_json(rows: &RecordBatch, row: usize) -> String {
 
 /// Mapped columns → rows of `width` register fields; `fields` says which field each column is.
 pub(super) fn register_rows(mapped: &Mapped, fields: &[usize], width: usize) -> Vec<Row> {
-    let mut rows: Vec<Row> = vec![vec![None; width]; mapped.claims.num_rows()];
-    for (column, &field) in mapped.claims.columns().iter().zip(fields) {
-        let cells = Cells::of(column.as_ref());
-        for (i, row) in rows.iter_mut().enumerate() {
-            row[field] = cells.get(i);
-        }
-    }
-    rows
+    let columns: Vec<(Cells, usize)> = mapped
+        .claims
+        .columns()
+        .iter()
+        .zip(fields)
+        .map(|(column, &field)| (Cells::of(column.as_ref()), field))
+        .collect();
+    let row = |i| {
+        let mut row = Row::new();
+        row.resize_with(width, || None);
+        columns.iter().for_each(|(cells, field)| row[*field] = cells.get(i));
+        row
+    };
+    (0..mapped.claims.num_rows()).map(row).collect()
 }
 
 /// Lower-case hex.

@@ -70,7 +70,7 @@ fn in_force(code: &str) -> &str {
 }
 
 fn says_qingdao(text: &str) -> bool {
-    text.contains("青岛") || trim(text).starts_with("3702")
+    memchr::memmem::find(text.as_bytes(), "青岛".as_bytes()).is_some() || trim(text).starts_with("3702")
 }
 
 /// The code that a text is or names.
@@ -81,7 +81,8 @@ fn read(text: &str, in_qingdao: bool) -> Option<Cow<'_, str>> {
     if let Some(code) = code(text) {
         return Some(code);
     }
-    let start = trim(text).trim_start_matches("山东省").trim_start_matches("山东");
+    let start = trim(text);
+    let start = start.strip_prefix("山东省").or_else(|| start.strip_prefix("山东")).unwrap_or(start);
     let prefecture = place(start, &PREFECTURES);
     if prefecture.is_none_or(|code| code == "370200") {
         let inside = start.strip_prefix("青岛市").or_else(|| start.strip_prefix("青岛")).unwrap_or(start);
@@ -128,7 +129,9 @@ fn earliest(text: &str, names: &[Named]) -> Option<&'static str> {
     let mut ends = text.char_indices().filter(|(_, c)| matches!(c, '区' | '市' | '县' | '园'));
     ends.find_map(|(at, c)| {
         let head = text.get(..at + c.len_utf8()).unwrap_or_default();
-        names.iter().find(|(name, _)| head.ends_with(name)).map(|(_, code)| *code)
+        let two = head.as_bytes().last_chunk::<6>()?; // the last two characters of a name tell most of them apart
+        let ends = |name: &str| name.as_bytes().last_chunk() == Some(two) && head.ends_with(name);
+        names.iter().find(|(name, _)| ends(name)).map(|(_, code)| *code)
     })
 }
 

@@ -54,7 +54,13 @@ pub(super) fn is_nothing(trimmed: &str) -> bool {
 
 /// Cuts blanks and invisible characters off both ends: ASCII and full-width blanks, NBSP, BOM, zero-width, controls.
 pub(super) fn trim(text: &str) -> &str {
-    text.trim_matches(is_blank)
+    if has_shown_edges(text.as_bytes()) { text } else { text.trim_matches(is_blank) }
+}
+
+/// Whether a text surely begins and ends with ASCII that shows or with hanzi (U+4000–U+9FFF, three bytes from E4–E9 on).
+fn has_shown_edges(text: &[u8]) -> bool {
+    let begins = matches!(text, [b'!'..=b'~' | 0xE4..=0xE9, ..]);
+    begins && matches!(text, [.., b'!'..=b'~'] | [.., 0xE4..=0xE9, _, 0x80..=0xBF])
 }
 
 /// Blanks, control characters, and characters that show nothing.
@@ -132,22 +138,34 @@ pub(super) fn tidy(text: &str, style: Style) -> (Cow<'_, str>, Notes) {
 /// Whether a trimmed text surely needs nothing; `false` only means "look closer".
 fn is_tidy(text: &str, style: Style) -> bool {
     let prose = style == Style::Prose;
-    let mut before = 'x';
-    text.chars().all(|c| {
-        let previous = std::mem::replace(&mut before, c);
-        let after_blank = previous == ' ';
-        match c {
-            ' ' => !after_blank && (prose || (text.is_ascii() && !matches!(previous, '(' | ')'))),
-            '(' | ')' => prose || !after_blank,
-            '&' | '?' => false,
-            '!'..='~' => true,
-            '\u{4e00}'..='\u{9fff}' | '\u{3400}'..='\u{4dbf}' | '\u{b7}' | '“' | '”' | '、'..='』' => {
-                prose || !after_blank
-            }
-            '【' | '】' | '！'..='／' | '：'..='＠' | '—' | '…' => prose,
-            _ => false,
+    let (mut before, mut at) = ('x', 0);
+    loop {
+        // Most of Chinese text is U+5000–U+9FFF, which the first of three bytes says.
+        while let Some([0xE5..=0xE9, _, _, ..]) = text.as_bytes().get(at..).filter(|_| before != ' ') {
+            (before, at) = ('一', at + 3);
         }
-    })
+        let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) else { return true };
+        if !may_stay(c, before, (prose, text)) {
+            return false;
+        }
+        (before, at) = (c, at + c.len_utf8());
+    }
+}
+
+/// Whether a character may stay as it is behind another.
+fn may_stay(c: char, previous: char, (prose, text): (bool, &str)) -> bool {
+    let after_blank = previous == ' ';
+    match c {
+        ' ' => !after_blank && (prose || (text.is_ascii() && !matches!(previous, '(' | ')'))),
+        '(' | ')' => prose || !after_blank,
+        '&' | '?' => false,
+        '!'..='~' => true,
+        '\u{4e00}'..='\u{9fff}' | '\u{3400}'..='\u{4dbf}' | '\u{b7}' | '“' | '”' | '、'..='』' => {
+            prose || !after_blank
+        }
+        '【' | '】' | '！'..='／' | '：'..='＠' | '—' | '…' => prose,
+        _ => false,
+    }
 }
 
 fn compose(text: &str) -> Cow<'_, str> {
