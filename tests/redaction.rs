@@ -39,15 +39,9 @@ async fn take(small: &Small, file: &str, capitals: &[&str]) -> [FeedReport; 2] {
 
 /// The newest record of each entity in a feed's spool, and the names of all fields that they commit to.
 fn spooled(small: &Small, feed: &str) -> (BTreeMap<i64, Record>, Vec<String>) {
-    let mut bodies: Vec<_> = fs::read_dir(small.path().join(".huiliu/spool").join(feed))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "avro"))
-        .collect();
-    bodies.sort();
     let (mut all, mut names) = (BTreeMap::new(), Vec::new());
-    for body in bodies {
-        let (schema, records) = read_body(&fs::read(body).unwrap(), DigestAlgorithm::Sha256).unwrap();
+    for body in small.bodies(feed) {
+        let (schema, records) = read_body(&body, DigestAlgorithm::Sha256).unwrap();
         names = schema.committed().to_vec();
         all.extend(records.into_iter().map(|record| (record.id, record)));
     }
