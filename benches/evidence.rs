@@ -42,9 +42,9 @@ fn main() {
         let manifest = std::fs::read(path.with_extension("manifest.json")).expect("a manifest");
         let at = Manifest::from_json(&manifest).expect("a manifest").created_at;
         let algorithm = signer.suite().digest();
-        let (_, found) = read_body(&body, algorithm).expect("records of this suite");
+        let (schema, found) = read_body(&body, algorithm).expect("records of this suite");
         let encoded: Vec<Vec<u8>> =
-            found.iter().map(|record| RecordWriter::default().record(record).to_vec()).collect();
+            found.iter().map(|record| RecordWriter::default().record(record, &schema).to_vec()).collect();
         let digests: Vec<Digest> =
             spent.measure(0, || encoded.iter().map(|record| algorithm.digest(&[record])).collect());
         spent.measure(1, || root(algorithm, &digests));

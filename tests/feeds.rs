@@ -83,14 +83,8 @@ async fn a_quota_stops_and_says_when_it_resets() {
 
 /// What a feed's batches in the spool say, newest last: entity → released values.
 fn spooled(small: &Small, feed: &str) -> BTreeMap<i64, Vec<Option<Value>>> {
-    let mut bodies: Vec<_> = fs::read_dir(small.path().join(".huiliu/spool").join(feed))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "avro"))
-        .collect();
-    bodies.sort();
-    let read = |path| read_body(&fs::read(path).unwrap(), DigestAlgorithm::Sha256).unwrap().1;
-    bodies.iter().flat_map(read).map(|record| (record.id, record.values)).collect()
+    let read = |body: Vec<u8>| read_body(&body, DigestAlgorithm::Sha256).unwrap().1;
+    small.bodies(feed).into_iter().flat_map(read).map(|record| (record.id, record.values)).collect()
 }
 
 #[tokio::test]

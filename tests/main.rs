@@ -28,6 +28,7 @@ mod proofs;
 mod rabbitmq;
 mod real;
 mod receivers;
+mod redaction;
 mod registers;
 mod runs;
 mod seals;

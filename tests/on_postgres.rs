@@ -11,6 +11,8 @@ mod audit;
 mod drift;
 #[path = "feeds.rs"]
 mod feeds;
+#[path = "redaction.rs"]
+mod redaction;
 #[path = "registers.rs"]
 mod registers;
 #[path = "runs.rs"]

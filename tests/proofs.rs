@@ -20,7 +20,14 @@ struct Office {
 
 impl Office {
     async fn new(suite: Suite) -> Self {
+        Self::of(suite, "keys:").await
+    }
+
+    /// Whose register says this where its keys are.
+    async fn of(suite: Suite, keys: &str) -> Self {
         let small = Small::new();
+        let register = fs::read_to_string(small.path().join("mappings/registers/enterprise.yaml")).unwrap();
+        small.write("mappings/registers/enterprise.yaml", register.replace("keys:", keys));
         dev_set::make(&small.path().join("pki"), suite, Clock::System.now()).unwrap();
         small.write("huiliu.yaml", "version: 1\nsigning: { key: pki/signing.key, chain: pki/signing.pem }\n");
         small.write(&format!("pipelines/feeds/{FEED}.yaml"), GRANT.replace(", until: 2027-02-28", ""));
@@ -94,6 +101,59 @@ async fn a_record_is_proven_with_nothing_but_its_proof_and_a_root() {
             assert!(code == 1 && ["HL0762", "HL0763"].contains(&&*found), "{found}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_holder_shows_three_fields_and_they_verify_against_the_signed_root() {
+    for suite in [Suite::EcdsaP256Sha256, Suite::Sm2Sm3] {
+        let office = Office::of(suite, "evidence: field\nkeys:").await;
+        let (ca, elsewhere) = (office.path("pki/ca.pem"), tempfile::tempdir().unwrap());
+        let (code, whole) = verified(office.small.path(), &ca, &["--record", "2", text(&office.manifest())]);
+        assert_eq!((code, &whole["proven"]["hidden"]), (0, &json!(["registration_no", "capital", "phone"])), "{whole}");
+        assert_eq!(verified(office.small.path(), &ca, &[text(&office.manifest())]).0, 0);
+        if suite == Suite::EcdsaP256Sha256 {
+            let python = output("deploy/dev/python-env", &[concat!(env!("CARGO_TARGET_TMPDIR"), "/python-env")]);
+            let body = office.path(&format!(".huiliu/spool/{FEED}/000000000001.avro"));
+            let manifest = office.manifest();
+            let read = ["tests/interop/read_batch.py", text(&body), text(&manifest)];
+            assert!(output(python.trim(), &read).contains(CODES[1]), "fastavro recomputes root and fingerprint");
+        }
+
+        let (file, root) = (elsewhere.path().join("2.json"), elsewhere.path().join("root.pem"));
+        for refused in ["uscc,capital", "nothing"] {
+            let (code, _, err) = office.export(&file, &["--record", "2", "--fields", refused]);
+            assert!(code != 0 && err.contains("HL0766") && !file.exists(), "{refused}: {err}");
+        }
+        let (code, _, err) = office.export(&file, &["--record", "2", "--fields", "status,uscc"]);
+        assert_eq!(code, 0, "{err}");
+        fs::copy(&ca, &root).unwrap();
+        let (from, theirs) = (format!("spool:{}", text(&office.path(".huiliu/spool"))), office.path("theirs.db"));
+        let to = format!("sqlite:{}", text(&theirs));
+        works(office.small.path(), &["receive", "--from", &from, "--trust", text(&ca), "--to", &to], &[]);
+        works(office.small.path(), &["statement", FEED], &[]);
+        let check = ["receive", "statement", "--trust", text(&ca), "--check", "--from", &from, "--to", &to];
+        works(office.small.path(), &check, &[]);
+        drop(office);
+
+        let (code, answer) = verified(elsewhere.path(), &root, &[text(&file)]);
+        let proven = &answer["proven"];
+        assert_eq!((code, &proven["record"]["uscc"]), (0, &json!(CODES[1])), "{answer}");
+        assert_eq!(proven["record"]["name"], Json::Null, "not shown");
+        assert_eq!(proven["hidden"], json!(["registration_no", "name", "capital", "phone"]));
+        for same in ["record_root", "digest", "position", "manifest_digest"] {
+            assert_eq!(proven[same], whole["proven"][same], "{same}");
+        }
+        let shown = fs::read_to_string(&file).unwrap();
+        fs::write(&file, shown.replace("\"name\":\"uscc\",\"salt\":\"", "\"name\":\"uscc\",\"salt\":\"0")).unwrap();
+        assert_eq!(verified(elsewhere.path(), &root, &[text(&file)]).0, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_record_without_evidence_by_field_is_shown_whole_or_not_at_all() {
+    let office = Office::new(Suite::EcdsaP256Sha256).await;
+    let (code, _, err) = office.export(&office.path("2.json"), &["--record", "2", "--fields", "uscc"]);
+    assert!(code != 0 && err.contains("HL0766"), "{err}");
 }
 
 /// What a container must be for a program that knows ASiC-E and not us.

@@ -120,12 +120,12 @@ impl BodyBuilder {
     /// # Errors
     /// [`BatchError::Rows`] when there is no such row.
     pub fn push(&mut self, rows: &EncodedRows, row: usize) -> Result<(), BatchError> {
-        let (Some(record), Some(digest)) = (rows.record(row), rows.digests().get(row)) else {
+        let (Some(record), Some(digest)) = (rows.record(row), rows.sealed(row)) else {
             return Err(BatchError::Rows { what: format!("there is no row {row} among {}", rows.len()) });
         };
         self.block.extend_from_slice(record);
         self.block_records += 1;
-        self.digests.push(*digest);
+        self.digests.push(digest);
         match rows.op() {
             Op::Upsert => self.upserts += 1,
             Op::Withdraw => self.withdrawals += 1,

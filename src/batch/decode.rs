@@ -7,6 +7,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::encode::{NULL, PRESENT};
+use super::redaction::{self, CLOSED, Evidence, FieldEvidence, OPENED};
 use super::{BatchError, FeedField, FeedSchema, Op};
 use crate::crypto::{Digest, DigestAlgorithm};
 use crate::record::{DECIMAL_PRECISION, FieldType, Value};
@@ -22,8 +23,14 @@ pub struct Record {
     pub version: i64,
     /// Released fields in schema order; `None` is null.
     pub values: Vec<Option<Value>>,
-    /// Digest of everything above as encoded.
+    /// Digest of everything above as encoded: what a holding remembers.
     pub digest: Digest,
+    /// What stands behind the values, in registers whose evidence is by field; `None` in withdrawals.
+    pub evidence: Option<Evidence>,
+    /// Its root, which is the same for everybody who gets this version, where there is evidence.
+    pub root: Option<Digest>,
+    /// What leads to the batch's root: `_digest`. The same as `digest` where there is no evidence.
+    pub sealed: Digest,
 }
 
 impl Record {
@@ -50,7 +57,7 @@ impl Record {
 /// Reads a whole body and checks every record's digest.
 ///
 /// # Errors
-/// [`BatchError::Body`], [`BatchError::RecordDigest`].
+/// [`BatchError::Body`], [`BatchError::RecordDigest`], [`BatchError::Commitments`].
 pub fn read_body(bytes: &[u8], algorithm: DigestAlgorithm) -> Result<(FeedSchema, Vec<Record>), BatchError> {
     let mut input = Input { rest: bytes };
     let (schema, sync) = read_header(&mut input, algorithm)?;
@@ -60,15 +67,16 @@ pub fn read_body(bytes: &[u8], algorithm: DigestAlgorithm) -> Result<(FeedSchema
         let mut block = Input { rest: input.bytes().ok_or_else(|| bad("a block's length"))? };
         for _ in 0..count {
             let number = records.len() + 1;
-            let start = block.rest;
-            let (op, id, version, values) = read_record(&mut block, &schema)
-                .ok_or_else(|| BatchError::Body { what: format!("record {number}") })?;
-            let encoded = start.get(..start.len() - block.rest.len()).unwrap_or_default();
-            let digest = block.take::<32>().ok_or_else(|| BatchError::Body { what: format!("record {number}") })?;
-            if algorithm.digest(&[encoded]) != digest {
-                return Err(BatchError::RecordDigest { record: number });
+            let unreadable = || BatchError::Body { what: format!("record {number}") };
+            let record = read_record(&mut block, &schema).ok_or_else(unreadable)?;
+            let digest = block.take::<32>().ok_or_else(unreadable)?;
+            if record.sealed != digest {
+                return Err(match record.evidence {
+                    Some(_) => BatchError::Commitments { record: number },
+                    None => BatchError::RecordDigest { record: number },
+                });
             }
-            records.push(Record { op, id, version, values, digest });
+            records.push(record);
         }
         if !block.rest.is_empty() || input.take::<16>() != Some(sync) {
             return Err(bad("the end of a block"));
@@ -83,9 +91,14 @@ pub fn read_body(bytes: &[u8], algorithm: DigestAlgorithm) -> Result<(FeedSchema
 /// [`BatchError::Body`].
 pub fn read_record_alone(bytes: &[u8], schema: &FeedSchema) -> Result<Record, BatchError> {
     let mut input = Input { rest: bytes };
-    let read = read_record(&mut input, schema).filter(|_| input.rest.is_empty());
-    let (op, id, version, values) = read.ok_or_else(|| bad("the record"))?;
-    Ok(Record { op, id, version, values, digest: schema.algorithm().digest(&[bytes]) })
+    read_record(&mut input, schema).filter(|_| input.rest.is_empty()).ok_or_else(|| bad("the record"))
+}
+
+/// Reads the value that a commitment covers, and nothing behind it.
+pub(super) fn read_cell(bytes: &[u8], kind: FieldType) -> Option<Option<Value>> {
+    let mut input = Input { rest: bytes };
+    let value = input.cell(kind)?;
+    input.rest.is_empty().then_some(value)
 }
 
 fn bad(what: &str) -> BatchError {
@@ -119,9 +132,8 @@ fn read_header(input: &mut Input<'_>, algorithm: DigestAlgorithm) -> Result<(Fee
     Ok((FeedSchema::from_json(text, algorithm)?, sync))
 }
 
-type Fields = (Op, i64, i64, Vec<Option<Value>>);
-
-fn read_record(input: &mut Input<'_>, schema: &FeedSchema) -> Option<Fields> {
+fn read_record(input: &mut Input<'_>, schema: &FeedSchema) -> Option<Record> {
+    let (start, algorithm) = (input.rest, schema.algorithm());
     let op = match input.long()? {
         0 => Op::Upsert,
         1 => Op::Withdraw,
@@ -129,17 +141,50 @@ fn read_record(input: &mut Input<'_>, schema: &FeedSchema) -> Option<Fields> {
     };
     let (id, version) = (input.long()?, input.long()?);
     let mut values = Vec::with_capacity(schema.fields().len());
+    let mut cells = Vec::new();
     for field in schema.fields() {
-        values.push(match input.take::<1>()? {
-            [NULL] => None,
-            [PRESENT] => Some(input.value(field.kind)?),
-            _ => return None,
-        });
+        let from = input.rest;
+        values.push(input.cell(field.kind)?);
+        if !schema.committed().is_empty() {
+            cells.push(from.get(..from.len() - input.rest.len())?);
+        }
     }
     if op == Op::Withdraw && values.iter().any(Option::is_some) {
         return None;
     }
-    Some((op, id, version, values))
+    let digest = algorithm.digest(&[start.get(..start.len() - input.rest.len())?]);
+    let evidence = if schema.committed().is_empty() { None } else { read_evidence(input, schema)? };
+    let (root, sealed) = match &evidence {
+        None => (None, digest),
+        Some(evidence) => {
+            let root = redaction::record_root(algorithm, (id, version), &evidence.commitments(schema, &cells)?);
+            let view = redaction::view(algorithm, &evidence.view, &digest);
+            (Some(root), redaction::sealed(algorithm, &root, &view))
+        }
+    };
+    if !schema.committed().is_empty() && evidence.is_some() != (op == Op::Upsert) {
+        return None;
+    }
+    Some(Record { op, id, version, values, digest, evidence, root, sealed })
+}
+
+/// `_evidence`; the inner `None` is null.
+fn read_evidence(input: &mut Input<'_>, schema: &FeedSchema) -> Option<Option<Evidence>> {
+    match input.take::<1>()? {
+        [NULL] => return Some(None),
+        [PRESENT] => {}
+        _ => return None,
+    }
+    let view = input.take::<32>()?;
+    let mut fields = Vec::with_capacity(schema.committed().len());
+    for _ in schema.committed() {
+        fields.push(match input.take::<1>()? {
+            [OPENED] => FieldEvidence::Opened(input.take::<32>()?),
+            [CLOSED] => FieldEvidence::Closed(input.take::<32>()?),
+            _ => return None,
+        });
+    }
+    Some(Some(Evidence { view, fields }))
 }
 
 struct Input<'a> {
@@ -175,6 +220,15 @@ impl<'a> Input<'a> {
         let (taken, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         Some(taken)
+    }
+
+    /// A value, or null.
+    fn cell(&mut self, kind: FieldType) -> Option<Option<Value>> {
+        match self.take::<1>()? {
+            [NULL] => Some(None),
+            [PRESENT] => self.value(kind).map(Some),
+            _ => None,
+        }
     }
 
     fn value(&mut self, kind: FieldType) -> Option<Value> {

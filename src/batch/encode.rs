@@ -28,6 +28,8 @@ pub struct EncodedRows {
     bytes: Vec<u8>,
     ends: Vec<usize>,
     digests: Vec<Digest>,
+    /// `_digest` of each where that is another than what a holding remembers; else empty.
+    sealed: Vec<Digest>,
 }
 
 impl EncodedRows {
@@ -51,6 +53,11 @@ impl EncodedRows {
         &self.digests
     }
 
+    /// What stands in a record's `_digest` and leads to the root of a batch; `None` when there is no such row.
+    pub fn sealed(&self, row: usize) -> Option<Digest> {
+        self.sealed.get(row).or_else(|| self.digests.get(row)).copied()
+    }
+
     /// Bytes of one record with its digest; `None` when there is no such row.
     pub fn record(&self, row: usize) -> Option<&[u8]> {
         let start = match row.checked_sub(1) {
@@ -65,16 +72,27 @@ impl FeedSchema {
     /// Encodes upserts: row `n` of `rows` is entity `ids[n]` in version `versions[n]`. The columns of `rows` are the
     /// released fields in schema order, of the types [`FieldType::arrow`] gives.
     ///
-    /// To see whether an entity changed in the fields of this feed, encode it under the version the subscriber holds and
-    /// compare digests.
+    /// # Errors
+    /// [`BatchError::Rows`] when columns or lengths differ from that, or the schema commits to fields
+    /// ([`FeedSchema::encode_committed`]).
+    pub fn encode_upserts(&self, ids: &[i64], versions: &[i64], rows: &RecordBatch) -> Result<EncodedRows, BatchError> {
+        if !self.committed().is_empty() {
+            return Err(BatchError::Rows { what: "the schema commits to fields".into() });
+        }
+        self.encode_shown(ids, versions, rows)
+    }
+
+    /// The digests that a holding would remember of these rows: to see whether an entity changed in the fields of this
+    /// feed, ask under the version the subscriber holds and compare.
     ///
     /// # Errors
-    /// [`BatchError::Rows`] when columns or lengths differ from that.
-    pub fn encode_upserts(&self, ids: &[i64], versions: &[i64], rows: &RecordBatch) -> Result<EncodedRows, BatchError> {
-        if ids.len() != rows.num_rows() || versions.len() != rows.num_rows() {
-            let what = format!("{} rows, {} ids and {} versions", rows.num_rows(), ids.len(), versions.len());
-            return Err(BatchError::Rows { what });
-        }
+    /// [`BatchError::Rows`] when columns or lengths differ from what [`FeedSchema::encode_upserts`] takes.
+    pub fn digests(&self, ids: &[i64], versions: &[i64], rows: &RecordBatch) -> Result<Vec<Digest>, BatchError> {
+        Ok(self.encode_shown(ids, versions, rows)?.digests)
+    }
+
+    fn encode_shown(&self, ids: &[i64], versions: &[i64], rows: &RecordBatch) -> Result<EncodedRows, BatchError> {
+        self.check_lengths(ids, versions, rows)?;
         let columns = self.columns(rows)?;
         // Rows of registers take 100 to 300 bytes; growing once or twice is cheaper than measuring.
         let mut out = Encoder::new(self, Op::Upsert, ids.len(), 200);
@@ -94,60 +112,91 @@ impl FeedSchema {
         for (id, version) in entities {
             out.begin(*id, *version);
             out.rows.bytes.resize(out.rows.bytes.len() + self.fields().len(), NULL);
-            out.end();
+            let shown = out.shown();
+            if !self.committed().is_empty() {
+                out.rows.bytes.push(NULL);
+            }
+            out.close(shown, shown);
         }
         out.rows
     }
 
-    fn columns<'a>(&self, rows: &'a RecordBatch) -> Result<Vec<Column<'a>>, BatchError> {
+    pub(super) fn check_lengths(&self, ids: &[i64], versions: &[i64], rows: &RecordBatch) -> Result<(), BatchError> {
+        if ids.len() == rows.num_rows() && versions.len() == rows.num_rows() {
+            return Ok(());
+        }
+        let what = format!("{} rows, {} ids and {} versions", rows.num_rows(), ids.len(), versions.len());
+        Err(BatchError::Rows { what })
+    }
+
+    pub(super) fn columns<'a>(&self, rows: &'a RecordBatch) -> Result<Vec<Column<'a>>, BatchError> {
         if rows.num_columns() != self.fields().len() {
             let what = format!("{} columns for {} fields", rows.num_columns(), self.fields().len());
             return Err(BatchError::Rows { what });
         }
         let mut columns = Vec::with_capacity(rows.num_columns());
         for (field, array) in self.fields().iter().zip(rows.columns()) {
-            let column = Column::new(field.kind, array).ok_or_else(|| BatchError::Rows {
-                what: format!("field {} is {}, its column {}", field.name, field.kind, array.data_type()),
-            })?;
-            if !column.fits() {
-                return Err(BatchError::Rows {
-                    what: format!("field {} has a decimal of too many digits", field.name),
-                });
-            }
-            columns.push(column);
+            columns.push(Column::checked((&field.name, field.kind), array)?);
         }
         Ok(columns)
     }
 }
 
-struct Encoder<'a> {
+pub(super) struct Encoder<'a> {
     schema: &'a FeedSchema,
     rows: EncodedRows,
     start: usize,
 }
 
 impl<'a> Encoder<'a> {
-    fn new(schema: &'a FeedSchema, op: Op, count: usize, size: usize) -> Self {
+    pub(super) fn new(schema: &'a FeedSchema, op: Op, count: usize, size: usize) -> Self {
         let rows = EncodedRows {
             op,
             bytes: Vec::with_capacity(count * size),
             ends: Vec::with_capacity(count),
             digests: Vec::with_capacity(count),
+            sealed: Vec::new(),
         };
         Self { schema, rows, start: 0 }
     }
 
-    fn begin(&mut self, id: i64, version: i64) {
+    pub(super) fn begin(&mut self, id: i64, version: i64) {
         self.start = self.rows.bytes.len();
         begin(&mut self.rows.bytes, self.rows.op, id, version);
     }
 
+    /// Where a record's fields are written.
+    pub(super) const fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.rows.bytes
+    }
+
+    /// Everything written so far.
+    pub(super) fn written(&self) -> &[u8] {
+        &self.rows.bytes
+    }
+
+    /// Digest of what was written of this record.
+    pub(super) fn shown(&self) -> Digest {
+        self.schema.algorithm().digest(&[self.rows.bytes.get(self.start..).unwrap_or_default()])
+    }
+
     fn end(&mut self) {
-        let record = self.rows.bytes.get(self.start..).unwrap_or_default();
-        let digest = self.schema.algorithm().digest(&[record]);
-        self.rows.bytes.extend_from_slice(&digest);
+        let shown = self.shown();
+        self.close(shown, shown);
+    }
+
+    /// Ends a record of which a holding remembers `held`, and `sealed` is its `_digest`.
+    pub(super) fn close(&mut self, held: Digest, sealed: Digest) {
+        self.rows.bytes.extend_from_slice(&sealed);
         self.rows.ends.push(self.rows.bytes.len());
-        self.rows.digests.push(digest);
+        self.rows.digests.push(held);
+        if held != sealed {
+            self.rows.sealed.push(sealed);
+        }
+    }
+
+    pub(super) fn finish(self) -> EncodedRows {
+        self.rows
     }
 }
 
@@ -195,8 +244,8 @@ impl RecordWriter {
         }
     }
 
-    /// A whole record.
-    pub fn record(&mut self, record: &Record) -> &[u8] {
+    /// A whole record under its schema, but for `_digest`.
+    pub fn record(&mut self, record: &Record, schema: &FeedSchema) -> &[u8] {
         self.begin(record.op, record.id, record.version);
         for value in &record.values {
             match value {
@@ -204,10 +253,25 @@ impl RecordWriter {
                 None => self.null(),
             }
         }
+        match &record.evidence {
+            Some(evidence) => evidence.write(&mut self.bytes),
+            None if !schema.committed().is_empty() => self.null(),
+            None => {}
+        }
         self.bytes()
     }
 
-    /// What a record's digest covers.
+    /// One value, or null, alone: what a commitment covers.
+    pub fn cell(&mut self, value: Option<&Value>) -> &[u8] {
+        self.bytes.clear();
+        match value {
+            Some(value) => self.value(value),
+            None => self.null(),
+        }
+        self.bytes()
+    }
+
+    /// What was written.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -228,7 +292,7 @@ pub(super) const NULL: u8 = 0;
 /// Branch 1 of `["null", T]`.
 pub(super) const PRESENT: u8 = 2;
 
-enum Column<'a> {
+pub(super) enum Column<'a> {
     Text(&'a StringArray),
     Integer(&'a PrimitiveArray<Int64Type>),
     Decimal(&'a PrimitiveArray<Decimal128Type>),
@@ -252,6 +316,17 @@ impl<'a> Column<'a> {
         }
     }
 
+    /// As [`Self::new`], told why not.
+    pub(super) fn checked((name, kind): (&str, FieldType), array: &'a ArrayRef) -> Result<Self, BatchError> {
+        let column = Self::new(kind, array).ok_or_else(|| BatchError::Rows {
+            what: format!("field {name} is {kind}, its column {}", array.data_type()),
+        })?;
+        if !column.fits() {
+            return Err(BatchError::Rows { what: format!("field {name} has a decimal of too many digits") });
+        }
+        Ok(column)
+    }
+
     /// Whether every value can be carried: decimals within their precision.
     fn fits(&self) -> bool {
         let limit = 10_u128.pow(DECIMAL_PRECISION.into());
@@ -273,7 +348,7 @@ impl<'a> Column<'a> {
     }
 
     /// Writes one cell; `row` is below the length all columns of a record batch share.
-    fn write(&self, row: usize, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, row: usize, out: &mut Vec<u8>) {
         if self.is_null(row) {
             out.push(NULL);
             return;

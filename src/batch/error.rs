@@ -62,6 +62,20 @@ pub enum BatchError {
         /// Position, from 1.
         record: usize,
     },
+    /// What a record shows and commits to is not what its digest covers.
+    #[error("what record {record} of the body shows and commits to does not lead to its digest")]
+    Commitments {
+        /// Position, from 1.
+        record: usize,
+    },
+    /// A field cannot be presented: the batch does not show it as the register has it.
+    #[error("field {field} cannot be presented: {why}")]
+    Unpresentable {
+        /// The field.
+        field: String,
+        /// Why.
+        why: &'static str,
+    },
     /// The Merkle root over the records differs.
     #[error("the records do not add up to the manifest's records_root")]
     RecordsRoot,
@@ -117,6 +131,8 @@ impl BatchError {
             Self::Proof { .. } => "HL0762",
             Self::NotInBatch => "HL0763",
             Self::Container { .. } => "HL0764",
+            Self::Commitments { .. } => "HL0765",
+            Self::Unpresentable { .. } => "HL0766",
         }
     }
 
@@ -132,6 +148,8 @@ impl BatchError {
             | Self::Schema
             | Self::Count { .. }
             | Self::RecordDigest { .. }
+            | Self::Commitments { .. }
+            | Self::Unpresentable { .. }
             | Self::RecordsRoot
             | Self::NoRecord { .. }
             | Self::Unprovable

@@ -7,7 +7,8 @@
 //!
 //! A body is an Avro object container file, which may be encrypted to the subscriber (CMS). Each record is `_op`, `_id`, `_version`, the released fields, and last
 //! `_digest`: the digest of the Avro encoding of everything before it. Anyone can recompute it with an Avro library by
-//! encoding the record under the schema without its last field.
+//! encoding the record under the schema without its last field. Registers whose evidence is by field (可验证的脱敏) have
+//! `_evidence` before it, and `_digest` is made of commitments to all fields: `redaction`.
 
 mod body;
 pub mod container;
@@ -18,9 +19,11 @@ mod manifest;
 mod merkle;
 mod open;
 pub mod pages;
+mod presentation;
 mod proof;
 pub mod ranges;
 mod receipt;
+mod redaction;
 mod schema;
 mod seal;
 mod statement;
@@ -35,8 +38,9 @@ pub use manifest::{
 };
 pub use merkle::{prove, root, verify_proof};
 pub use open::{Opened, OpenedManifest, Reader, open, open_manifest};
-pub use proof::{PROOF_FORMAT, ProvenRecord, RecordProof};
+pub use proof::{PRESENTATION_FORMAT, PROOF_FORMAT, ProvenRecord, RecordProof};
 pub use receipt::{Applied, Effect, RECEIPT_FORMAT, Receipt};
+pub use redaction::{Committing, Evidence, FieldEvidence, Salt, SaltKey, commitment, record_root};
 pub use schema::{FeedField, FeedSchema};
 pub use seal::{Heading, SealedBatch, seal};
 pub use statement::{STATEMENT_FORMAT, Standing, Statement};

@@ -89,7 +89,8 @@ impl OpenedManifest {
     ///
     /// # Errors
     /// [`BatchError::BodyDigest`], [`BatchError::Crypto`] when none of `keys` opens it, [`BatchError::Body`],
-    /// [`BatchError::RecordDigest`], [`BatchError::Schema`], [`BatchError::Count`], [`BatchError::RecordsRoot`].
+    /// [`BatchError::RecordDigest`], [`BatchError::Commitments`], [`BatchError::Schema`], [`BatchError::Count`],
+    /// [`BatchError::RecordsRoot`].
     pub fn open_body(self, body: &[u8], keys: &[Opener]) -> Result<Opened, BatchError> {
         self.check_body(body)?;
         let avro = self.avro(body, keys)?;
@@ -110,7 +111,7 @@ impl OpenedManifest {
                 return Err(BatchError::Count { what, said, found });
             }
         }
-        let digests: Vec<Digest> = records.iter().map(|record| record.digest).collect();
+        let digests: Vec<Digest> = records.iter().map(|record| record.sealed).collect();
         if merkle::root(algorithm, &digests) != self.manifest.records_root.0 {
             return Err(BatchError::RecordsRoot);
         }

@@ -6,37 +6,23 @@
 //!
 //! `schema` is the Avro schema as the body carried it, `record` the record's Avro encoding without `_digest`, `position`
 //! its place in the body from 0, `path` the siblings from the leaf upwards (RFC 6962 §2.1.1), `crls` revocation lists,
-//! DER. Bytes are Base64. The signature carries the signer's chain.
+//! DER. Bytes are Base64. The signature carries the signer's chain. A presentation (出示) has `presented` in place of
+//! `record`: some fields with what opens them, of the others the commitments.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use super::presentation::{Bytes, Presented, Shown};
 use super::{
-    BatchError, FeedField, FeedSchema, HexDigest, Manifest, Opened, Record, RecordWriter, merkle, read_record_alone,
+    BatchError, FeedField, FeedSchema, FieldEvidence, HexDigest, Manifest, Opened, Record, RecordWriter, merkle,
+    read_record_alone,
 };
 use crate::crypto::{Crl, Digest, Moment, SignedBy, Trust, verify_carrying};
 
 /// The format this build writes and reads.
 pub const PROOF_FORMAT: &str = "huiliu.proof/1";
-
-/// Bytes as Base64.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Bytes(Vec<u8>);
-
-impl Serialize for Bytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&BASE64_STANDARD.encode(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        BASE64_STANDARD.decode(text).map(Self).map_err(|_| serde::de::Error::custom("not Base64"))
-    }
-}
+/// The same, of some of its fields.
+pub const PRESENTATION_FORMAT: &str = "huiliu.presentation/1";
 
 /// A proof that one record is in a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +32,10 @@ pub struct RecordProof {
     manifest: Bytes,
     signature: Bytes,
     schema: String,
-    record: Bytes,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    record: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    presented: Option<Presented>,
     position: usize,
     path: Vec<HexDigest>,
     crls: Vec<Bytes>,
@@ -65,6 +54,8 @@ pub struct ProvenRecord {
     pub record: Record,
     /// What its values are called.
     pub fields: Vec<FeedField>,
+    /// Fields that it only commits to, where evidence is by field.
+    pub hidden: Vec<String>,
     /// Its place in the body, from 0.
     pub position: usize,
     /// Digests on its way to the root.
@@ -75,15 +66,15 @@ pub struct ProvenRecord {
 
 impl RecordProof {
     /// Of the last record about `entity` in an opened batch, whose manifest and signature these are; with revocation lists
-    /// to be carried along, each in DER.
+    /// to be carried along, each in DER. With `only`, these fields and of the others nothing that could be guessed at.
     ///
     /// # Errors
-    /// [`BatchError::NoRecord`], [`BatchError::Unprovable`]; [`BatchError::RecordDigest`] when another program encoded the
-    /// record in a form of its own.
+    /// [`BatchError::NoRecord`], [`BatchError::Unprovable`], [`BatchError::Unpresentable`]; [`BatchError::RecordDigest`]
+    /// when another program encoded the record in a form of its own.
     pub fn of(
         (manifest, signature): (&[u8], &[u8]),
         opened: &Opened,
-        entity: i64,
+        (entity, only): (i64, Option<&[String]>),
         crls: Vec<Vec<u8>>,
     ) -> Result<Self, BatchError> {
         if opened.manifest.schema.digest.is_none() {
@@ -93,18 +84,20 @@ impl RecordProof {
         let position = opened.records.iter().rposition(|record| record.id == entity);
         let found = position.and_then(|position| Some((position, opened.records.get(position)?)));
         let (position, record) = found.ok_or(BatchError::NoRecord { entity })?;
-        let encoded = RecordWriter::default().record(record).to_vec();
-        if algorithm.digest(&[&encoded]) != record.digest {
+        let encoded = RecordWriter::default().record(record, &opened.schema).to_vec();
+        if read_record_alone(&encoded, &opened.schema)?.sealed != record.sealed {
             return Err(BatchError::RecordDigest { record: position + 1 });
         }
-        let digests: Vec<Digest> = opened.records.iter().map(|record| record.digest).collect();
+        let presented = only.map(|only| Presented::of(record, &opened.schema, only)).transpose()?;
+        let digests: Vec<Digest> = opened.records.iter().map(|record| record.sealed).collect();
         let path = merkle::prove(algorithm, &digests, position).unwrap_or_default();
         Ok(Self {
-            format: PROOF_FORMAT.into(),
+            format: if presented.is_some() { PRESENTATION_FORMAT } else { PROOF_FORMAT }.into(),
             manifest: Bytes(manifest.to_vec()),
             signature: Bytes(signature.to_vec()),
             schema: opened.schema.json().to_owned(),
-            record: Bytes(encoded),
+            record: presented.is_none().then_some(Bytes(encoded)),
+            presented,
             position,
             path: path.into_iter().map(HexDigest).collect(),
             crls: crls.into_iter().map(Bytes).collect(),
@@ -118,8 +111,12 @@ impl RecordProof {
     pub fn from_json(bytes: &[u8]) -> Result<Self, BatchError> {
         let proof: Self = serde_json::from_slice(bytes)
             .map_err(|error| BatchError::Proof { what: format!("line {}, column {}", error.line(), error.column()) })?;
-        if proof.format != PROOF_FORMAT {
-            return Err(BatchError::Proof { what: format!("its format is not {PROOF_FORMAT}") });
+        match (proof.format.as_str(), &proof.record, &proof.presented) {
+            (PROOF_FORMAT, Some(_), None) | (PRESENTATION_FORMAT, None, Some(_)) => {}
+            _ => {
+                let what = format!("its format is not {PROOF_FORMAT}, nor {PRESENTATION_FORMAT}");
+                return Err(BatchError::Proof { what });
+            }
         }
         if proof.to_json()? != bytes {
             return Err(BatchError::Proof { what: "it is written otherwise than it was made".into() });
@@ -164,10 +161,10 @@ impl RecordProof {
         if !manifest.schema.describe(&schema, algorithm) {
             return Err(BatchError::Schema);
         }
-        let record = read_record_alone(&self.record.0, &schema)?;
+        let Shown { record, fields, hidden } = self.shown(&schema)?;
         let path: Vec<Digest> = self.path.iter().map(|digest| digest.0).collect();
         let place = (self.position, usize::try_from(manifest.body.records).unwrap_or(usize::MAX));
-        if !merkle::verify_proof(algorithm, &record.digest, place, &path, &manifest.records_root.0) {
+        if !merkle::verify_proof(algorithm, &record.sealed, place, &path, &manifest.records_root.0) {
             return Err(BatchError::NotInBatch);
         }
         Ok(ProvenRecord {
@@ -175,11 +172,27 @@ impl RecordProof {
             manifest_digest: algorithm.digest(&[&self.manifest.0]),
             manifest,
             record,
-            fields: schema.fields().to_vec(),
+            fields,
+            hidden,
             position: self.position,
             steps: path.len(),
             revocation_as_of: lists.iter().map(Crl::this_update).max(),
         })
+    }
+
+    /// What it shows of the record, under the schema of its batch.
+    fn shown(&self, schema: &FeedSchema) -> Result<Shown, BatchError> {
+        let nothing = || BatchError::Proof { what: "it shows no record".into() };
+        let bytes = match (&self.presented, &self.record) {
+            (Some(presented), _) => return presented.read(schema),
+            (None, bytes) => bytes.as_ref().ok_or_else(nothing)?,
+        };
+        let record = read_record_alone(&bytes.0, schema)?;
+        let evidence = record.evidence.iter().flat_map(|evidence| &evidence.fields);
+        let closed = schema.committed().iter().zip(evidence);
+        let closed = closed.filter(|(_, evidence)| matches!(evidence, FieldEvidence::Closed(_)));
+        let hidden = closed.map(|(name, _)| name.clone()).collect();
+        Ok(Shown { record, fields: schema.fields().to_vec(), hidden })
     }
 }
 
@@ -200,7 +213,7 @@ pub(crate) mod tests {
     pub(crate) fn proof(ca: &CaAndSigner, crls: Vec<Vec<u8>>) -> RecordProof {
         let batch = seal(heading(1, None), body_of(ca.signer.suite().digest(), 4, 1), &ca.signer).unwrap();
         let opened = open(&batch.manifest, &batch.signature, &batch.body, &ca.trust, NOW()).unwrap();
-        RecordProof::of((&batch.manifest, &batch.signature), &opened, 3, crls).unwrap()
+        RecordProof::of((&batch.manifest, &batch.signature), &opened, (3, None), crls).unwrap()
     }
 
     #[test]
@@ -210,13 +223,14 @@ pub(crate) mod tests {
             let batch = seal(heading(1, None), body_of(suite.digest(), 6, 1), &ca.signer).unwrap();
             let opened = open(&batch.manifest, &batch.signature, &batch.body, &ca.trust, NOW()).unwrap();
             for (position, record) in opened.records.iter().enumerate() {
-                let made = RecordProof::of((&batch.manifest, &batch.signature), &opened, record.id, vec![]).unwrap();
+                let made =
+                    RecordProof::of((&batch.manifest, &batch.signature), &opened, (record.id, None), vec![]).unwrap();
                 let read = RecordProof::from_json(&made.to_json().unwrap()).unwrap();
                 let proven = read.verify(&ca.trust, NOW()).unwrap();
                 assert_eq!((&proven.record, proven.position), (record, position), "{suite:?}");
             }
             assert_eq!(opened.records.last().map(|record| record.op), Some(Op::Withdraw));
-            let none = RecordProof::of((&batch.manifest, &batch.signature), &opened, 77, vec![]);
+            let none = RecordProof::of((&batch.manifest, &batch.signature), &opened, (77, None), vec![]);
             assert_eq!(none.unwrap_err().code(), "HL0760");
         }
     }
@@ -232,8 +246,8 @@ pub(crate) mod tests {
         assert_eq!(code(|_| {}), Ok(()));
         assert_eq!(code(|p| p.position = 1), Err("HL0763"), "another place");
         assert_eq!(code(|p| p.path.truncate(1)), Err("HL0763"));
-        assert_eq!(code(|p| p.record.0[2] ^= 2), Err("HL0763"), "another version");
-        assert_eq!(code(|p| p.record.0.push(0)), Err("HL0727"));
+        assert_eq!(code(|p| p.record.as_mut().unwrap().0[2] ^= 2), Err("HL0763"), "another version");
+        assert_eq!(code(|p| p.record.as_mut().unwrap().0.push(0)), Err("HL0727"));
         assert_eq!(code(|p| p.schema = p.schema.replace("字段", "栏目")), Err("HL0728"), "another title");
         assert_eq!(code(|p| p.manifest.0[40] ^= 1), Err("HL0703"));
         assert_eq!(proof(&ca, vec![]).verify(&CaAndSigner::new().trust, NOW()).unwrap_err().code(), "HL0706");

@@ -1,7 +1,7 @@
 //! The Avro schema of a feed's records.
 //!
 //! Decides: how register types are carried (Avro 1.11: string, long, decimal(24,4) in bytes, date, timestamp-micros,
-//! boolean; every released field nullable) and which names can be. Must not know: rows. Guarantees: the same feed and
+//! boolean; every released field nullable), how evidence of single fields is, and which names can be. Must not know: rows. Guarantees: the same feed and
 //! fields give the same schema text, and reading that text back gives the same schema.
 
 use std::sync::Arc;
@@ -27,13 +27,15 @@ pub struct FeedField {
     pub kind: FieldType,
 }
 
-/// The schema of a feed's records: `_op`, `_id`, `_version`, the released fields, `_digest`.
+/// The schema of a feed's records: `_op`, `_id`, `_version`, the released fields, for some registers `_evidence`, `_digest`.
 ///
 /// Two schemas are equal when their texts are. The fingerprint is coarser, because Avro's canonical form drops logical
 /// types and docs: compare schemas, not fingerprints, to decide whether the version goes up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedSchema {
     fields: Vec<FeedField>,
+    /// Fields of the register that each record commits to; empty where records are digested whole.
+    committed: Vec<String>,
     json: String,
     fingerprint: Digest,
     algorithm: DigestAlgorithm,
@@ -45,6 +47,19 @@ impl FeedSchema {
     /// # Errors
     /// [`BatchError::Name`] when a name is not legal in Avro, is one of ours, or comes twice.
     pub fn new(feed: &str, fields: Vec<FeedField>, algorithm: DigestAlgorithm) -> Result<Self, BatchError> {
+        Self::committing(feed, fields, Vec::new(), algorithm)
+    }
+
+    /// The same, of records that commit to each of these fields (可验证的脱敏), all that the register has, in its order.
+    ///
+    /// # Errors
+    /// [`BatchError::Name`], also when a field is released that is none of the register's.
+    pub fn committing(
+        feed: &str,
+        fields: Vec<FeedField>,
+        committed: Vec<String>,
+        algorithm: DigestAlgorithm,
+    ) -> Result<Self, BatchError> {
         let record: String = feed.chars().map(|c| if matches!(c, '.' | '-') { '_' } else { c }).collect();
         check_name("feed", &record).map_err(|why| BatchError::Name { kind: "feed", name: feed.to_owned(), why })?;
         for (position, field) in fields.iter().enumerate() {
@@ -55,9 +70,18 @@ impl FeedSchema {
             if fields.iter().take(position).any(|other| other.name == field.name) {
                 return refuse("it is there twice");
             }
+            if !committed.is_empty() && !committed.contains(&field.name) {
+                return refuse("the register does not have it");
+            }
         }
-        let json = schema_json(&record, &fields).to_string();
-        Ok(Self { fingerprint: fingerprint(&record, &fields), fields, json, algorithm })
+        for (position, name) in committed.iter().enumerate() {
+            let twice = committed.iter().take(position).any(|other| other == name);
+            if let Err(why) = if twice { Err("it is there twice") } else { check_name("field", name) } {
+                return Err(BatchError::Name { kind: "field", name: name.clone(), why });
+            }
+        }
+        let json = schema_json(&record, &fields, &committed).to_string();
+        Ok(Self { fingerprint: fingerprint(&record, &fields, &committed), fields, committed, json, algorithm })
     }
 
     /// Reads a schema that a body carries.
@@ -68,8 +92,16 @@ impl FeedSchema {
         let bad = |what: &str| BatchError::Body { what: what.to_owned() };
         let parsed = Schema::parse_str(json).map_err(|_| bad("its schema is not an Avro schema"))?;
         let Schema::Record(record) = &parsed else { return Err(bad("its schema is not a record")) };
-        let fields = released_fields(record).ok_or_else(|| bad("its records are not those of a feed"))?;
-        Ok(Self { fingerprint: fingerprint(record.name.name(), &fields), fields, json: json.to_owned(), algorithm })
+        let unknown = || bad("its records are not those of a feed");
+        let (fields, evidenced) = released_fields(record).ok_or_else(unknown)?;
+        let committed = if evidenced { committed_fields(json, &fields).ok_or_else(unknown)? } else { Vec::new() };
+        let fingerprint = fingerprint(record.name.name(), &fields, &committed);
+        Ok(Self { fingerprint, fields, committed, json: json.to_owned(), algorithm })
+    }
+
+    /// The fields that each record commits to, in order; empty where records are digested whole.
+    pub fn committed(&self) -> &[String] {
+        &self.committed
     }
 
     /// Released fields, in record order.
@@ -117,7 +149,35 @@ fn check_name(kind: &str, name: &str) -> Result<(), &'static str> {
     }
 }
 
-fn schema_json(record: &str, fields: &[FeedField]) -> Json {
+/// The evidence of a record: a salt for each field that is shown as the register has it, a commitment for each other.
+fn evidence_json(committed: &[String]) -> Json {
+    let view = json!({ "name": "_view", "type": { "type": "fixed", "name": "salt", "size": 32 } });
+    let fields = committed.iter().enumerate().map(|(n, name)| {
+        let commitment = match n {
+            0 => json!({ "type": "fixed", "name": "commitment", "size": 32 }),
+            _ => json!("commitment"),
+        };
+        json!({ "name": name, "type": ["salt", commitment] })
+    });
+    let fields: Vec<Json> = std::iter::once(view).chain(fields).collect();
+    let kind = json!({ "type": "record", "name": "evidence", "fields": fields });
+    json!({ "name": "_evidence", "type": ["null", kind], "default": null })
+}
+
+/// The fields that a schema's `_evidence` names, when it has exactly the form that we write.
+fn committed_fields(json: &str, fields: &[FeedField]) -> Option<Vec<String>> {
+    let parsed: Json = serde_json::from_str(json).ok()?;
+    let all = parsed.get("fields")?.as_array()?;
+    let evidence = all.iter().find(|field| field.get("name").is_some_and(|name| name == "_evidence"))?;
+    let named = evidence.pointer("/type/1/fields")?.as_array()?;
+    let names = named.iter().skip(1).map(|field| field.get("name")?.as_str().map(ToOwned::to_owned));
+    let names: Vec<String> = names.collect::<Option<_>>()?;
+    let known = names.iter().all(|name| check_name("field", name).is_ok())
+        && fields.iter().all(|field| names.contains(&field.name));
+    (!names.is_empty() && known && *evidence == evidence_json(&names)).then_some(names)
+}
+
+fn schema_json(record: &str, fields: &[FeedField], committed: &[String]) -> Json {
     let mut all = vec![
         json!({ "name": "_op", "type": { "type": "enum", "name": "op", "symbols": ["upsert", "withdraw"] } }),
         json!({ "name": "_id", "type": "long" }),
@@ -140,13 +200,16 @@ fn schema_json(record: &str, fields: &[FeedField]) -> Json {
         }
         definition
     }));
+    if !committed.is_empty() {
+        all.push(evidence_json(committed));
+    }
     all.push(json!({ "name": "_digest", "type": { "type": "fixed", "name": "digest", "size": 32 } }));
     json!({ "type": "record", "name": record, "namespace": "huiliu", "fields": all })
 }
 
 /// SHA-256 over the parsing canonical form, written out because apache-avro 0.22 keeps precision, scale and bare
 /// `{"type":"int"}` in it, against the specification. Names hold nothing that would need escaping.
-fn fingerprint(record: &str, fields: &[FeedField]) -> Digest {
+fn fingerprint(record: &str, fields: &[FeedField], committed: &[String]) -> Digest {
     let mut canonical = format!(
         "{{\"name\":\"huiliu.{record}\",\"type\":\"record\",\"fields\":[\
          {{\"name\":\"_op\",\"type\":{{\"name\":\"huiliu.op\",\"type\":\"enum\",\"symbols\":[\"upsert\",\"withdraw\"]}}}},\
@@ -162,11 +225,26 @@ fn fingerprint(record: &str, fields: &[FeedField]) -> Digest {
         };
         canonical.push_str(&format!("{{\"name\":\"{}\",\"type\":[\"null\",\"{kind}\"]}},", field.name));
     }
+    if !committed.is_empty() {
+        canonical.push_str(
+            "{\"name\":\"_evidence\",\"type\":[\"null\",{\"name\":\"huiliu.evidence\",\"type\":\"record\",\"fields\":[\
+             {\"name\":\"_view\",\"type\":{\"name\":\"huiliu.salt\",\"type\":\"fixed\",\"size\":32}}",
+        );
+        for (n, name) in committed.iter().enumerate() {
+            let commitment = match n {
+                0 => "{\"name\":\"huiliu.commitment\",\"type\":\"fixed\",\"size\":32}",
+                _ => "\"huiliu.commitment\"",
+            };
+            canonical.push_str(&format!(",{{\"name\":\"{name}\",\"type\":[\"huiliu.salt\",{commitment}]}}"));
+        }
+        canonical.push_str("]}]},");
+    }
     canonical.push_str("{\"name\":\"_digest\",\"type\":{\"name\":\"huiliu.digest\",\"type\":\"fixed\",\"size\":32}}]}");
     DigestAlgorithm::Sha256.digest(&[canonical.as_bytes()])
 }
 
-fn released_fields(record: &RecordSchema) -> Option<Vec<FeedField>> {
+/// The released fields, and whether there is evidence behind them.
+fn released_fields(record: &RecordSchema) -> Option<(Vec<FeedField>, bool)> {
     let [op, id, version, released @ .., digest] = record.fields.as_slice() else { return None };
     let ours = |name: &Name| name.namespace() == Some("huiliu");
     let op_fits = match &op.schema {
@@ -187,7 +265,12 @@ fn released_fields(record: &RecordSchema) -> Option<Vec<FeedField>> {
     if !(ours(&record.name) && op_fits && long(id, "_id") && long(version, "_version") && digest_fits) {
         return None;
     }
-    released.iter().map(released_field).collect()
+    let (released, evidenced) = match released {
+        [released @ .., last] if last.name == "_evidence" => (released, true),
+        all => (all, false),
+    };
+    let fields: Option<Vec<FeedField>> = released.iter().map(released_field).collect();
+    Some((fields?, evidenced))
 }
 
 fn released_field(field: &RecordField) -> Option<FeedField> {

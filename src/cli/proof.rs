@@ -45,6 +45,9 @@ struct Export {
     /// The entity
     #[arg(long, value_name = "ID")]
     record: i64,
+    /// Only these fields, of a register with evidence by field: a presentation 出示
+    #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
+    fields: Option<Vec<String>>,
     /// Where to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -65,8 +68,8 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let lists = lists.map_err(|error| Problem::from(&error))?.concat();
     let now = context.clock.now();
     let moment = Moment::Signing { now };
-    let proof =
-        record_proof(&args.batch, args.record, (&reader, moment), lists).map_err(|error| Problem::from(&error))?;
+    let proof = record_proof(&args.batch, (args.record, args.fields.as_deref()), (&reader, moment), lists)
+        .map_err(|error| Problem::from(&error))?;
     // As whoever gets it will: by what it carries, and nothing else.
     let proven = proof.verify(&reader.trust, moment).map_err(|error| Problem::from(&error))?;
     let bytes = match (args.format, &args.sign) {
@@ -84,7 +87,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     if context.json {
         context.print_json(&json!({
             "feed": proven.manifest.feed, "seq": proven.manifest.seq, "record": args.record,
-            "digest": crate::batch::HexDigest(proven.record.digest), "file": args.out, "bytes": bytes.len(),
+            "digest": crate::batch::HexDigest(proven.record.sealed), "file": args.out, "bytes": bytes.len(),
         }))?;
     } else {
         context.print(&format!("{shown}\n核验 verify with: huiliu verify --trust CA.pem {shown}\n"))?;

@@ -46,7 +46,7 @@ pub use installation::{
 pub use pattern::{Pattern, matches};
 pub use pipeline::{Check, Limits, MissedRun, Pipeline};
 pub use read::cases::{Case, Cell, Given, Refused};
-pub use register::{Bonds, Deadline, Expired, Field, Link, Register, ShareClass, Single, States, Totals};
+pub use register::{Bonds, Deadline, EvidenceOf, Expired, Field, Link, Register, ShareClass, Single, States, Totals};
 pub use schema::{KINDS, schema};
 pub use template::{Match, Template};
 pub use token_uri::TokenUri;

@@ -18,8 +18,20 @@ pub struct Register {
     pub keys: Vec<At<String>>,
     /// Fields in file order.
     pub fields: Vec<Field>,
+    /// What of a record the digest in a batch proves by itself.
+    pub evidence: EvidenceOf,
     /// What holds between its entities, and to other registers.
     pub bonds: Bonds,
+}
+
+/// What of a register's records can be proven alone (可验证的脱敏).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EvidenceOf {
+    /// The record as the subscriber gets it, whole.
+    #[default]
+    Record,
+    /// Every field by itself: the digest is made of salted commitments to all fields of the register.
+    Field,
 }
 
 /// What a register says beyond single fields: versions, links (关联), uniqueness (一主体一证), totals (总分相符) and deadlines

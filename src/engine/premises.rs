@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
+use crate::batch::SaltKey;
 use crate::config::{DeliveryEncryption, Feed, OutletKind, Password, SigningFiles, SigningKey, Workspace};
 use crate::crypto::{
     Certificate, CryptoError, DigestAlgorithm, KeyRing, Purpose, Recipient, Signer, Suite, Trust, When, check_rules,
@@ -183,6 +184,13 @@ fn recipient(
 pub(super) fn pseudonym_key(workspace: &Workspace, feed: &str) -> Result<Vec<u8>, CryptoError> {
     let secret = crate::crypto::secret(&state_dir(workspace).join("pseudonym.key"))?;
     Ok([secret.as_slice(), feed.as_bytes()].concat())
+}
+
+/// The secret of which the salts of records are made (可验证的脱敏); it rests on `pseudonym.key`, too. Who has that file can
+/// guess at values that were withheld; who loses it gives later batches other salts, and nothing that was sent stops being
+/// provable.
+pub(super) fn salt_key(workspace: &Workspace) -> Result<SaltKey, CryptoError> {
+    Ok(SaltKey::derived(&crate::crypto::secret(&state_dir(workspace).join("pseudonym.key"))?))
 }
 
 /// The installation's broker, not connected yet; `None` when none is configured.

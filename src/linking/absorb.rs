@@ -245,6 +245,7 @@ mod tests {
             steward: String::new(),
             keys: Vec::new(),
             fields: Vec::new(),
+            evidence: crate::config::EvidenceOf::Record,
             bonds: crate::config::Bonds::default(),
         };
         Survivorship::for_width(&register, 2, HashMap::from([(1, ("gs".into(), "a".into()))]))

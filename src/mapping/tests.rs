@@ -81,6 +81,7 @@ pub(super) fn world(sql: &str) -> World {
             field("people", FieldType::Integer, false, None),
             field("type_code", FieldType::Text, false, None),
         ],
+        evidence: config::EvidenceOf::Record,
         bonds: config::Bonds::default(),
     };
     let table = CodeTable {

@@ -28,8 +28,14 @@ pub struct RecordProven {
     pub manifest: Manifest,
     /// The record, its values named.
     pub record: Map<String, Json>,
-    /// Its digest.
+    /// Its digest: what leads to the root of the batch.
     pub digest: HexDigest,
+    /// Its own root over all fields of the register, the same for everybody, where evidence is by field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record_root: Option<HexDigest>,
+    /// Fields that it only commits to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<String>,
     /// Its place in the body, from 1.
     pub position: usize,
     /// Digests on its way to the root.
@@ -43,7 +49,9 @@ impl RecordProven {
     fn new(proven: ProvenRecord, container: Option<SignedBy>) -> Self {
         Self {
             record: proven.record.named(&proven.fields),
-            digest: HexDigest(proven.record.digest),
+            digest: HexDigest(proven.record.sealed),
+            record_root: proven.record.root.map(HexDigest),
+            hidden: proven.hidden,
             signed: proven.signed,
             container,
             manifest_digest: HexDigest(proven.manifest_digest),
@@ -55,14 +63,14 @@ impl RecordProven {
     }
 }
 
-/// Makes the proof of the last record about `entity` in the batch of this manifest file, after everything about the batch
-/// was checked; those of `crls` that say something about its certificates are carried along.
+/// Makes the proof of the last record about `entity` in the batch of this manifest file, or of some of its fields only,
+/// after everything about the batch was checked; those of `crls` that say something about its certificates are carried along.
 ///
 /// # Errors
 /// [`ReceiveError::Usage`], [`ReceiveError::Incomplete`], [`ReceiveError::Batch`].
 pub fn record_proof(
     file: &Path,
-    entity: i64,
+    what: (i64, Option<&[String]>),
     (reader, moment): (&Reader, Moment),
     crls: Vec<Vec<u8>>,
 ) -> Result<RecordProof, ReceiveError> {
@@ -78,7 +86,7 @@ pub fn record_proof(
         let body = read_body(&files.body, opened.manifest.body.bytes, &name);
         let made = body.map(|body| {
             let opened = opened.open_body(&body, &reader.keys)?;
-            RecordProof::of((&manifest, &signature), &opened, entity, crls)
+            RecordProof::of((&manifest, &signature), &opened, what, crls)
         });
         Ok(made)
     };

@@ -52,6 +52,7 @@ fn register() -> Register {
             field("people", FieldType::Integer, ShareClass::Conditional),
             field("secret", FieldType::Text, ShareClass::Withheld),
         ],
+        evidence: crate::config::EvidenceOf::Record,
         bonds: crate::config::Bonds::default(),
     }
 }

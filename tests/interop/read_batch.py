@@ -33,6 +33,33 @@ def merkle_root(leaves):
     return sha256(b"\1", merkle_root(leaves[:split]), merkle_root(leaves[split:]))
 
 
+def encoded(schema, value):
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, schema, value)
+    return out.getvalue()
+
+
+KINDS = {"string": "text", "long": "integer", "timestamp-micros": "timestamp"}
+
+
+def with_evidence(shown, record, evidence, types):
+    """The digest of a record that commits to fields, as docs/redaction.md has it."""
+    leaves = [sha256(b"huiliu.record/1", encoded("long", record["_id"]), encoded("long", record["_version"]))]
+    for name, part in evidence.items():
+        if name == "_view":
+            continue
+        branch, data = part
+        if branch == "huiliu.salt":
+            kind = types[name][1]
+            kind = kind["logicalType"] if isinstance(kind, dict) else kind
+            named = encoded("string", name) + encoded("string", KINDS.get(kind, kind))
+            data = sha256(b"huiliu.field/1", data, named, encoded(types[name], record[name]))
+        else:
+            assert branch == "huiliu.commitment", branch
+        leaves.append(data)
+    return sha256(b"huiliu.digest/1", merkle_root(leaves), sha256(b"huiliu.view/1", evidence["_view"], shown))
+
+
 def plain(value):
     if isinstance(value, decimal.Decimal):
         return str(int(value.scaleb(4)))
@@ -50,7 +77,7 @@ def main(body_path, manifest_path):
     assert sha256(body).hex() == manifest["body"]["sha256"], "digest of the body"
     assert len(body) == manifest["body"]["bytes"], "length of the body"
 
-    reader = fastavro.reader(io.BytesIO(body))
+    reader = fastavro.reader(io.BytesIO(body), return_named_type=True)
     schema = json.loads(reader.metadata["avro.schema"])
     canonical = fastavro.schema.to_parsing_canonical_form(schema)
     assert fastavro.schema.fingerprint(canonical, "sha256") == manifest["schema"]["fingerprint"], "fingerprint"
@@ -59,14 +86,19 @@ def main(body_path, manifest_path):
 
     without_digest = copy.deepcopy(schema)
     assert without_digest["fields"].pop()["name"] == "_digest"
+    types = {field["name"]: field["type"] for field in without_digest["fields"]}
+    if types.pop("_evidence", None):
+        without_digest["fields"].pop()
     without_digest = fastavro.parse_schema(without_digest)
 
     digests, rows = [], []
     for record in reader:
         digest = record.pop("_digest")
-        encoded = io.BytesIO()
-        fastavro.schemaless_writer(encoded, without_digest, record)
-        assert sha256(encoded.getvalue()) == digest, "digest of record %d" % (len(rows) + 1)
+        evidence = record.pop("_evidence", None)
+        expected = sha256(encoded(without_digest, record))
+        if evidence is not None:
+            expected = with_evidence(expected, record, evidence[1], types)
+        assert expected == digest, "digest of record %d" % (len(rows) + 1)
         digests.append(digest)
         rows.append([plain(value) for value in record.values()])
 

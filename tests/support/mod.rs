@@ -298,6 +298,15 @@ impl Small {
         self.write(&format!("out/tax/{name}"), text);
     }
 
+    /// The bodies of a feed's batches in the spool, oldest first.
+    pub fn bodies(&self, feed: &str) -> Vec<Vec<u8>> {
+        let files = fs::read_dir(self.path().join(".huiliu/spool").join(feed)).unwrap();
+        let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "avro"));
+        files.sort();
+        files.into_iter().map(|file| fs::read(file).unwrap()).collect()
+    }
+
     /// A fresh engine over the workspace as it is now.
     pub async fn engine(&self) -> Engine {
         self.try_engine().await.unwrap_or_else(|error| panic!("{error:?}"))

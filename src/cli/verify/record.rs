@@ -22,7 +22,7 @@ pub(super) struct Answer {
 /// Proves one record of a batch, or reads the proof in a file.
 pub(super) fn answer(file: &Path, entity: Option<i64>, reader: &Reader, moment: Moment) -> Answer {
     let done: Result<RecordProven, ReceiveError> = match entity {
-        Some(entity) => record_proof(file, entity, (reader, moment), Vec::new())
+        Some(entity) => record_proof(file, (entity, None), (reader, moment), Vec::new())
             .and_then(|proof| proven_record(&proof, reader, moment)),
         None => verify_proof_file(file, reader, moment),
     };
@@ -54,6 +54,12 @@ pub(super) fn text(answer: &Answer) -> String {
     line("from, to", format!("{} → {}, register {}", manifest.issuer, manifest.subscriber, manifest.register));
     line("place", format!("{} of {}, {} digests to the root", proven.position, manifest.body.records, proven.steps));
     line("digest", format!("{} {}", manifest.body.algorithm.name(), proven.digest));
+    if let Some(root) = &proven.record_root {
+        line("own root", format!("{root} over all fields of the register 记录根"));
+    }
+    if !proven.hidden.is_empty() {
+        line("committed", format!("{}: not shown as the register has them 未出示", proven.hidden.join(", ")));
+    }
     line("root", format!("{} (Merkle)", manifest.records_root));
     signed.warnings.iter().for_each(|warning| line("WARNING", warning.clone()));
     for (name, value) in record {

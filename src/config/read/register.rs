@@ -2,7 +2,9 @@
 
 use super::super::shape::{Key, Kind, Naming, Shape, Word};
 use super::super::view::View;
-use super::super::{At, Bonds, Deadline, Expired, Field, Link, Register, ShareClass, Single, States, Totals};
+use super::super::{
+    At, Bonds, Deadline, EvidenceOf, Expired, Field, Link, Register, ShareClass, Single, States, Totals,
+};
 use super::{FIELD_TYPES, VERSION, field_type, flag, number};
 use crate::record::FieldType;
 
@@ -32,6 +34,13 @@ pub(in crate::config) const REGISTER: Shape = Shape {
             Kind::Text,
             "The field with a certificate identifier (GB/T 36904): a lower version of the same certificate is superseded.",
         ),
+        Key::optional(
+            "evidence",
+            "凭证粒度 evidence",
+            Kind::Word(EVIDENCE),
+            "What of a record can be proven alone. By field: every batch carries salted commitments to all fields.",
+        )
+        .or("record"),
         Key::optional(
             "links",
             "关联 links",
@@ -165,6 +174,11 @@ const EXPIRED: Shape = Shape {
     ],
 };
 
+const EVIDENCE: &[Word] = &[
+    Word::now("record", "整条 The record as the subscriber gets it, whole."),
+    Word::now("field", "逐项 Each field by itself, without the others (可验证的脱敏)."),
+];
+
 const SHARES: &[Word] = &[
     Word::now("unconditional", "无条件共享 Any department may have it."),
     Word::now("conditional", "有条件共享 Departments that meet its condition may have it."),
@@ -179,6 +193,10 @@ pub(in crate::config) fn read(name: &str, view: View<'_>) -> Register {
         steward: view.get("steward").text(),
         keys: view.get("keys").texts(),
         fields: view.get("fields").each().into_iter().map(|(name, view)| field(name, view)).collect(),
+        evidence: match view.get("evidence").raw() {
+            Some("field") => EvidenceOf::Field,
+            _ => EvidenceOf::Record,
+        },
         bonds: bonds(view),
     }
 }

@@ -166,6 +166,7 @@ impl Engine {
                     steward: String::new(),
                     keys: Vec::new(),
                     fields: Vec::new(),
+                    evidence: crate::config::EvidenceOf::Record,
                     bonds: crate::config::Bonds::default(),
                 };
                 let surveyed = self.store.survey(&[&bare]).await?;

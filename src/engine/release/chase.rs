@@ -63,7 +63,7 @@ impl Engine {
         let is_there = rows.ids == [entity];
         let page = Page { rows, held: HashMap::new() };
         let encoded = match (kind, is_there) {
-            (Kind::Correction, true) => Some(encode(&pass.schema, (pass.release.as_deref(), &pass.recalled), &page)?),
+            (Kind::Correction, true) => Some(encode(pass.form(), (pass.release.as_deref(), &pass.recalled), &page)?),
             _ => None,
         };
         if let Some((rows, holding)) = encoded.as_ref().and_then(|encoded| encoded.only(&page.rows)) {

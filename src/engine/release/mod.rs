@@ -9,7 +9,7 @@ mod stamps;
 
 pub(super) use stamps::Rest as StampRest;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,12 +21,14 @@ use self::page::{Encoded, Page, Step, encode};
 use self::seal::decision;
 use super::rows::hex;
 use super::{Engine, EngineError, FeedReport};
-use crate::batch::{BatchError, BodyBuilder, Changes, Decision, FeedField, FeedSchema, Kind, Notice};
-use crate::config::{Feed, MaskRule, Register};
+use crate::batch::{
+    BatchError, BodyBuilder, Changes, Committing, Decision, FeedField, FeedSchema, Kind, Notice, SaltKey,
+};
+use crate::config::{EvidenceOf, Feed, MaskRule, Register};
 use crate::crypto::{DigestAlgorithm, Recipient, Signer};
 use crate::linking::EntityId;
 use crate::outlet::Outlet;
-use crate::share::{Release, RowFound, in_force};
+use crate::share::{FieldDecision, Release, RowFound, in_force};
 use crate::store::{FeedCounts, FeedState, Found, HeldDigest, Holding, Snapshot};
 
 /// Entities read at a time.
@@ -43,6 +45,8 @@ struct Pass {
     release: Option<Arc<Release>>,
     decision: Decision,
     schema: Arc<FeedSchema>,
+    /// Where evidence is by field.
+    committing: Option<Arc<Committing>>,
     schema_version: u32,
     signer: Arc<Signer>,
     /// To whom bodies are encrypted, if they are.
@@ -112,6 +116,13 @@ impl Engine {
         let now = self.clock.now();
         let (signer, recipient) = super::premises::seals(&self.workspace, &feed, now).await?;
         let schema = Arc::new(schema(name, register, &release, signer.suite().digest())?);
+        let committing = match register.evidence {
+            EvidenceOf::Record => None,
+            EvidenceOf::Field => {
+                let key = super::premises::salt_key(&self.workspace)?;
+                Some(Arc::new(committing(name, register, (&schema, &release), key)))
+            }
+        };
         let grant = self.workspace.feed_digest(name).and_then(crate::crypto::digest_from_hex);
         let grant = grant.ok_or_else(|| EngineError::Internal(format!("the file of feed {name} has no digest")))?;
         let decision = decision(&feed, &release, grant);
@@ -136,6 +147,7 @@ impl Engine {
             body: BodyBuilder::new(&schema, state.seq.unsigned_abs() + 1),
             schema_version: u32::try_from(state.schema.0).unwrap_or(u32::MAX),
             schema,
+            committing,
             signer: Arc::new(signer),
             recipient,
             first,
@@ -312,15 +324,27 @@ fn follow(state: &mut FeedState, grant: &str, day: Option<NaiveDate>, horizon: i
 }
 
 impl Pass {
-    /// Register fields that the grant looks at.
+    /// Register fields that the grant looks at, and those that records commit to.
     fn reads(&self) -> Vec<&str> {
-        self.release.as_ref().map_or_else(Vec::new, |release| release.reads().into_iter().collect())
+        let Some(release) = &self.release else { return Vec::new() };
+        let committed = self.schema.committed().iter().map(String::as_str);
+        let all: BTreeSet<&str> = release.reads().into_iter().chain(committed).collect();
+        all.into_iter().collect()
+    }
+
+    /// How records are encoded.
+    fn form(&self) -> (&FeedSchema, Option<&Committing>) {
+        (&self.schema, self.committing.as_deref())
     }
 
     /// Encodes a page under the grant on another thread.
     fn encode(&self, page: Page) -> Encoding {
         let (schema, release, recalled) = (Arc::clone(&self.schema), self.release.clone(), Arc::clone(&self.recalled));
-        tokio::task::spawn_blocking(move || Ok((encode(&schema, (release.as_deref(), &recalled), &page)?, page)))
+        let committing = self.committing.clone();
+        tokio::task::spawn_blocking(move || {
+            let form = (&*schema, committing.as_deref());
+            Ok((encode(form, (release.as_deref(), &recalled), &page)?, page))
+        })
     }
 
     /// Counts what was found in the free text of a record that goes out.
@@ -352,5 +376,17 @@ pub(super) fn schema(
         title: register.field(field).map_or_else(String::new, |f| f.title.clone()),
         kind,
     });
-    FeedSchema::new(feed, fields.collect(), algorithm)
+    let committed = match register.evidence {
+        EvidenceOf::Record => Vec::new(),
+        EvidenceOf::Field => register.fields.iter().map(|field| field.name.clone()).collect(),
+    };
+    FeedSchema::committing(feed, fields.collect(), committed, algorithm)
+}
+
+/// How the records of a feed are committed to: what is masked, or altered on its way, is never opened.
+fn committing(feed: &str, register: &Register, (schema, release): (&FeedSchema, &Release), key: SaltKey) -> Committing {
+    let plain = release.decisions().iter().filter(|(_, decision)| *decision == FieldDecision::Released);
+    let plain: BTreeSet<&str> = plain.map(|(field, _)| field.as_str()).collect();
+    let fields: Vec<_> = register.fields.iter().map(|field| (field.name.clone(), field.kind)).collect();
+    Committing::new(key, (feed, &register.name), &fields, (schema, &plain))
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 
-use crate::batch::{BatchError, EncodedRows, FeedSchema, Op};
+use crate::batch::{BatchError, Committing, EncodedRows, FeedSchema, Op};
 use crate::linking::EntityId;
 use crate::share::{Release, Released, RowFound};
 use crate::store::{HeldDigest, Holding, Snapshot};
@@ -45,7 +45,7 @@ pub(super) struct Encoded {
 
 /// Encodes a page under the grant; `release` is `None` when the grant is not in force.
 pub(super) fn encode(
-    schema: &FeedSchema,
+    (schema, committing): (&FeedSchema, Option<&Committing>),
     (release, recalled): (Option<&Release>, &HashSet<EntityId>),
     Page { rows: page, held }: &Page,
 ) -> Result<Encoded, BatchError> {
@@ -62,13 +62,16 @@ pub(super) fn encode(
     let failed: BTreeSet<EntityId> = failed.iter().map(|&i| page.ids[i as usize]).collect();
     let ids: Vec<EntityId> = kept.iter().map(|&i| page.ids[i as usize]).collect();
     let versions: Vec<i64> = kept.iter().map(|&i| page.versions[i as usize]).collect();
-    let present = schema.encode_upserts(&ids, &versions, &rows)?;
+    let present = match committing {
+        Some(committing) => schema.encode_committed((&ids, &versions), &rows, committing, (&page.rows, &kept))?,
+        None => schema.encode_upserts(&ids, &versions, &rows)?,
+    };
     let mut unchanged = vec![false; ids.len()];
     if ids.iter().any(|id| held.contains_key(id)) {
         let as_held: Vec<i64> =
             ids.iter().zip(&versions).map(|(id, version)| held.get(id).map_or(*version, |h| h.version)).collect();
-        let compared = schema.encode_upserts(&ids, &as_held, &rows)?;
-        for ((id, digest), same) in ids.iter().zip(compared.digests()).zip(&mut unchanged) {
+        let compared = schema.digests(&ids, &as_held, &rows)?;
+        for ((id, digest), same) in ids.iter().zip(&compared).zip(&mut unchanged) {
             *same = held.get(id).is_some_and(|held| held.digest == *digest);
         }
     }
