@@ -18,7 +18,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::{BatchError, ProvenRecord, RecordProof};
-use crate::crypto::{DigestAlgorithm, Moment, SignedBy, Signer, Trust, verify_detached};
+use crate::crypto::{DigestAlgorithm, Moment, SignedBy, Signer, Trust, verify_cades};
 
 const MIMETYPE: &str = "application/vnd.etsi.asic-e+zip";
 const MANIFEST: &str = "META-INF/ASiCManifest.xml";
@@ -106,7 +106,7 @@ pub fn verify(bytes: &[u8], trust: &Trust, moment: Moment) -> Result<(SignedBy, 
     let object = |name: &str| objects.iter().find(|(own, _)| own == name).map(|(_, bytes)| bytes.as_slice());
     let needed = |name: &str| object(name).ok_or_else(|| bad(&format!("it has no {name}")));
     let (listed, signature) = (needed(MANIFEST)?, needed(SIGNATURE)?);
-    let signed = verify_detached(signature, listed, trust, moment)?;
+    let signed = verify_cades(signature, listed, trust, moment)?;
     let references = references(listed)?;
     for (name, algorithm, digest) in &references {
         if algorithm.digest(&[needed(name)?]).as_slice() != digest.as_slice() {
@@ -237,6 +237,17 @@ mod tests {
             assert_eq!((signed.suite, proven.record.id), (suite.name(), 3));
             assert_eq!(packed(&ca), bytes, "the same again");
         }
+    }
+
+    /// With plain CMS over the same listing, the certificate beside it could be exchanged for another with the same key.
+    #[test]
+    fn a_container_whose_signature_names_no_certificate_is_refused() {
+        let ca = CaAndSigner::new();
+        let plain = rezipped(&packed(&ca), |objects| {
+            let listed = objects.iter().find(|(name, _)| name == MANIFEST).unwrap().1.clone();
+            objects.last_mut().unwrap().1 = ca.signer.sign_detached(&listed, noon()).unwrap();
+        });
+        assert_eq!(verify(&plain, &ca.trust, NOW()).unwrap_err().code(), "HL0779");
     }
 
     #[test]
