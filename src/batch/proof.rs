@@ -2,11 +2,12 @@
 //! other record of the batch.
 //!
 //! Decides: the file's form and what must hold. Must not know: where batches lie. Guarantees: nothing of it can change
-//! unnoticed, not one bit: the file is JSON in one form only, and everything in it is covered by the signature.
+//! unnoticed, not one bit: the file is JSON in one form only, and everything in it is covered by the signature, but the
+//! token of time, which came after it and proves itself to whoever believes its authority.
 //!
 //! `schema` is the Avro schema as the body carried it, `record` the record's Avro encoding without `_digest`, `position`
 //! its place in the body from 0, `path` the siblings from the leaf upwards (RFC 6962 §2.1.1), `crls` revocation lists,
-//! DER. Bytes are Base64. The signature carries the signer's chain.
+//! DER, `stamp` the time-stamp response (RFC 3161) over the signature's value, where there is one. Bytes are Base64. The signature carries the signer's chain.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -50,6 +51,8 @@ pub struct RecordProof {
     position: usize,
     path: Vec<HexDigest>,
     crls: Vec<Bytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stamp: Option<Bytes>,
 }
 
 /// A record for which everything holds.
@@ -108,7 +111,19 @@ impl RecordProof {
             position,
             path: path.into_iter().map(HexDigest).collect(),
             crls: crls.into_iter().map(Bytes).collect(),
+            stamp: None,
         })
+    }
+
+    /// With the token of time (时间戳) of its batch, as it came, where there is one.
+    #[must_use]
+    pub fn with_stamp(self, stamp: Option<Vec<u8>>) -> Self {
+        Self { stamp: stamp.map(Bytes), ..self }
+    }
+
+    /// The token of time that it carries.
+    pub fn stamp(&self) -> Option<&[u8]> {
+        self.stamp.as_ref().map(|Bytes(stamp)| stamp.as_slice())
     }
 
     /// Reads a proof; only what [`Self::to_json`] writes is one.
@@ -144,7 +159,8 @@ impl RecordProof {
         (&self.manifest.0, &self.signature.0)
     }
 
-    /// Whether everything holds: revocation lists, certificates, signature, schema, record, path.
+    /// Whether everything holds: revocation lists, certificates, signature, schema, record, path. Not the token of time: with
+    /// one that holds, `moment` is [`Moment::Stamped`].
     ///
     /// # Errors
     /// [`BatchError::Crypto`], [`BatchError::Manifest`], [`BatchError::Unprovable`], [`BatchError::Schema`],
