@@ -6,7 +6,7 @@ use std::fs;
 use huiliu::batch::{Kind, Manifest, read_body};
 use huiliu::crypto::DigestAlgorithm;
 use huiliu::record::Value;
-use huiliu::store::NewChase;
+use huiliu::store::{NewChase, Side};
 
 use super::support::{CODES, FEED, Small, now};
 
@@ -119,8 +119,8 @@ async fn a_suspended_grant_sends_nothing_until_it_is_resumed_and_then_everything
     small.run("qy").await;
     assert_eq!(small.release().await.counts.released, 1);
     let mut engine = small.engine().await;
-    engine.suspend_feed("housing.enterprise", "the steward asks", "me").await.unwrap();
-    let twice = engine.suspend_feed("housing.enterprise", "again", "me").await.unwrap_err().to_string();
+    engine.suspend_feed("housing.enterprise", (Side::Subscriber, "the steward asks"), "me").await.unwrap();
+    let twice = engine.suspend_feed("housing.enterprise", (Side::Office, "again"), "me").await.unwrap_err().to_string();
     assert!(twice.contains("HL0612"), "{twice}");
     drop(engine);
     small.extract("QY_2.csv", &[row("乙")]);
@@ -249,6 +249,97 @@ async fn a_recall_reaches_everybody_who_has_or_had_the_record_and_it_stays_insid
     assert_eq!(doctor.disagreements, 0, "{:?}", doctor.findings);
     let nobody = NewChase { entity: 4711, ..chase(Kind::Correction, "x") };
     assert!(engine.demand(nobody, "me").await.unwrap_err().to_string().starts_with("HL0663"));
+}
+
+#[tokio::test]
+async fn a_recall_passes_a_suspension_of_the_office_and_nothing_else_does() {
+    let (small, feed) = (Small::new(), "housing.enterprise");
+    let row = |at: usize, name: &'static str| [CODES[at], name, "", "100万元", "在营", "2026-10-01 00:00:00"];
+    small.extract("QY_1.csv", &[row(0, "甲"), row(1, "乙"), row(2, "丙")]);
+    small.run("qy").await;
+    assert_eq!(small.release().await.upserts, 3);
+    let demand = async |kind, code: &str, at: i64| {
+        let mut engine = small.engine().await;
+        let entity = engine.store().entity("enterprise", code).await.unwrap().unwrap().id;
+        let (register, why, reference) = ("enterprise".into(), "误登记".into(), "99号".into());
+        let at = now().timestamp_micros() + at;
+        engine.demand(NewChase { kind, register, entity, why, reference, at }, "me").await.unwrap();
+        entity
+    };
+
+    // The subscriber takes nothing: the recall waits and ages.
+    small.engine().await.suspend_feed(feed, (Side::Subscriber, "moving house"), "me").await.unwrap();
+    let recalled = demand(Kind::Recall, CODES[0], 0).await;
+    let corrected = demand(Kind::Correction, CODES[1], 1).await;
+    let waits = small.release().await;
+    assert_eq!((waits.status, waits.batches), ("waiting", 0));
+    assert!(waits.why.unwrap().starts_with("HL0611 suspended by the subscriber since"));
+    assert_eq!(small.engine().await.open_chases().await.unwrap()[0].open, 2);
+
+    // The office suspends: the recall goes out, changes and the correction do not.
+    let mut other = small.engine().await;
+    other.resume_feed(feed, "moved", "me").await.unwrap();
+    other.suspend_feed(feed, (Side::Office, "audit"), "me").await.unwrap();
+    drop(other);
+    small.extract("QY_2.csv", &[row(0, "甲"), row(1, "乙乙"), row(2, "丙丙")]);
+    small.run("qy").await;
+    let passed = small.release().await;
+    assert_eq!((passed.status, passed.batches, passed.upserts, passed.withdrawals), ("waiting", 1, 0, 1), "{passed:?}");
+    assert!(passed.why.unwrap().starts_with("HL0611 suspended by the office since"));
+    let last = manifests(&small, feed).pop().unwrap();
+    assert_eq!((last.kind, last.seq, last.notice.unwrap().reference.as_str()), (Kind::Recall, 2, "99号"));
+    assert_eq!(small.release().await.batches, 0, "once");
+    let mut engine = small.engine().await;
+    let copies = engine.store().holders(recalled).await.unwrap();
+    assert!(copies.is_empty() && !engine.store().holders(corrected).await.unwrap().is_empty());
+    let filter = huiliu::store::AuditFilter { action: Some("feed.release".into()), limit: 1, ..Default::default() };
+    let told = engine.search_audit(&filter).await.unwrap().remove(0).detail;
+    assert!(told.contains("/2: recall, 1 records") && told.ends_with("though the grant is suspended"), "{told}");
+    let refused = huiliu::store::AuditFilter { action: Some("feed.allowed".into()), limit: 9, ..Default::default() };
+    assert_eq!(engine.search_audit(&refused).await.unwrap().len(), 0, "a recall does not lift the refusal");
+
+    // Resumed, what waited goes out: the correction first, then the changes.
+    engine.resume_feed(feed, "audited", "me").await.unwrap();
+    drop(engine);
+    let rest = small.release().await;
+    assert_eq!((rest.status, rest.upserts, rest.withdrawals), ("released", 2, 0), "{rest:?}");
+    let kinds: Vec<Kind> = manifests(&small, feed).iter().map(|manifest| manifest.kind).collect();
+    assert_eq!(kinds, [Kind::Snapshot, Kind::Recall, Kind::Correction, Kind::Delta]);
+    assert_eq!(small.engine().await.doctor().await.unwrap().disagreements, 0);
+}
+
+#[tokio::test]
+async fn what_was_sealed_before_a_suspension_leaves_only_before_a_recall() {
+    let (small, feed) = (Small::new(), "housing.enterprise");
+    let row = |name: &'static str| [CODES[0], name, "", "100万元", "在营", "2026-10-01 00:00:00"];
+    small.extract("QY_1.csv", &[row("甲")]);
+    small.run("qy").await;
+    small.release().await;
+    // The spool is away: a file lies where the feed's directory was.
+    let spool = small.path().join(".huiliu/spool").join(feed);
+    let (away, back) = (spool.with_extension("away"), spool.clone());
+    fs::rename(&spool, &away).unwrap();
+    fs::write(&spool, "").unwrap();
+    small.extract("QY_2.csv", &[row("乙")]);
+    small.run("qy").await;
+    let sealed = small.release().await;
+    assert_eq!((sealed.status, sealed.batches, sealed.durable), ("waiting", 1, 0), "{sealed:?}");
+    let mut engine = small.engine().await;
+    engine.suspend_feed(feed, (Side::Office, "audit"), "me").await.unwrap();
+    drop(engine);
+    fs::remove_file(&back).unwrap();
+    fs::rename(&away, &back).unwrap();
+    assert_eq!(small.release().await.durable, 0, "suspended: not even what is sealed");
+    let mut engine = small.engine().await;
+    let entity = engine.store().entity("enterprise", CODES[0]).await.unwrap().unwrap().id;
+    let (register, why, reference) = ("enterprise".into(), "误登记".into(), "99号".into());
+    let at = now().timestamp_micros();
+    let recall = NewChase { kind: Kind::Recall, register, entity, why, reference, at };
+    engine.demand(recall, "me").await.unwrap();
+    drop(engine);
+    assert_eq!(small.release().await.durable, 2, "batches are chained: the one before it first");
+    let kinds: Vec<Kind> = manifests(&small, feed).iter().map(|manifest| manifest.kind).collect();
+    assert_eq!(kinds, [Kind::Snapshot, Kind::Delta, Kind::Recall]);
 }
 
 #[tokio::test]

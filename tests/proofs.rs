@@ -178,6 +178,14 @@ assert inside == {one.get('URI') for one in listed} and len(listed) == 4, inside
 box.extractall(sys.argv[2])
 ";
 
+/// The objects of a container in their order, as they lie in a directory now, as a container.
+const PACK: &str = "
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[3], 'w') as new:
+    for name in zipfile.ZipFile(sys.argv[1]).namelist():
+        new.write(sys.argv[2] + '/' + name, name)
+";
+
 #[tokio::test]
 async fn python_and_openssl_accept_the_container() {
     let office = Office::new(Suite::EcdsaP256Sha256).await;
@@ -206,6 +214,19 @@ async fn python_and_openssl_accept_the_container() {
     let (code, answer) = verified(office.small.path(), &ca, &[text(&container)]);
     assert_eq!((code, &answer["proven"]["record"]["uscc"]), (0, &json!(CODES[1])), "{answer}");
     assert!(answer["proven"]["container"]["subject"].as_str().unwrap().contains("部门签名"), "{answer}");
+    // OpenSSL signs the same listing: as CAdES it holds, without the signer's certificate among what is signed it does not.
+    let (key, chain) = (office.path("pki/department.key"), office.path("pki/department.pem"));
+    let signature = box_.join("META-INF/signature.p7s");
+    let again = office.path("again.asice");
+    for (cades, expected) in [(&["-cades"][..], None), (&[], Some("HL0779"))] {
+        let listing = box_.join("META-INF/ASiCManifest.xml");
+        let sign = ["cms", "-sign", "-binary", "-outform", "DER", "-md", "sha256", "-in", text(&listing)];
+        let by = ["-signer", text(&chain), "-inkey", text(&key), "-out", text(&signature)];
+        output("openssl", &[&sign[..], &by, cades].concat());
+        output("python3", &["-c", PACK, text(&container), text(&box_), text(&again)]);
+        let (code, answer) = verified(office.small.path(), &ca, &[text(&again)]);
+        assert_eq!((code, answer["problem"]["code"].as_str()), (i32::from(expected.is_some()), expected), "{answer}");
+    }
     let mut bytes = fs::read(&container).unwrap();
     let at = bytes.len() / 2;
     bytes[at] ^= 1;

@@ -364,6 +364,55 @@ async fn whoever_looks_something_up_is_in_the_audit_log_and_what_they_asked_for_
     assert!(of_key(CODES[0]).is_empty());
 }
 
+#[tokio::test]
+async fn sensitive_values_are_shown_only_to_whoever_says_why() {
+    let small = told_twice().await;
+    let (dir, phone, other) = (small.path(), "13800000000", "13900000000");
+    let register = fs::read_to_string(dir.join("mappings/registers/enterprise.yaml")).unwrap();
+    small.taxpayers("NSR_2.csv", &[["X1", "", "无号贸易公司", other, "2026-11-04 08:00:00"]]);
+    small.run("nsr").await;
+    small.write("mappings/registers/enterprise.yaml", register.replace("level: 2", "level: 3"));
+    let why = ["--why", "信访件 12"];
+    for asked in [
+        &["register", "get", "enterprise", CODES[1]][..],
+        &["register", "explain", "enterprise", CODES[1]],
+        &["register", "explain", "enterprise", CODES[1], "--field", "phone"],
+        &["register", "history", "enterprise", CODES[1]],
+        &["register", "find", "enterprise", "phone", "1380"],
+    ] {
+        for form in [&[][..], &["--json"]] {
+            let asked = [form, asked].concat();
+            let (code, out, err) = huiliu(dir, &asked);
+            assert!(code == 0 && !out.contains(phone) && out.contains("***") && err.contains("--why"), "{out}{err}");
+            let (code, out, err) = huiliu(dir, &[&asked[..], &why].concat());
+            assert!(code == 0 && out.contains(phone) && !out.contains("***") && err.is_empty(), "{out}{err}");
+        }
+    }
+    let open = ["register", "explain", "enterprise", CODES[1], "--field", "name"];
+    let (_, out, err) = huiliu(dir, &open);
+    assert!(out.contains("红瓦") && err.is_empty(), "a field below level 3 needs no reason: {err}");
+    assert_eq!(huiliu(dir, &["register", "get", "enterprise", CODES[1], "--why", ""]).0, 2, "nothing is no reason");
+
+    let entry = ["quarantine", "show", "3"];
+    for form in [&[][..], &["--json"]] {
+        let asked = [form, &entry].concat();
+        let (code, out, err) = huiliu(dir, &asked);
+        assert!(code == 0 && !out.contains(other) && out.contains("无号贸易公司"), "{out}");
+        assert!(out.contains("hidden") && err.contains("--why"), "the raw bytes too: {out}{err}");
+        let (code, out, err) = huiliu(dir, &[&asked[..], &["--why", "核对电话"]].concat());
+        assert!(code == 0 && out.matches(other).count() == 2 && err.is_empty(), "cell and raw bytes: {out}{err}");
+    }
+    // What no mapping reads may be anything.
+    let sql = fs::read_to_string(dir.join("mappings/tax/nsr.enterprise.sql")).unwrap();
+    small.write("mappings/tax/nsr.enterprise.sql", sql.replace(",\n    or_null(phone(电话)) as phone", ""));
+    let (code, out, err) = huiliu(dir, &entry);
+    assert!(code == 0 && !out.contains(other) && out.contains("无号贸易公司"), "{out}{err}");
+
+    let log = json(dir, &["audit", "search"]).to_string();
+    assert!(log.contains("entry 3 of tax.nsr, with its raw bytes, why: 核对电话, by "), "{log}");
+    assert!(log.contains("why: 信访件 12, by ") && !log.contains(phone) && !log.contains(other), "{log}");
+}
+
 #[test]
 fn a_wrong_record_is_chased_from_the_command_line() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

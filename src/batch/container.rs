@@ -3,7 +3,8 @@
 //! Decides: what is in it. Must not know: files on disk. Guarantees: every object in it is covered by the container's
 //! signature, and the proof inside by the batch's own; nothing is unpacked that is longer than a proof can be.
 //!
-//! `mimetype` first and stored; `proof.json`, `manifest.json`, `manifest.p7s`, `record.json` (for people: named values);
+//! `mimetype` first and stored; `proof.json`, `manifest.json`, `manifest.p7s`, `record.json` (for people: named values),
+//! `manifest.tsr` where the batch has a token of time;
 //! `META-INF/ASiCManifest.xml` with the digest of each; `META-INF/signature.p7s`, CAdES-B-B over that manifest, by whoever
 //! exports it, who need not be the batch's signer.
 
@@ -18,15 +19,16 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::{BatchError, ProvenRecord, RecordProof};
-use crate::crypto::{DigestAlgorithm, Moment, SignedBy, Signer, Trust, verify_detached};
+use crate::crypto::{DigestAlgorithm, Moment, SignedBy, Signer, Trust, verify_cades};
 
 const MIMETYPE: &str = "application/vnd.etsi.asic-e+zip";
 const MANIFEST: &str = "META-INF/ASiCManifest.xml";
 const SIGNATURE: &str = "META-INF/signature.p7s";
 const PROOF: &str = "proof.json";
+const STAMP: &str = "manifest.tsr";
 /// No object is longer.
 const MOST_BYTES: u64 = 64 << 20;
-/// A container has six or seven objects.
+/// A container has seven or eight objects.
 const MOST_OBJECTS: usize = 64;
 
 /// Writes a container around a proof that holds.
@@ -41,12 +43,13 @@ pub fn pack(
 ) -> Result<Vec<u8>, BatchError> {
     let (manifest, signature) = proof.manifest();
     let shown = serde_json::to_vec_pretty(&proven.record.named(&proven.fields)).map_err(|_| bad("the record"))?;
-    let objects: [(&str, &str, Vec<u8>); 4] = [
+    let mut objects: Vec<(&str, &str, Vec<u8>)> = vec![
         (PROOF, "application/json", proof.to_json()?),
         ("manifest.json", "application/json", manifest.to_vec()),
         ("manifest.p7s", "application/pkcs7-signature", signature.to_vec()),
         ("record.json", "application/json", shown),
     ];
+    objects.extend(proof.stamp().map(|stamp| (STAMP, "application/timestamp-reply", stamp.to_vec())));
     let algorithm = signer.suite().digest();
     let listed = listing(algorithm, &objects);
     let signed = signer.sign_cades(listed.as_bytes(), at)?;
@@ -97,16 +100,16 @@ pub fn is_container(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04")
 }
 
-/// Verifies a container and the proof in it: who signed the container, and the proof.
+/// Verifies a container: who signed it, and the proof in it, which is not verified yet.
 ///
 /// # Errors
-/// [`BatchError::Container`], [`BatchError::Crypto`]; those of [`RecordProof::from_json`] and [`RecordProof::verify`].
-pub fn verify(bytes: &[u8], trust: &Trust, moment: Moment) -> Result<(SignedBy, ProvenRecord), BatchError> {
+/// [`BatchError::Container`], [`BatchError::Crypto`]; those of [`RecordProof::from_json`].
+pub fn open(bytes: &[u8], trust: &Trust, moment: Moment) -> Result<(SignedBy, RecordProof), BatchError> {
     let objects = unpack(bytes)?;
     let object = |name: &str| objects.iter().find(|(own, _)| own == name).map(|(_, bytes)| bytes.as_slice());
     let needed = |name: &str| object(name).ok_or_else(|| bad(&format!("it has no {name}")));
     let (listed, signature) = (needed(MANIFEST)?, needed(SIGNATURE)?);
-    let signed = verify_detached(signature, listed, trust, moment)?;
+    let signed = verify_cades(signature, listed, trust, moment)?;
     let references = references(listed)?;
     for (name, algorithm, digest) in &references {
         if algorithm.digest(&[needed(name)?]).as_slice() != digest.as_slice() {
@@ -119,12 +122,13 @@ pub fn verify(bytes: &[u8], trust: &Trust, moment: Moment) -> Result<(SignedBy, 
     }
     let proof = RecordProof::from_json(object(PROOF).filter(|_| listed(PROOF)).ok_or_else(|| bad("it has no proof"))?)?;
     let (manifest, batch_signature) = proof.manifest();
-    for (name, inside) in [("manifest.json", manifest), ("manifest.p7s", batch_signature)] {
-        if object(name).is_some_and(|bytes| bytes != inside) {
+    let same = [("manifest.json", Some(manifest)), ("manifest.p7s", Some(batch_signature)), (STAMP, proof.stamp())];
+    for (name, inside) in same {
+        if object(name).is_some_and(|bytes| Some(bytes) != inside) {
             return Err(bad(&format!("{name} is not the one of the proof")));
         }
     }
-    Ok((signed, proof.verify(trust, moment)?))
+    Ok((signed, proof))
 }
 
 fn unpack(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, BatchError> {
@@ -210,6 +214,38 @@ mod tests {
         pack(&proof, &proof.verify(&ca.trust, NOW()).unwrap(), &ca.signer, noon()).unwrap()
     }
 
+    fn verify(bytes: &[u8], trust: &Trust, moment: Moment) -> Result<(SignedBy, ProvenRecord), BatchError> {
+        let (signed, proof) = open(bytes, trust, moment)?;
+        Ok((signed, proof.verify(trust, moment)?))
+    }
+
+    #[test]
+    fn a_token_beside_the_proof_is_the_proofs_own() {
+        let ca = CaAndSigner::new();
+        let proof = proof(&ca, vec![]).with_stamp(Some(b"a token".to_vec()));
+        assert_eq!(RecordProof::from_json(&proof.to_json().unwrap()).unwrap(), proof);
+        let proven = proof.verify(&ca.trust, NOW()).unwrap();
+        let bytes = pack(&proof, &proven, &ca.signer, noon()).unwrap();
+        assert_eq!(open(&bytes, &ca.trust, NOW()).unwrap().1.stamp(), Some(&b"a token"[..]));
+        let objects = unpack(&bytes).unwrap();
+        assert_eq!(objects.iter().find(|(name, _)| name == STAMP).unwrap().1, b"a token");
+        // Without, though the listing has one; and another, which whoever signs the listing again could put there.
+        let without = rezipped(&bytes, |objects| objects.retain(|(name, _)| name != STAMP));
+        assert_eq!(open(&without, &ca.trust, NOW()).unwrap_err().code(), "HL0764");
+        let other = rezipped(&bytes, |objects| {
+            objects.iter_mut().find(|(name, _)| name == STAMP).unwrap().1 = b"another".to_vec();
+            let kinds = objects.iter().filter(|(name, _)| name != "mimetype" && !name.starts_with("META-INF/"));
+            let kinds: Vec<_> = kinds.map(|(name, bytes)| (name.as_str(), "", bytes.clone())).collect();
+            let listed = listing(DigestAlgorithm::Sha256, &kinds).into_bytes();
+            let signed = ca.signer.sign_cades(&listed, noon()).unwrap();
+            for (name, bytes) in [(MANIFEST, listed), (SIGNATURE, signed)] {
+                objects.iter_mut().find(|(own, _)| own == name).unwrap().1 = bytes;
+            }
+        });
+        let refused = open(&other, &ca.trust, NOW()).unwrap_err();
+        assert_eq!(refused, bad("manifest.tsr is not the one of the proof"));
+    }
+
     type Objects = Vec<(String, Vec<u8>)>;
 
     /// The same objects in a new zip, some of them replaced, dropped or added.
@@ -237,6 +273,17 @@ mod tests {
             assert_eq!((signed.suite, proven.record.id), (suite.name(), 3));
             assert_eq!(packed(&ca), bytes, "the same again");
         }
+    }
+
+    /// With plain CMS over the same listing, the certificate beside it could be exchanged for another with the same key.
+    #[test]
+    fn a_container_whose_signature_names_no_certificate_is_refused() {
+        let ca = CaAndSigner::new();
+        let plain = rezipped(&packed(&ca), |objects| {
+            let listed = objects.iter().find(|(name, _)| name == MANIFEST).unwrap().1.clone();
+            objects.last_mut().unwrap().1 = ca.signer.sign_detached(&listed, noon()).unwrap();
+        });
+        assert_eq!(verify(&plain, &ca.trust, NOW()).unwrap_err().code(), "HL0779");
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod probe;
 mod problems;
 mod progress;
 mod proof;
+mod purpose;
 mod quarantine;
 mod receive;
 mod register;

@@ -8,10 +8,10 @@ use serde_json::json;
 use super::belief::{Belief, signer};
 use super::{Context, Exit};
 use crate::batch::container;
-use crate::crypto::{Crl, Moment};
+use crate::crypto::Crl;
 use crate::error::Problem;
 use crate::pki;
-use crate::receive::record_proof;
+use crate::receive::{Judging, ReceiveError, record_proof};
 
 /// Proofs of single records (单条凭证).
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Write a record with its path to the signed root, the manifest, its signature and the revocation lists given
+    /// Write a record with its path to the signed root, the manifest, its signature and token of time, and the revocation lists given
     Export(Export),
 }
 
@@ -39,7 +39,10 @@ enum Format {
 struct Export {
     #[command(flatten)]
     belief: Belief,
-    /// The batch, with .avro and .p7s beside it
+    /// CA certificate(s) of the time-stamping authority, PEM: checks the .tsr that goes along, whose time then counts 时间戳
+    #[arg(long, value_name = "FILE")]
+    tsa: Option<PathBuf>,
+    /// The batch, with .avro and .p7s beside it, and .tsr where it has one
     #[arg(value_name = "FILE.manifest.json")]
     batch: PathBuf,
     /// The entity
@@ -67,9 +70,15 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let lists = files.iter().map(|file| Crl::ders_of(file)).collect::<Result<Vec<_>, _>>();
     let lists = lists.map_err(|error| Problem::from(&error))?.concat();
     let now = context.clock.now();
-    let moment = Moment::Signing { now };
-    let proof = record_proof(&args.batch, (args.record, args.fields.as_deref()), (&reader, moment), lists)
-        .map_err(|error| Problem::from(&error))?;
+    let timestamps = match &args.tsa {
+        Some(tsa) => Some(args.belief.trust_in(tsa).await?),
+        None => None,
+    };
+    let judging = Judging::new(None, now, timestamps);
+    let failed = |error: ReceiveError| Problem::from(&error);
+    let what = (args.record, args.fields.as_deref());
+    let proof = record_proof(&args.batch, what, (&reader, &judging), lists).map_err(failed)?;
+    let (_, moment) = judging.of(proof.stamp(), proof.manifest().1, "the proof").map_err(failed)?;
     // As whoever gets it will: by what it carries, and nothing else.
     let proven = proof.verify(&reader.trust, moment).map_err(|error| Problem::from(&error))?;
     let bytes = match (args.format, &args.sign) {

@@ -10,7 +10,7 @@ use der::asn1::ObjectIdentifier;
 
 use super::asn1::{self, Element, Elements, NotDer, octet};
 use super::certificate::Certificate;
-use super::{CryptoError, Digest, DigestAlgorithm, Suite};
+use super::{CryptoError, Digest, DigestAlgorithm, Suite, ess};
 
 pub(super) const DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.1");
 const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
@@ -19,8 +19,6 @@ const GM_SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.156.1
 const CONTENT_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.3");
 const MESSAGE_DIGEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.4");
 const SIGNING_TIME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.5");
-/// RFC 5035.
-const SIGNING_CERTIFICATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.47");
 
 /// A parsed SignedData; everything borrows from the bytes it was read from.
 #[derive(Debug, Clone)]
@@ -270,11 +268,11 @@ pub(super) fn cades_attributes_to_sign(digest: &Digest, at: DateTime<Utc>, signe
         DigestAlgorithm::Sha256 => asn1::sequence(&[&hashed]), // the default, which DER leaves out
         DigestAlgorithm::Sm3 => asn1::sequence(&[&asn1::sequence(&[&asn1::oid(by.oid())]), &hashed]),
     };
-    let certificate = attribute(SIGNING_CERTIFICATE, asn1::sequence(&[&asn1::sequence(&[&named])]));
+    let certificate = attribute(ess::SECOND, asn1::sequence(&[&asn1::sequence(&[&named])]));
     asn1::set_of(octet::SET, basic(digest, at).into_iter().chain([certificate]).collect())
 }
 
-fn basic(digest: &Digest, at: DateTime<Utc>) -> Vec<Vec<u8>> {
+pub(super) fn basic(digest: &Digest, at: DateTime<Utc>) -> Vec<Vec<u8>> {
     vec![
         attribute(CONTENT_TYPE, asn1::oid(DATA)),
         attribute(SIGNING_TIME, asn1::time(at)),
@@ -282,7 +280,7 @@ fn basic(digest: &Digest, at: DateTime<Utc>) -> Vec<Vec<u8>> {
     ]
 }
 
-fn attribute(oid: ObjectIdentifier, value: Vec<u8>) -> Vec<u8> {
+pub(super) fn attribute(oid: ObjectIdentifier, value: Vec<u8>) -> Vec<u8> {
     asn1::sequence(&[&asn1::oid(oid), &asn1::element(octet::SET, &[&value])])
 }
 

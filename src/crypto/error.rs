@@ -26,6 +26,12 @@ pub enum CryptoError {
         /// Which check failed.
         what: &'static str,
     },
+    /// A signature that should be CAdES (ETSI EN 319 122-1) and does not name its signer's certificate.
+    #[error("the signature does not say whose it is: {what}")]
+    SignerNotNamed {
+        /// What is wrong with the attribute.
+        what: &'static str,
+    },
     /// Certificate past its end at the time in question.
     #[error("the certificate of {subject} expired on {not_after}")]
     Expired {
@@ -208,6 +214,7 @@ impl CryptoError {
             Self::OtherKind { .. } => "HL0716",
             Self::Password { .. } => "HL0717",
             Self::Sealed { .. } => "HL0718",
+            Self::SignerNotNamed { .. } => "HL0779",
             Self::TokenUri { .. } => "HL0780",
             Self::TokenModule { .. } => "HL0781",
             Self::TokenAway { .. } => "HL0782",
@@ -224,6 +231,7 @@ impl CryptoError {
             Self::MalformedSignature { .. }
             | Self::UnsupportedSuite { .. }
             | Self::Tampered { .. }
+            | Self::SignerNotNamed { .. }
             | Self::Expired { .. }
             | Self::NotYetValid { .. }
             | Self::OtherRoot { .. }

@@ -14,6 +14,7 @@ pub mod dev_ca;
 pub mod dev_set;
 mod envelope;
 mod error;
+mod ess;
 mod files;
 mod issue;
 mod key;
@@ -49,7 +50,7 @@ pub use timestamp::{
     Demands, Question, StampError, StampedBy, policy, signature_value, verify_kept_stamp, verify_stamp,
 };
 pub use trust::{Believed, Trust};
-pub use verify::{Moment, SignedBy, lists_for, verify_carrying, verify_detached};
+pub use verify::{Moment, SignedBy, lists_for, verify_cades, verify_carrying, verify_detached};
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -111,7 +111,8 @@ impl Signer {
         self.signed(&cms::cades_attributes_to_sign(&digest, at, self.certificate()))
     }
 
-    fn signed(&self, attributes: &[u8]) -> Result<Vec<u8>, CryptoError> {
+    /// The signature over a SET of attributes.
+    pub(super) fn signed(&self, attributes: &[u8]) -> Result<Vec<u8>, CryptoError> {
         cms::write(self.suite(), &self.chain, attributes, &self.key.sign(attributes)?)
             .ok_or_else(|| CryptoError::BadKey { what: "there is no certificate for it".into() })
     }

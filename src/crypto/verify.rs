@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::certificate::Certificate;
 use super::cms::{SignedData, SignerInfo};
-use super::{Crl, CryptoError, Digest, DigestAlgorithm, Purpose, Suite, Trust, When};
+use super::{Crl, CryptoError, Digest, DigestAlgorithm, Purpose, Suite, Trust, When, ess};
 
 /// At which moment certificates must be valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +116,21 @@ pub fn verify_carrying(
         suite: suite.name(),
         warnings: believed.told(),
     })
+}
+
+/// The same for a CAdES signature (ETSI EN 319 122-1): its signed attributes must name the very certificate that it is
+/// believed by (RFC 5035).
+///
+/// # Errors
+/// As [`verify_detached`]; [`CryptoError::SignerNotNamed`].
+pub fn verify_cades(signature: &[u8], content: &[u8], trust: &Trust, moment: Moment) -> Result<SignedBy, CryptoError> {
+    let signed = verify_detached(signature, content, trust, moment)?;
+    let data = SignedData::parse(signature)?;
+    let signer = only_signer(&data)?;
+    let (leaf, _) = brought(&data, signer)?;
+    let attributes = signer.attributes.as_ref();
+    ess::names(attributes.ok_or(CryptoError::MalformedSignature { what: "it has no signed attributes" })?, &leaf)?;
+    Ok(signed)
 }
 
 /// Of these revocation lists, each in DER, those that say something about a signature's certificates: what it should carry.

@@ -110,11 +110,14 @@ impl Judging {
         Self { moment: at.map_or(Moment::Signing { now }, Moment::At), now, timestamps }
     }
 
-    /// What the token beside a batch proves, and at which moment its signer is judged.
-    fn of(&self, files: &BatchFiles, signature: &[u8], name: &str) -> Result<(Timestamp, Moment), ReceiveError> {
-        let Some(token) = read_stamp(files, name)? else { return Ok((Timestamp::None, self.moment)) };
+    /// What the token that came with a signature proves, and at which moment its signer is judged. `name`: of the batch.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Stamp`].
+    pub fn of(&self, token: Option<&[u8]>, signature: &[u8], name: &str) -> Result<(Timestamp, Moment), ReceiveError> {
+        let Some(token) = token else { return Ok((Timestamp::None, self.moment)) };
         let Some(trust) = &self.timestamps else { return Ok((Timestamp::NotChecked, self.moment)) };
-        let by = verify_kept_stamp(&token, signature, trust, self.now)
+        let by = verify_kept_stamp(token, signature, trust, self.now)
             .map_err(|error| ReceiveError::Stamp { batch: name.to_owned(), error })?;
         let moment = match self.moment {
             Moment::Signing { now } => Moment::Stamped { at: by.at, now },
@@ -132,7 +135,7 @@ fn prove(file: &Path, reader: &Reader, judging: &Judging) -> Result<Proven, Rece
     })?;
     let failed = |error| ReceiveError::Batch { batch: name.clone(), error };
     let Envelope { manifest, signature } = read_envelope(&files, &name)?;
-    let (timestamp, moment) = judging.of(&files, &signature, &name)?;
+    let (timestamp, moment) = judging.of(read_stamp(&files, &name)?.as_deref(), &signature, &name)?;
     let opened = open_manifest(&manifest, &signature, &reader.trust, moment).map_err(failed)?;
     let body = read_body(&files.body, opened.manifest.body.bytes, &name)?;
     if opened.manifest.body.encryption.is_some() && reader.keys.is_empty() {

@@ -338,8 +338,8 @@ pub struct FeedState {
     pub sweep: Option<(EntityId, i64)>,
     /// Parts sealed of the sweep under way.
     pub part: i64,
-    /// Since when (microseconds) somebody has suspended the grant, and why.
-    pub suspended: Option<(i64, String)>,
+    /// Whether somebody has suspended the grant.
+    pub suspended: Option<super::Suspension>,
     /// Why it could not release when it last tried.
     pub refused: Option<String>,
 }

@@ -22,6 +22,7 @@ mod review;
 mod rows;
 mod shapes;
 mod stamps;
+mod suspension;
 mod table;
 
 pub use audit::{AuditFilter, Note};
@@ -45,6 +46,7 @@ pub use rows::{
 };
 pub use shapes::{OfferedColumn, ShapeView, same_shape};
 pub use stamps::{StampDue, StampRow, Unstamped};
+pub use suspension::{Side, Suspension};
 
 use std::collections::HashMap;
 use std::sync::Arc;

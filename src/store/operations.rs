@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use super::{
     AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChaseView, ChunkEnd, ChunkState, ChunkView, ClaimsMade,
     Definition, FeedLag, Found, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note, OfferedColumn, Pulled,
-    QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Unstamped, Versions, WorkedWith,
+    QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Suspension, Unstamped, Versions,
+    WorkedWith,
 };
 use crate::audit::{Entry, SignedCheckpoint};
 use crate::config::Register;
@@ -75,9 +76,9 @@ pub trait Operations: Send {
     /// Makes the feed's next release a whole new snapshot: every record that the grant allows is sent again, and what
     /// the subscriber should no longer hold is withdrawn. Numbers and chain go on.
     async fn reopen_feed(&mut self, feed: &str) -> Result<()>;
-    /// Suspends a feed's grant since an instant (microseconds), with a reason; `None` resumes it. With `note` in the
+    /// Suspends a feed's grant; `None` resumes it. With `note` in the
     /// audit log.
-    async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>, note: Note) -> Result<()>;
+    async fn suspend_feed(&mut self, feed: &str, now: Option<&Suspension>, note: Note) -> Result<()>;
     /// Keeps why a feed may not release now (`None`: it may); if that was not known, with `note` in the audit log.
     async fn note_refusal(&mut self, feed: &str, why: Option<&str>, note: Note) -> Result<()>;
     /// Batches of a feed, in order, that want a token of time, or whose token the outlet does not have.

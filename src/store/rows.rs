@@ -204,8 +204,8 @@ pub struct FeedView {
     pub counts: super::FeedCounts,
     /// Records durable with the outlet.
     pub durable: i64,
-    /// Why nothing goes out, where somebody has suspended the grant.
-    pub suspended: Option<String>,
+    /// Since when and why nothing but recalls goes out, where somebody has suspended the grant.
+    pub suspended: Option<super::Suspension>,
 }
 
 /// A subscriber's answer (回执), as it came and as it was judged.

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::authority::{Tsa, Way, openssl_verifies};
 use super::revocation::Authority;
-use super::{FEED, Sealed, huiliu, text, works};
+use super::{FEED, Sealed, huiliu, output, text, works};
 use crate::support::FEED as FEED_FILE;
 use crate::support::daemon::{Daemon, metric};
 
@@ -93,6 +93,61 @@ async fn tokens_of_openssl_and_of_bouncycastle_prove_the_time_of_batches() {
         let (code, _, err) = sealed.verify(1, &["--tsa", text(&ca)]);
         assert!(code == 1 && err.contains("error[HL0775]"), "{err}");
     }
+}
+
+#[tokio::test]
+async fn a_proof_carries_the_token_of_its_batch_and_its_time_is_proven() {
+    let (sealed, tsa) = stamped_by(Suite::EcdsaP256Sha256, Suite::EcdsaP256Sha256, ", patience: 60s").await;
+    let before = Clock::System.now();
+    assert_eq!(release(&sealed), (0, None));
+    let [manifest, ..] = sealed.batch(1);
+    let (dir, roots, ca) = (sealed.small.path(), sealed.path("pki/ca.pem"), tsa.ca());
+    let keys = ["key", "pem"].map(|kind| text(&sealed.path(&format!("pki/department.{kind}"))).to_owned()).join(",");
+    let export = |to: &str, more: &[&str]| {
+        let file = sealed.path(to);
+        let what = ["proof", "export", "--trust", text(&roots), "--record", "1", "--out", text(&file), text(&manifest)];
+        huiliu(dir, &[&what[..], more].concat(), &[])
+    };
+    let verify = |file: &str, more: &[&str]| -> (i32, Json) {
+        let file = sealed.path(file);
+        let what = ["--json", "verify", "--trust", text(&roots), text(&file)];
+        let (code, out, err) = huiliu(dir, &[&what[..], more].concat(), &[]);
+        let all: Json = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
+        (code, all[0].clone())
+    };
+    let asice = ["--format", "asice", "--sign", &keys];
+    for (file, form) in [("1.proof.json", &[][..]), ("1.asice", &asice)] {
+        let (code, _, err) = export(file, &[form, &["--tsa", text(&ca)]].concat());
+        assert_eq!(code, 0, "{err}");
+        let (code, answer) = verify(file, &["--tsa", text(&ca)]);
+        let proven = &answer["proven"]["timestamp"];
+        assert_eq!((code, &proven["state"]), (0, &json!("proven")), "{answer}");
+        let at = proven["at"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+        assert!(at >= before - TimeDelta::seconds(2) && at <= Clock::System.now() + TimeDelta::seconds(2), "{at}");
+        assert_eq!(verify(file, &[]).1["proven"]["timestamp"], json!({ "state": "not_checked" }));
+        let (code, answer) = verify(file, &["--tsa", text(&roots)]);
+        assert_eq!((code, &answer["problem"]["code"]), (1, &json!("HL0706")), "another authority: {answer}");
+    }
+    let shown =
+        works(dir, &["verify", "--trust", text(&roots), "--tsa", text(&ca), text(&sealed.path("1.asice"))], &[]);
+    assert!(shown.contains("timestamp") && shown.contains("已证明"), "{shown}");
+    let boxed = sealed.path("box");
+    output("python3", &["-m", "zipfile", "-e", text(&sealed.path("1.asice")), text(&boxed)]);
+    assert!(openssl_verifies(&boxed.join("manifest.p7s"), &boxed.join("manifest.tsr"), &ca), "as it lies in the box");
+
+    // Another batch's token goes along unasked and is found out; asked, it does not go along.
+    sealed.take(2, &["注销", "在营", "在营"]);
+    sealed.small.run("qy").await;
+    assert_eq!(release(&sealed), (0, None));
+    fs::copy(token(&sealed, 2), token(&sealed, 1)).unwrap();
+    let (code, _, err) = export("other.json", &["--tsa", text(&ca)]);
+    assert!(code == 1 && err.contains("error[HL0775]"), "{err}");
+    assert_eq!(export("other.json", &[]).0, 0);
+    let (code, answer) = verify("other.json", &["--tsa", text(&ca)]);
+    assert_eq!((code, &answer["problem"]["code"]), (1, &json!("HL0775")), "{answer}");
+    fs::remove_file(token(&sealed, 1)).unwrap();
+    assert_eq!(export("none.json", &["--tsa", text(&ca)]).0, 0);
+    assert_eq!(verify("none.json", &["--tsa", text(&ca)]).1["proven"]["timestamp"], json!({ "state": "none" }));
 }
 
 #[tokio::test]

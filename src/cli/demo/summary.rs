@@ -69,7 +69,7 @@ pub(super) async fn show(engine: &mut Engine, night: &Night, context: &Context) 
     let key = match several_sources(engine).await? {
         Some(entity) => {
             let key = format!("#{}", entity.id);
-            let asked = register::Asked { register: "enterprise", key: &key, why: None };
+            let asked = register::Asked { register: "enterprise", key: &key, why: Some("演示 demo") };
             register::explain(engine, asked, Some(disputed(&entity)), context).await?;
             entity.fields.first().and_then(|(_, value, _)| value.clone()).unwrap_or(key)
         }

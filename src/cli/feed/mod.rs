@@ -17,6 +17,8 @@ use super::table::{count, number, table, text};
 use super::workspace::{Access, open};
 use super::{Context, Exit, named};
 use crate::batch::Kind;
+use crate::engine::Engine;
+use crate::store::Side;
 
 /// Feeds (订阅): what goes to whom
 #[derive(Debug, clap::Args)]
@@ -34,10 +36,10 @@ enum Verb {
         /// Feeds; none means all
         feeds: Vec<String>,
     },
-    /// Send nothing under this grant from the next pass on, whoever of the two sides wants it 中止
-    Suspend(Suspension),
+    /// Send nothing but recalls under this grant from the next pass on, whoever of the two sides wants it 中止
+    Suspend(Suspend),
     /// Send again, beginning with what has waited 恢复
-    Resume(Suspension),
+    Resume(Resume),
     /// Send a corrected record again to everybody who has or had it, with the reason 更正
     Correct(chase::Args),
     /// Have everybody who has or had a record give it back; it goes out to nobody until it is corrected 撤回
@@ -55,7 +57,16 @@ enum Verb {
 }
 
 #[derive(Debug, clap::Args)]
-struct Suspension {
+struct Suspend {
+    #[command(flatten)]
+    of: Resume,
+    /// Which side wants it 提出方
+    #[arg(long, value_enum, default_value_t = Wanted::Office)]
+    side: Wanted,
+}
+
+#[derive(Debug, clap::Args)]
+struct Resume {
     /// Feed: housing.enterprise
     feed: String,
     /// Who wants it, and why; it goes into the audit log
@@ -63,13 +74,22 @@ struct Suspension {
     why: String,
 }
 
+/// Which side wants a suspension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Wanted {
+    /// The data office 主管方: recalls still go out 撤回照发
+    Office,
+    /// The subscriber 需求方: it takes nothing, recalls wait too 一律不发
+    Subscriber,
+}
+
 /// Runs the verb.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args.verb {
         Verb::List => list(context).await,
         Verb::Release { feeds } => release(feeds, context).await,
-        Verb::Suspend(of) => suspend(&of, true, context).await,
-        Verb::Resume(of) => suspend(&of, false, context).await,
+        Verb::Suspend(suspension) => suspend(&suspension, context).await,
+        Verb::Resume(of) => resume(&of, context).await,
         Verb::Correct(args) => chase::demand(&args, Kind::Correction, context).await,
         Verb::Recall(args) => chase::demand(&args, Kind::Recall, context).await,
         Verb::Holders(args) => chase::holders(&args, context).await,
@@ -112,19 +132,30 @@ async fn list(context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn suspend(of: &Suspension, suspend: bool, context: &Context) -> anyhow::Result<Exit> {
-    let Suspension { feed, why } = of;
-    // Beside a daemon, and at once: neither the store's lock nor the feed's lease is waited for.
-    let mut engine = open(context, Access::Read).await?.engine;
-    named::feed(engine.workspace(), feed)?;
-    if suspend {
-        engine.suspend_feed(feed, why, &super::audit::who()).await?;
-        context.note(&format!("已中止 {feed}: suspended; nothing goes out from the next pass on"))?;
-    } else {
-        engine.resume_feed(feed, why, &super::audit::who()).await?;
-        context.note(&format!("已恢复 {feed}: resumed; what has waited goes out with the next pass"))?;
-    }
+async fn suspend(args: &Suspend, context: &Context) -> anyhow::Result<Exit> {
+    let Suspend { of: Resume { feed, why }, side } = args;
+    let (side, still) = match side {
+        Wanted::Office => (Side::Office, "nothing but recalls goes out from the next pass on 撤回照发"),
+        Wanted::Subscriber => (Side::Subscriber, "nothing goes out from the next pass on, not even recalls 撤回也不发"),
+    };
+    let mut engine = at_once(feed, context).await?;
+    engine.suspend_feed(feed, (side, why), &super::audit::who()).await?;
+    context.note(&format!("已中止 {feed}: suspended; {still}"))?;
     Ok(Exit::Done)
+}
+
+async fn resume(Resume { feed, why }: &Resume, context: &Context) -> anyhow::Result<Exit> {
+    let mut engine = at_once(feed, context).await?;
+    engine.resume_feed(feed, why, &super::audit::who()).await?;
+    context.note(&format!("已恢复 {feed}: resumed; what has waited goes out with the next pass"))?;
+    Ok(Exit::Done)
+}
+
+/// Beside a daemon, and at once: neither the store's lock nor the feed's lease is waited for.
+async fn at_once(feed: &str, context: &Context) -> anyhow::Result<Engine> {
+    let engine = open(context, Access::Read).await?.engine;
+    named::feed(engine.workspace(), feed)?;
+    Ok(engine)
 }
 
 async fn release(feeds: Vec<String>, context: &Context) -> anyhow::Result<Exit> {

@@ -7,7 +7,7 @@ use super::super::workspace::{Access, open};
 use super::super::{Context, Exit};
 use crate::config::{OutletKind, Workspace};
 use crate::outlet::rabbitmq::{Address, BrokerError, Depth, Manager};
-use crate::store::{DeliveryView, Found};
+use crate::store::{DeliveryView, Found, Suspension};
 
 const MICROS_PER_MINUTE: i64 = 60_000_000;
 
@@ -25,6 +25,9 @@ struct Line {
     /// Corrections and recalls that are not settled, and minutes since the oldest was demanded.
     unsettled: u64,
     unsettled_minutes: Option<i64>,
+    /// The suspension of its grant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suspended: Option<Suspension>,
     /// Numbers of persons found in free text, by field.
     found: Vec<Found>,
     /// The queue; `None` without one, or when nobody tells.
@@ -49,6 +52,7 @@ pub async fn run(context: &Context) -> anyhow::Result<Exit> {
             unanswered_minutes: minutes(delivery.unanswered_since).filter(|_| outlet == OutletKind::Rabbitmq),
             unsettled: open.map_or(0, |open| open.open),
             unsettled_minutes: minutes(open.map(|open| open.since)),
+            suspended: opened.engine.store().feed(&feed).await?.suspended,
             found: opened.engine.store().found_in_text(&feed).await?,
             feed,
             delivery,
@@ -115,6 +119,7 @@ fn shown(lines: &[Line]) -> String {
     });
     let mut out = table(&columns, rows);
     for line in lines {
+        out += &super::super::status::suspended_text(&line.feed, line.suspended.as_ref());
         out += &super::super::status::found_text(&line.feed, &line.found);
     }
     out

@@ -13,6 +13,7 @@ mod show;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::workspace::{Access, open};
 use super::{Context, Exit, audit, named};
@@ -50,6 +51,9 @@ enum Act {
     Show {
         /// Number of the entry
         id: i64,
+        /// Why; it goes into the audit log, and opens cells of level 3 and above, and the raw bytes 事由
+        #[arg(long, value_name = "WHY", value_parser = NonEmptyStringValueParser::new())]
+        why: Option<String>,
     },
     /// Write rows to a file that the department corrects and sends back 导出
     Export {
@@ -164,7 +168,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             let filter = filters.checked(engine.workspace(), status)?;
             list::run(&mut engine, &filter, limit, context).await
         }
-        Act::Show { id } => show::run(&mut engine, id, context).await,
+        Act::Show { id, why } => show::run(&mut engine, (id, why.as_deref()), context).await,
         Act::Export { file, filters, status, as_case } => {
             let filter = filters.checked(engine.workspace(), status)?;
             if as_case {

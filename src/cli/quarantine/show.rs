@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use serde::Serialize;
 
 use super::super::table::{shown, table, text};
-use super::super::{Context, Exit, audit};
+use super::super::{Context, Exit, audit, purpose};
 use super::reasons;
 use crate::config::{DatasetRef, Workspace};
 use crate::engine::Engine;
@@ -49,31 +49,47 @@ struct Told {
 #[derive(Debug, Serialize)]
 struct Cell {
     column: String,
+    /// `***` where it is hidden.
     text: Option<String>,
     /// Whether a reason is about it.
     suspect: bool,
+    /// Whether nobody said why it should be shown.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    hidden: bool,
 }
 
 /// Raw bytes in a form that can be looked at.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Raw {
     bytes: usize,
-    /// `utf-8`, `gb18030` or `hex`.
+    /// `utf-8`, `gb18030` or `hex`; `hidden` while nobody said why.
     shown_as: &'static str,
     text: String,
 }
 
 /// Prints one entry.
-pub(super) async fn run(engine: &mut Engine, id: i64, context: &Context) -> anyhow::Result<Exit> {
+pub(super) async fn run(
+    engine: &mut Engine,
+    (id, why): (i64, Option<&str>),
+    context: &Context,
+) -> anyhow::Result<Exit> {
     let filter = QuarantineFilter { ids: vec![id], with_content: true, limit: 1, ..QuarantineFilter::default() };
-    let found = engine.store().quarantine(&filter).await?;
-    let Some(entry) = found.first() else {
+    let mut found = engine.store().quarantine(&filter).await?;
+    let Some(entry) = found.first_mut() else {
         let problem = Problem::error("HL0815", format!("there is no quarantine entry {id}"));
         return Err(problem.hint("`huiliu quarantine list` shows those that are open").into());
     };
-    let detail = format!("entry {id} of {}, with its raw bytes", entry.dataset);
-    audit::note(engine, "quarantine.show", &detail, context).await?;
-    let shown = look_at(engine.workspace(), entry, context);
+    let open = match why {
+        Some(_) => None,
+        None => Some(open_columns(engine.workspace(), &entry.dataset, context)),
+    };
+    let told = why.map_or_else(|| ", what is open of it".to_owned(), |why| format!(", with its raw bytes, why: {why}"));
+    audit::note(engine, "quarantine.show", &format!("entry {id} of {}{told}", entry.dataset), context).await?;
+    if open.is_some() {
+        entry.key = None; // of cells that may be hidden
+    }
+    let shown = look_at(engine.workspace(), entry, open.as_ref(), context);
+    purpose::hint(shown.raw.shown_as == HIDDEN_RAW, context)?;
     if context.json {
         context.print_json(&shown)?;
     } else {
@@ -82,7 +98,39 @@ pub(super) async fn run(engine: &mut Engine, id: i64, context: &Context) -> anyh
     Ok(Exit::Done)
 }
 
-fn look_at<'a>(workspace: &Workspace, entry: &'a QuarantineView, context: &Context) -> Shown<'a> {
+/// Columns of a dataset whose cells need no reason: mappings read them, for nothing but fields below level 3; and the time of
+/// change. What no mapping reads may be anything. With a mapping that does not compile, all are closed.
+fn open_columns(workspace: &Workspace, dataset: &str, context: &Context) -> BTreeSet<String> {
+    let (mut open, mut closed) = (BTreeSet::new(), BTreeSet::new());
+    let today = context.clock.today(workspace.installation.zone);
+    let of_this = |key: &&(String, String, String)| format!("{}.{}", key.0, key.1) == dataset;
+    for key in workspace.mappings.keys().filter(of_this) {
+        let read = columns_by_field(workspace, key, today);
+        if read.is_empty() {
+            return BTreeSet::new();
+        }
+        let register = workspace.registers.get(&key.2);
+        for (field, columns) in read {
+            let opens = purpose::opens(None, register.and_then(|register| register.field(&field)));
+            if opens { &mut open } else { &mut closed }.extend(columns);
+        }
+    }
+    let contract =
+        dataset.split_once('.').and_then(|(system, own)| workspace.connectors.get(system)?.datasets.get(own));
+    open.extend(contract.and_then(|own| own.updated.as_ref()).map(|column| column.value.clone()));
+    open.retain(|column| !closed.contains(column));
+    open
+}
+
+/// Of these columns only, where nobody said why.
+fn look_at<'a>(
+    workspace: &Workspace,
+    entry: &'a QuarantineView,
+    open: Option<&BTreeSet<String>>,
+    context: &Context,
+) -> Shown<'a> {
+    let cells = cells(workspace, entry, open, context);
+    let shows_raw = open.is_none() || cells.as_ref().is_some_and(|cells| !cells.iter().any(|cell| cell.hidden));
     let file = mapping_key(entry).and_then(|key| workspace.mappings.get(&key)).map(|mapping| &mapping.file);
     let told = entry.reasons.iter().map(|reason| {
         let meaning = reasons::meaning(&reason.code);
@@ -98,8 +146,8 @@ fn look_at<'a>(workspace: &Workspace, entry: &'a QuarantineView, context: &Conte
     Shown {
         entry,
         reasons_explained: told.collect(),
-        raw: raw(&entry.raw),
-        cells: cells(workspace, entry, context),
+        raw: if shows_raw { raw(&entry.raw) } else { Raw::hidden(&entry.raw) },
+        cells,
         mapping_now: now.filter(|now| !entry.mapping.is_empty() && !now.starts_with(&entry.mapping)),
     }
 }
@@ -152,15 +200,29 @@ fn columns_by_field(
     lineage.into_iter().map(|line| (line.field, line.columns)).collect()
 }
 
-fn cells(workspace: &Workspace, entry: &QuarantineView, context: &Context) -> Option<Vec<Cell>> {
+fn cells(
+    workspace: &Workspace,
+    entry: &QuarantineView,
+    open: Option<&BTreeSet<String>>,
+    context: &Context,
+) -> Option<Vec<Cell>> {
     let stored: serde_json::Map<String, serde_json::Value> = serde_json::from_str(entry.cells.as_deref()?).ok()?;
     let suspects = Suspects::new(workspace, context).of(entry);
-    let cells = stored.into_iter().map(|(column, cell)| Cell {
-        suspect: suspects.contains(&column),
-        text: cell.as_str().map(str::to_owned),
-        column,
+    let cells = stored.into_iter().map(|(column, cell)| {
+        let hidden = open.is_some_and(|open| !open.contains(&column)) && cell.as_str().is_some_and(|c| !c.is_empty());
+        let text = if hidden { Some(purpose::HIDDEN) } else { cell.as_str() };
+        Cell { suspect: suspects.contains(&column), text: text.map(str::to_owned), hidden, column }
     });
     Some(cells.collect())
+}
+
+/// How raw bytes are shown that are not shown.
+const HIDDEN_RAW: &str = "hidden";
+
+impl Raw {
+    fn hidden(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len(), shown_as: HIDDEN_RAW, text: purpose::HIDDEN.to_owned() }
+    }
 }
 
 /// Bytes as text where they are text: UTF-8, else GB18030, else hexadecimal.

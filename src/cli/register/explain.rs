@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::super::table::rfc3339;
-use super::super::{Context, named};
+use super::super::{Context, named, purpose};
 use super::{Asked, look_up};
 use crate::config::{DatasetRef, Feed, Field, Register, Workspace};
 use crate::engine::{Engine, EngineError};
@@ -44,6 +44,20 @@ struct Explained {
     losers: Vec<Lost>,
     /// Feeds of the register and what each does with this field.
     feeds: Vec<Shared>,
+}
+
+impl Explained {
+    /// Hides every value that is there; says whether there was one.
+    fn hide(&mut self) -> bool {
+        let said = self.winner.iter_mut().chain(self.losers.iter_mut().map(|lost| &mut lost.said));
+        let values = said.map(|said| &mut said.value).chain(&mut self.value);
+        let mut hidden = false;
+        for value in values {
+            purpose::HIDDEN.clone_into(value);
+            hidden = true;
+        }
+        hidden
+    }
 }
 
 /// What one claim says about one field.
@@ -131,6 +145,12 @@ pub(super) async fn run(
     if let Some(field) = only {
         explanation.fields.retain(|explained| explained.field == field);
     }
+    let mut hidden = false;
+    let closed = |field: &&mut Explained| !purpose::opens(asked.why, register.field(&field.field));
+    for field in explanation.fields.iter_mut().filter(closed) {
+        hidden |= field.hide();
+    }
+    purpose::hint(hidden, context)?;
     if context.json {
         return Ok(context.print_json(&explanation)?);
     }

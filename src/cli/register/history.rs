@@ -3,8 +3,8 @@
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use super::super::Context;
 use super::super::table::{local, number, rfc3339, table, text};
+use super::super::{Context, purpose};
 use super::{Asked, heading, look_up};
 use crate::engine::Engine;
 use crate::store::{EntityView, HistoryView};
@@ -34,11 +34,19 @@ struct Change {
     is: Option<String>,
 }
 
+impl Change {
+    fn values(&mut self) -> [(&str, &mut Option<String>); 2] {
+        [(&self.field, &mut self.was), (&self.field, &mut self.is)]
+    }
+}
+
 /// Prints the history of one entity.
 pub(super) async fn run(engine: &mut Engine, asked: Asked<'_>, context: &Context) -> anyhow::Result<()> {
     let (register, entity) = look_up(engine, "register.history", asked, context).await?;
     let past = engine.store().history(&register.name, entity.id).await?;
-    let versions = versions(&entity, &past);
+    let mut versions = versions(&entity, &past);
+    let values = versions.iter_mut().flat_map(|version| &mut version.changes).flat_map(Change::values);
+    purpose::hint(purpose::hide(&register, asked.why, values), context)?;
     if context.json {
         let whole = serde_json::json!({ "register": register.name, "entity": entity.id, "versions": versions });
         return Ok(context.print_json(&whole)?);

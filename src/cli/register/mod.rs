@@ -6,11 +6,12 @@ mod explain;
 mod history;
 mod review;
 
+use clap::builder::NonEmptyStringValueParser;
 use serde::Serialize;
 
 use super::table::{count, local, number, rfc3339, shown, table, text};
 use super::workspace::{Access, open};
-use super::{Context, Exit, audit, named};
+use super::{Context, Exit, audit, named, purpose};
 use crate::config::{Register, Workspace};
 use crate::engine::Engine;
 use crate::store::EntityView;
@@ -36,8 +37,8 @@ enum Question {
         field: String,
         /// Text that the field contains
         text: String,
-        /// Why; it goes into the audit log 事由
-        #[arg(long, value_name = "WHY")]
+        /// Why; it goes into the audit log, and opens values of level 3 and above 事由
+        #[arg(long, value_name = "WHY", value_parser = NonEmptyStringValueParser::new())]
         why: Option<String>,
         /// Show at most so many entities
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=10_000))]
@@ -69,8 +70,8 @@ struct Entity {
     register: String,
     /// Value of any key (统一社会信用代码, 公民身份号码, …), or #42 for the entity of this number
     key: String,
-    /// Why; it goes into the audit log 事由
-    #[arg(long, value_name = "WHY")]
+    /// Why; it goes into the audit log, and opens values of level 3 and above 事由
+    #[arg(long, value_name = "WHY", value_parser = NonEmptyStringValueParser::new())]
     why: Option<String>,
 }
 
@@ -124,10 +125,12 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Question::Find { register, field, text, why, limit } => {
             let register = named::register(engine.workspace(), &register)?.clone();
             named::field(&register, &field)?;
-            let found = engine.store().find(&register.name, &field, &text, limit).await?;
+            let mut found = engine.store().find(&register.name, &field, &text, limit).await?;
             let count = format!("{} found in {field}", found.len());
             let detail = audit::looked_up(&engine, (&register.name, &text), &count, why.as_deref())?;
             audit::note(&mut engine, "register.find", &detail, context).await?;
+            let hidden = found.iter_mut().fold(false, |any, entity| hide(&register, why.as_deref(), entity) || any);
+            purpose::hint(hidden, context)?;
             print_found(&register, &field, &found, context)?;
             if found.len() as i64 == limit && !context.json {
                 context.note(&format!("the first {limit}; --limit shows more"))?;
@@ -184,12 +187,12 @@ async fn list(engine: &mut Engine, context: &Context) -> anyhow::Result<()> {
 }
 
 async fn get(engine: &mut Engine, asked: &Entity, context: &Context) -> anyhow::Result<()> {
-    let (register, entity) = look_up(engine, "register.get", asked.asked(), context).await?;
-    let of =
-        |name: &str| entity.fields.iter().find(|(field, ..)| field == name).and_then(|(_, value, _)| value.clone());
-    let links = engine.follow(&register.bonds.links, of).await?;
+    let (register, mut entity) = look_up(engine, "register.get", asked.asked(), context).await?;
+    let links = engine.follow(&register.bonds.links, value_of(&entity)).await?;
+    let hidden = hide(&register, asked.why.as_deref(), &mut entity);
+    purpose::hint(hidden, context)?;
     let today = context.clock.today(engine.workspace().installation.zone);
-    let expired = review::expired(&register, of, today);
+    let expired = review::expired(&register, value_of(&entity), today);
     if context.json {
         let row = Row::new(&register, &entity);
         return Ok(context.print_json(&review::Related { row, links, expired })?);
@@ -204,6 +207,15 @@ async fn get(engine: &mut Engine, asked: &Entity, context: &Context) -> anyhow::
     out.push_str(&table(&columns, rows));
     out.push_str(&review::related(&links, &expired));
     Ok(context.print(&out)?)
+}
+
+fn value_of(entity: &EntityView) -> impl Fn(&str) -> Option<String> {
+    move |name| entity.fields.iter().find(|(field, ..)| field == name).and_then(|(_, value, _)| value.clone())
+}
+
+/// Hides what is not shown without a reason.
+fn hide(register: &Register, why: Option<&str>, entity: &mut EntityView) -> bool {
+    purpose::hide(register, why, entity.fields.iter_mut().map(|(name, value, _)| (name.as_str(), value)))
 }
 
 /// One entity for programs.

@@ -2,7 +2,7 @@
 
 mod text;
 
-pub(super) use text::found_text;
+pub(super) use text::{found_text, suspended_text};
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::config::{OutletKind, Pipeline, Workspace};
 use crate::crypto::{Certificate, CryptoError, RENEWAL_DAYS, renewal_urgency};
 use crate::engine::{Difference, Due, Engine, Open, ReviewLine};
 use crate::source::Lag;
-use crate::store::{BackfillView, FeedView, Found, LeaseView, RunView};
+use crate::store::{BackfillView, FeedView, Found, LeaseView, RunView, Suspension};
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -132,8 +132,8 @@ struct FeedStatus {
     undelivered: i64,
     /// Records that the subscriber holds.
     holding: i64,
-    /// Why nothing goes out, where somebody suspended the grant.
-    suspended: Option<String>,
+    /// Since when, why and at whose wish nothing but recalls goes out, where somebody suspended the grant.
+    suspended: Option<Suspension>,
     /// Batches that wait for their token of time.
     unstamped: u64,
     /// HL0778: since when (RFC 3339) one has waited longer than the installation allows.

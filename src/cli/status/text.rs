@@ -4,7 +4,7 @@ use chrono_tz::Tz;
 
 use super::super::table::{count, local, number, table, text as left};
 use crate::engine::ReviewLine;
-use crate::store::Found;
+use crate::store::{Found, Side, Suspension};
 
 use super::{CertificateStatus, DriftStatus, FeedStatus, PipelineStatus, QuarantineStatus, RegisterStatus, Status};
 
@@ -139,9 +139,7 @@ fn feeds(feeds: &[FeedStatus]) -> String {
             let FeedStatus { feed, unstamped, .. } = f;
             out += &format!("  {feed}: 时间戳逾期 HL0778 {unstamped} batches wait for a time stamp since {since}\n");
         }
-        if let Some(why) = &f.suspended {
-            out += &format!("  {}: 已中止 suspended: {}\n", f.feed, super::super::table::shown(why));
-        }
+        out += &suspended_text(&f.feed, f.suspended.as_ref());
         if let Some(why) = f.refused.as_ref().filter(|_| f.suspended.is_none()) {
             out += &format!("  {}: 不予提供 refused: {}\n", f.feed, super::super::table::shown(why));
         }
@@ -163,6 +161,16 @@ fn age(minutes: i64) -> String {
         120..=2879 => format!("{} h", minutes / 60),
         _ => format!("{} d", minutes / 1440),
     }
+}
+
+/// That a grant is suspended, why, and what goes out all the same.
+pub(in crate::cli) fn suspended_text(feed: &str, suspended: Option<&Suspension>) -> String {
+    let Some(Suspension { why, side, .. }) = suspended else { return String::new() };
+    let still = match side {
+        Side::Office => "撤回照发 by the office, recalls go out",
+        Side::Subscriber => "需求方提出，一律不发 by the subscriber, nothing goes out",
+    };
+    format!("  {feed}: 已中止 suspended ({still}): {}\n", super::super::table::shown(why))
 }
 
 /// What was found in the free text that a feed released, a line a field.

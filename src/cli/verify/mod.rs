@@ -22,7 +22,7 @@ pub struct Args {
     /// Certificates must be valid at this time (RFC 3339) instead of when each batch was signed
     #[arg(long, value_name = "TIME")]
     pub at: Option<DateTime<Utc>>,
-    /// CA certificate(s) of the time-stamping authority, PEM: checks .tsr beside a manifest, whose time then counts 时间戳
+    /// CA certificate(s) of the time-stamping authority, PEM: checks .tsr beside a manifest or in a proof, whose time then counts 时间戳
     #[arg(long, value_name = "FILE")]
     pub tsa: Option<PathBuf>,
     /// Only this entity's record of each batch, with its path to the signed root 单条
@@ -42,11 +42,10 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         None => None,
     };
     let judging = Judging::new(args.at, now, timestamps);
-    let moment = judging.moment;
     let is_batch = |file: &PathBuf| args.record.is_none() && file.to_string_lossy().ends_with(".manifest.json");
     let (batches, alone): (Vec<PathBuf>, Vec<PathBuf>) = args.files.into_iter().partition(is_batch);
     let (proofs, answers) = tokio::task::spawn_blocking(move || {
-        let answer = |file: &PathBuf| record::answer(file, args.record, &reader, moment);
+        let answer = |file: &PathBuf| record::answer(file, args.record, &reader, &judging);
         (prove_all(&batches, &reader, &judging), alone.iter().map(answer).collect::<Vec<_>>())
     })
     .await?;

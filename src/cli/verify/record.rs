@@ -5,11 +5,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::printable;
+use super::{printable, timestamp_text};
 use crate::batch::{Reader, batch_id};
-use crate::crypto::Moment;
 use crate::error::Problem;
-use crate::receive::{ReceiveError, RecordProven, proven_record, record_proof, verify_proof_file};
+use crate::receive::{Judging, ReceiveError, RecordProven, Timestamp, proven_record, record_proof, verify_proof_file};
 
 /// The answer for one file.
 #[derive(Debug, Serialize)]
@@ -20,11 +19,11 @@ pub(super) struct Answer {
 }
 
 /// Proves one record of a batch, or reads the proof in a file.
-pub(super) fn answer(file: &Path, entity: Option<i64>, reader: &Reader, moment: Moment) -> Answer {
+pub(super) fn answer(file: &Path, entity: Option<i64>, reader: &Reader, judging: &Judging) -> Answer {
     let done: Result<RecordProven, ReceiveError> = match entity {
-        Some(entity) => record_proof(file, (entity, None), (reader, moment), Vec::new())
-            .and_then(|proof| proven_record(&proof, reader, moment)),
-        None => verify_proof_file(file, reader, moment),
+        Some(entity) => record_proof(file, (entity, None), (reader, judging), Vec::new())
+            .and_then(|proof| proven_record(&proof, reader, judging)),
+        None => verify_proof_file(file, reader, judging),
     };
     let file = file.display().to_string();
     match done {
@@ -45,6 +44,10 @@ pub(super) fn text(answer: &Answer) -> String {
     line("signed by", format!("{} at {} ({})", signed.subject, signed.signed_at, signed.suite));
     line("issued by", format!("{}, serial {}", signed.issuer, signed.serial));
     line("trusted", signed.root.clone());
+    line("timestamp", timestamp_text(&proven.timestamp));
+    if let Timestamp::Proven(by) = &proven.timestamp {
+        by.warnings.iter().for_each(|warning| line("WARNING", warning.clone()));
+    }
     if let Some(container) = &proven.container {
         line("container", format!("signed by {} at {}", container.subject, container.signed_at));
     }

@@ -11,18 +11,12 @@ use der::asn1::ObjectIdentifier;
 use serde::Serialize;
 
 use super::asn1::{self, Element, NotDer, octet};
-use super::certificate::Certificate;
-use super::cms::{SignedAttributes, SignedData};
+use super::cms::SignedData;
 use super::verify::{brought, check_attributes, not_from_the_future, one_signer, only_signer};
-use super::{CryptoError, DigestAlgorithm, Purpose, Trust, When, hex};
+use super::{CryptoError, DigestAlgorithm, Purpose, Trust, When, ess, hex};
 use crate::error::Problem;
 
 const TST_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
-/// signingCertificate (RFC 2634 §5.4) and signingCertificateV2 (RFC 5035 §3).
-const SIGNING_CERTIFICATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.12");
-const SIGNING_CERTIFICATE_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.47");
-const SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
-const SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.3");
 /// A token may be this much older than the question for it: clocks differ.
 const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 /// Characters of an authority's own words that are passed on.
@@ -204,7 +198,8 @@ pub fn verify_stamp(
     };
     let (leaf, others) = brought(&data, signer).map_err(unreadable)?;
     let suite = check_attributes(&data, signer, &leaf, |algorithm| Ok(algorithm.digest(&[content])))?;
-    if !signer.attributes.as_ref().is_some_and(|attributes| names(attributes, &leaf)) {
+    // RFC 3161 §2.4.2, RFC 5816.
+    if signer.attributes.as_ref().is_none_or(|attributes| ess::names(attributes, &leaf).is_err()) {
         return Err(CryptoError::Tampered { what: "the authority's certificate is not the one signed for" }.into());
     }
     let info = Info::read(content)?;
@@ -294,33 +289,6 @@ fn refusal(mut info: asn1::Elements<'_>) -> Result<String, NotDer> {
         words.push("no reason given".to_owned());
     }
     Ok(words.join(", ").chars().filter(|c| !c.is_control()).take(WORDS).collect())
-}
-
-/// Whether the signed attributes name this certificate as the signer's (RFC 3161 §2.4.2, RFC 5816): without that, another
-/// certificate with the same key could be put in its place.
-fn names(attributes: &SignedAttributes<'_>, leaf: &Certificate) -> bool {
-    let read = |value: Element<'_>, second: bool| -> Result<bool, NotDer> {
-        let mut ids = value.inside()?.expect(Tag::Sequence)?.inside()?;
-        let mut first = ids.expect(Tag::Sequence)?.inside()?;
-        let algorithm = match first.optional(Tag::Sequence)? {
-            Some(algorithm) if second => Some(algorithm.inside()?.expect(Tag::ObjectIdentifier)?.oid()?),
-            Some(_) => return Err(NotDer),
-            None => None,
-        };
-        let said = first.expect(Tag::OctetString)?.value;
-        let algorithm = match (second, algorithm) {
-            (false, _) => &ring::digest::SHA1_FOR_LEGACY_USE_ONLY,
-            (true, None | Some(super::suite::SHA256)) => &ring::digest::SHA256,
-            (true, Some(SHA384)) => &ring::digest::SHA384,
-            (true, Some(SHA512)) => &ring::digest::SHA512,
-            (true, Some(super::suite::SM3)) => return Ok(said == DigestAlgorithm::Sm3.digest(&[leaf.der()])),
-            (true, Some(_)) => return Ok(false),
-        };
-        Ok(said == ring::digest::digest(algorithm, leaf.der()).as_ref())
-    };
-    let second = attributes.value(SIGNING_CERTIFICATE_V2).map(|value| read(value, true));
-    let first = || attributes.value(SIGNING_CERTIFICATE).map(|value| read(value, false));
-    second.or_else(first).is_some_and(|found| found == Ok(true))
 }
 
 /// TSTInfo (RFC 3161 §2.4.2), as far as it is judged.

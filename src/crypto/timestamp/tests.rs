@@ -3,7 +3,7 @@
 use super::*;
 use crate::crypto::issue::tests::{authority_of, fresh, noon, pem};
 use crate::crypto::issue::{self, Issuer, Request, common_name};
-use crate::crypto::{PrivateKey, Suite, purpose};
+use crate::crypto::{Certificate, PrivateKey, Suite, purpose};
 
 const POLICY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.156.10197.6.9");
 
@@ -61,7 +61,7 @@ impl Authority {
                     ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.4"),
                     asn1::element(octet::OCTET_STRING, &[&digest(info)]),
                 ),
-                one(SIGNING_CERTIFICATE_V2, asn1::sequence(&[&asn1::sequence(&[&id])])),
+                one(ess::SECOND, asn1::sequence(&[&asn1::sequence(&[&id])])),
             ],
         );
         let signer = asn1::sequence(&[

@@ -44,8 +44,8 @@ impl Engine {
         let name = &backfill.target;
         let feed = self.workspace.feeds.get(name).cloned();
         let feed = feed.ok_or_else(|| EngineError::Internal(format!("feed {name} is not defined")))?;
-        if let Some(why) = self.suspended(name).await? {
-            let place = format!("the outlet of {name}");
+        if let Some(suspended) = self.suspended(name).await? {
+            let (place, why) = (format!("the outlet of {name}"), suspended.told);
             return Err(OutletError::Unavailable { batch: name.clone(), place, why }.into());
         }
         let outlet = premises::outlet(&self.workspace, &feed, self.broker.as_ref());

@@ -2,7 +2,7 @@
 //!
 //! Decides: what each of them gets — the record as it is now where the grant still allows it and it was corrected, else the word
 //! to give it back. Guarantees: the batch, the holdings and the word that this subscriber was told are one transaction; a
-//! grant that has ended keeps nobody from being told.
+//! grant that has ended keeps nobody from being told, and one that the office suspended keeps nobody from giving back.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,8 @@ impl Engine {
     /// Sends what waits of them for this feed.
     pub(super) async fn chase(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
         let mut waiting = self.store.chases(Some(&pass.feed.name), None).await?;
-        waiting.retain(|chase| chase.seq.is_none());
+        let leaves = |kind: &str| !pass.recalls_only || kind == Kind::Recall.name();
+        waiting.retain(|chase| chase.seq.is_none() && leaves(&chase.kind));
         let mut open: Option<&ChaseView> = None;
         for chase in &waiting {
             let kind = if chase.kind == Kind::Recall.name() { Kind::Recall } else { Kind::Correction };

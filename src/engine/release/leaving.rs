@@ -26,10 +26,11 @@ impl Drop for Leaving {
 }
 
 impl Engine {
-    /// After a crash or an outage the very same bytes go out again.
-    pub(super) async fn deliver_waiting(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
+    /// After a crash or an outage the very same bytes go out again, up to this batch.
+    pub(super) async fn deliver_waiting(&mut self, pass: &mut Pass, through: i64) -> Result<(), EngineError> {
         loop {
-            let waiting = self.store.undelivered(&pass.feed.name).await?;
+            let mut waiting = self.store.undelivered(&pass.feed.name).await?;
+            waiting.retain(|row| row.seq <= through);
             if waiting.is_empty() || pass.outlet.is_none() {
                 return Ok(());
             }

@@ -20,6 +20,7 @@ use self::leaving::Leaving;
 use self::page::{Encoded, Page, Step, encode};
 use self::seal::decision;
 use super::rows::hex;
+use super::suspend::Suspended;
 use super::{Engine, EngineError, FeedReport};
 use crate::batch::{
     BatchError, BodyBuilder, Changes, Committing, Decision, FeedField, FeedSchema, Kind, Notice, SaltKey,
@@ -70,6 +71,8 @@ struct Pass {
     /// Of what is in the body: the corrections and recalls that it carries, and why.
     chased: Vec<i64>,
     notice: Option<(Kind, Notice)>,
+    /// The grant is suspended: nothing else goes out.
+    recalls_only: bool,
     report: FeedReport,
     started: Instant,
 }
@@ -77,21 +80,38 @@ struct Pass {
 impl Engine {
     /// One pass: releases and delivers everything this feed has waiting.
     async fn release_batches(&mut self, name: &str) -> Result<FeedReport, EngineError> {
-        let done = Box::pin(self.one_pass(name)).await;
-        self.tell_refusal(name, &done).await?;
+        let suspended = match self.workspace.feeds.contains_key(name) {
+            true => self.suspended(name).await?,
+            false => None,
+        };
+        let done = match &suspended {
+            Some(suspended) => Box::pin(self.recalls_only(name, suspended)).await,
+            None => Box::pin(self.one_pass(name)).await,
+        };
+        self.tell_refusal(name, suspended.map(|suspended| suspended.told), &done).await?;
         done
     }
 
-    async fn one_pass(&mut self, name: &str) -> Result<FeedReport, EngineError> {
-        if self.workspace.feeds.contains_key(name)
-            && let Some(why) = self.suspended(name).await?
-        {
-            return Ok(FeedReport::new(name, "waiting", Some(why)));
-        }
-        let Some(mut pass) = self.begin(name).await? else {
-            return Err(EngineError::Internal(format!("feed {name} is not defined")));
+    /// The pass of a suspended feed: recalls (撤回) leave, and what is sealed before them; everything else waits.
+    async fn recalls_only(&mut self, name: &str, suspended: &Suspended) -> Result<FeedReport, EngineError> {
+        let Some(through) = self.recalls_due(name, suspended).await? else {
+            return Ok(FeedReport::new(name, "waiting", Some(suspended.told.clone())));
         };
-        self.deliver_waiting(&mut pass).await?;
+        let mut pass = self.begin(name).await?.ok_or_else(|| not_defined(name))?;
+        pass.recalls_only = true;
+        self.deliver_waiting(&mut pass, through).await?;
+        self.note_feed(&pass.feed).await?;
+        self.chase(&mut pass).await?;
+        if self.delivered(&mut pass).await? {
+            pass.report.status = "waiting";
+            pass.report.why = Some(suspended.told.clone());
+        }
+        self.finish(pass).await
+    }
+
+    async fn one_pass(&mut self, name: &str) -> Result<FeedReport, EngineError> {
+        let mut pass = self.begin(name).await?.ok_or_else(|| not_defined(name))?;
+        self.deliver_waiting(&mut pass, i64::MAX).await?;
         self.note_feed(&pass.feed).await?;
         self.chase(&mut pass).await?;
         if pass.state.sweep.is_some() {
@@ -160,6 +180,7 @@ impl Engine {
             recalled,
             chased: Vec::new(),
             notice: None,
+            recalls_only: false,
             report: FeedReport::new(name, if refused.is_some() { "refused" } else { "nothing new" }, refused),
             feed,
             state,
@@ -362,6 +383,10 @@ impl Pass {
             sum.mobiles += one.mobiles.cast_signed();
         }
     }
+}
+
+fn not_defined(feed: &str) -> EngineError {
+    EngineError::Internal(format!("feed {feed} is not defined"))
 }
 
 /// The schema of the records that go out under a grant.

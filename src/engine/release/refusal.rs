@@ -12,14 +12,15 @@ impl Engine {
     pub(super) async fn tell_refusal(
         &mut self,
         name: &str,
+        suspended: Option<String>,
         done: &Result<FeedReport, EngineError>,
     ) -> Result<(), EngineError> {
         let mut why: Vec<String> = self.withheld_and_asked_for(name);
+        why.extend(suspended);
         match done {
             Ok(report) if report.status == "refused" => why.extend(report.why.clone()),
             Ok(report) => {
-                let of_ours = |why: &&String| why.starts_with("HL0610") || why.starts_with("HL0611");
-                why.extend(report.why.as_ref().filter(of_ours).cloned());
+                why.extend(report.why.as_ref().filter(|why| why.starts_with("HL0610")).cloned());
             }
             Err(error @ (EngineError::Crypto(_) | EngineError::Definitions(_))) => why.push(error.to_string()),
             Err(_) => return Ok(()),

@@ -105,8 +105,9 @@ impl Engine {
         let (feed, at) = (&pass.feed, now.timestamp_micros());
         let signer = pass.signer.certificate();
         let grant: String = hex(&pass.decision.grant_digest.0).chars().take(16).collect();
+        let though = if pass.recalls_only { ", though the grant is suspended" } else { "" };
         let told = format!(
-            "{}/{}: {}, {} records to {} for {}, grant {grant}, signed by {}",
+            "{}/{}: {}, {} records to {} for {}, grant {grant}, signed by {}{though}",
             feed.name,
             row.seq,
             row.kind,

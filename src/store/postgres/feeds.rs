@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
-use super::super::{BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, Holding, Note, Result, SealSet, StoreError};
+use super::super::{
+    BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, Holding, Note, Result, SealSet, Side, StoreError, Suspension,
+};
 use super::PostgresStore;
 use super::audit::append;
 use super::connect::refused;
@@ -25,7 +27,7 @@ impl PostgresStore {
             .map_err(refused)?;
         let row = sqlx::query(
             "select id, grant_digest, cursor, seq, previous, schema_version, fingerprint, sweep_entity, sweep_through, part, \
-             suspended, suspended_why, refused from feed where name = $1",
+             suspended, suspended_why, suspended_side, refused from feed where name = $1",
         )
         .bind(feed)
         .fetch_one(conn)
@@ -41,8 +43,8 @@ impl PostgresStore {
             schema: (row.get(5), row.get(6)),
             sweep: sweep.0.zip(sweep.1),
             part: row.get(9),
-            suspended: row.get::<Option<i64>, _>(10).zip(row.get(11)),
-            refused: row.get(12),
+            suspended: suspension(&row, 10),
+            refused: row.get(13),
         })
     }
 
@@ -130,14 +132,15 @@ impl PostgresStore {
         sqlx::query(sql).bind(feed).bind(seq).execute(self.link.get().await?).await.map(|_| ()).map_err(refused)
     }
 
-    pub(super) async fn note_suspended(&mut self, feed: &str, why: Option<(i64, &str)>, note: Note) -> Result<()> {
+    pub(super) async fn note_suspended(&mut self, feed: &str, now: Option<&Suspension>, note: Note) -> Result<()> {
         let algorithm = self.audited_by;
         let conn = self.link.get().await?;
         begin(conn).await?;
         let written = async {
-            sqlx::query("update feed set suspended = $1, suspended_why = $2 where name = $3")
-                .bind(why.map(|(at, _)| at))
-                .bind(why.map(|(_, why)| why))
+            sqlx::query("update feed set suspended = $1, suspended_why = $2, suspended_side = $3 where name = $4")
+                .bind(now.map(|now| now.at))
+                .bind(now.map(|now| now.why.as_str()))
+                .bind(now.map(|now| now.side.name()))
                 .bind(feed)
                 .execute(&mut *conn)
                 .await
@@ -167,7 +170,8 @@ impl PostgresStore {
              (select count(*) from batch b where b.feed = f.id and not b.durable), \
              (select count(*) from holding h where h.feed = f.id), \
              l.considered, l.released, l.unaffected, l.withheld, \
-             coalesce((select sum(records) from batch b where b.feed = f.id and b.durable), 0)::bigint, f.suspended_why \
+             coalesce((select sum(records) from batch b where b.feed = f.id and b.durable), 0)::bigint, f.suspended, f.suspended_why, \
+             f.suspended_side \
              from feed f cross join lateral (select coalesce(sum(considered), 0)::bigint as considered, \
              coalesce(sum(released), 0)::bigint as released, coalesce(sum(unaffected), 0)::bigint as unaffected, \
              coalesce(sum(withheld), 0)::bigint as withheld from feed_ledger l where l.feed = f.id) l order by f.name",
@@ -189,10 +193,17 @@ impl PostgresStore {
                 withheld: n(row, 8),
             },
             durable: row.get(9),
-            suspended: row.get(10),
+            suspended: suspension(row, 10),
         };
         Ok(rows.iter().map(view).collect())
     }
+}
+
+/// The three columns of a suspension, from this one on.
+fn suspension(row: &PgRow, first: usize) -> Option<Suspension> {
+    let at: Option<i64> = row.get(first);
+    let (why, side): (Option<String>, Option<String>) = (row.get(first + 1), row.get(first + 2));
+    Some(Suspension { at: at?, why: why?, side: Side::stored(side.as_deref()) })
 }
 
 async fn keep(conn: &mut PgConnection, seal: &SealSet) -> Result<()> {

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::super::{
     AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChaseView, ChunkEnd, ChunkState, ChunkView, ClaimsMade,
     Definition, FeedLag, Found, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note, OfferedColumn, Operations,
-    Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Unstamped, Versions,
-    WorkedWith,
+    Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Suspension, Unstamped,
+    Versions, WorkedWith,
 };
 use super::connect::within;
 use super::{PostgresStore, at_rest};
@@ -102,8 +102,8 @@ impl Operations for PostgresStore {
         at_rest!(self.start_feed_over(feed))
     }
 
-    async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>, note: Note) -> Result<()> {
-        at_rest!(self.note_suspended(feed, why, note))
+    async fn suspend_feed(&mut self, feed: &str, now: Option<&Suspension>, note: Note) -> Result<()> {
+        at_rest!(self.note_suspended(feed, now, note))
     }
 
     async fn note_refusal(&mut self, feed: &str, why: Option<&str>, note: Note) -> Result<()> {

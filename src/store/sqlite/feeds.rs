@@ -6,7 +6,9 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::super::table::quoted;
-use super::super::{BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, Holding, Note, Result, SealSet, StoreError};
+use super::super::{
+    BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, Holding, Note, Result, SealSet, Side, StoreError, Suspension,
+};
 use super::audit::append;
 use super::bulk::{self, Bulk, Statement, json_integers};
 use super::{SqliteStore, unavailable};
@@ -22,7 +24,7 @@ impl SqliteStore {
             .map_err(unavailable)?;
         let row = sqlx::query(
             "select id, grant_digest, cursor, seq, previous, schema_version, fingerprint, sweep_entity, sweep_through, part, \
-             suspended, suspended_why, refused from feed where name = ?",
+             suspended, suspended_why, suspended_side, refused from feed where name = ?",
         )
         .bind(feed)
         .fetch_one(&mut self.conn)
@@ -38,8 +40,8 @@ impl SqliteStore {
             schema: (row.get(5), row.get(6)),
             sweep: sweep.0.zip(sweep.1),
             part: row.get(9),
-            suspended: row.get::<Option<i64>, _>(10).zip(row.get(11)),
-            refused: row.get(12),
+            suspended: suspension(&row, 10),
+            refused: row.get(13),
         })
     }
 
@@ -173,12 +175,13 @@ impl SqliteStore {
         Ok(())
     }
 
-    pub(super) async fn note_suspended(&mut self, feed: &str, why: Option<(i64, &str)>, note: Note) -> Result<()> {
+    pub(super) async fn note_suspended(&mut self, feed: &str, now: Option<&Suspension>, note: Note) -> Result<()> {
         super::commit::begin(&mut self.conn).await?;
         let written = async {
-            sqlx::query("update feed set suspended = ?, suspended_why = ? where name = ?")
-                .bind(why.map(|(at, _)| at))
-                .bind(why.map(|(_, why)| why))
+            sqlx::query("update feed set suspended = ?, suspended_why = ?, suspended_side = ? where name = ?")
+                .bind(now.map(|now| now.at))
+                .bind(now.map(|now| now.why.as_str()))
+                .bind(now.map(|now| now.side.name()))
                 .bind(feed)
                 .execute(&mut self.conn)
                 .await
@@ -210,7 +213,8 @@ impl SqliteStore {
              (select count(*) from holding h where h.feed = f.id), \
              coalesce(sum(l.considered), 0), coalesce(sum(l.released), 0), coalesce(sum(l.unaffected), 0), \
              coalesce(sum(l.withheld), 0), \
-             coalesce((select sum(records) from batch b where b.feed = f.id and b.durable = 1), 0), f.suspended_why \
+             coalesce((select sum(records) from batch b where b.feed = f.id and b.durable = 1), 0), f.suspended, f.suspended_why, \
+             f.suspended_side \
              from feed f left join feed_ledger l on l.feed = f.id group by f.id order by f.name",
         )
         .fetch_all(&mut self.conn)
@@ -232,10 +236,17 @@ impl SqliteStore {
                     withheld: n(row, 8),
                 },
                 durable: row.get(9),
-                suspended: row.get(10),
+                suspended: suspension(row, 10),
             })
             .collect())
     }
+}
+
+/// The three columns of a suspension, from this one on.
+fn suspension(row: &SqliteRow, first: usize) -> Option<Suspension> {
+    let at: Option<i64> = row.get(first);
+    let (why, side): (Option<String>, Option<String>) = (row.get(first + 1), row.get(first + 2));
+    Some(Suspension { at: at?, why: why?, side: Side::stored(side.as_deref()) })
 }
 
 async fn insert_batch(conn: &mut sqlx::SqliteConnection, feed: i64, batch: &BatchRow, at: i64) -> Result<()> {

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::super::{
     AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChaseView, ChunkEnd, ChunkState, ChunkView, ClaimsMade,
     Definition, FeedLag, Found, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note, OfferedColumn, Operations,
-    Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Unstamped, Versions,
-    WorkedWith,
+    Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Suspension, Unstamped,
+    Versions, WorkedWith,
 };
 use super::SqliteStore;
 use crate::audit::{Entry, SignedCheckpoint};
@@ -117,9 +117,9 @@ impl Operations for SqliteStore {
         self.start_feed_over(feed).await
     }
 
-    async fn suspend_feed(&mut self, feed: &str, why: Option<(i64, &str)>, note: Note) -> Result<()> {
+    async fn suspend_feed(&mut self, feed: &str, now: Option<&Suspension>, note: Note) -> Result<()> {
         self.settle().await?;
-        self.note_suspended(feed, why, note).await
+        self.note_suspended(feed, now, note).await
     }
 
     async fn note_refusal(&mut self, feed: &str, why: Option<&str>, note: Note) -> Result<()> {
