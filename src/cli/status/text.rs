@@ -215,7 +215,7 @@ mod tests {
             lag: None,
             started_micros: 1_772_294_400_000_000,
         };
-        let pipeline = |name: &str, last, late| PipelineStatus {
+        let pipeline = |name: &str, last, late: bool| PipelineStatus {
             pipeline: name.into(),
             title: Some("市场主体登记".into()),
             from: "market-regulation.enterprise".into(),

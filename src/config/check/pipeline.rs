@@ -110,7 +110,7 @@ mod tests {
         check(FILE, "check:", &limit("{}"), &["HL0390 6:6"]);
         check(FILE, "check:", &limit("{ time: 15, size: 2GiB }"), &["HL0390 6:6", "HL0111 6:14", "HL0106 6:18"]);
         let log = "  kind: cdc\n  url: postgres://x/y\n";
-        for (written, expect) in [("{ time: 15m, bytes: 2GiB }", &[][..]), ("{}", &["HL0390 6:6"])] {
+        for (written, expect) in [("{ time: 15m, bytes: 2GiB }", ""), ("{}", "HL0390 6:6")] {
             let dir = write();
             for (path, text) in FILES {
                 let text = text.replace("  kind: files\n  root: out\n", log).replace(FROM_FILES, "    table: qy\n");
@@ -119,7 +119,7 @@ mod tests {
             }
             let problems = load_and_check(dir.path()).1;
             let lag: Vec<String> = summary(&problems).into_iter().filter(|told| told.contains("HL0390")).collect();
-            assert_eq!(lag, expect, "{}", render(&problems));
+            assert_eq!(lag.concat(), expect, "{}", render(&problems));
             assert!(!problems.iter().any(|problem| problem.code == "HL0106"), "{}", render(&problems));
         }
     }
