@@ -549,9 +549,19 @@ async fn a_probe_says_how_far_behind_we_are_and_makes_nothing() {
     assert_eq!(last.lag, Some(found));
     let (code, status, _) = huiliu(office.small.path(), &["status"]);
     assert!(code == 0 && status.contains("变更滞后") && status.contains("bytes of log"), "{status}");
+    assert!(!status.contains("HL0391"), "nobody limits it: {status}");
+    let pipeline = std::fs::read_to_string(office.small.path().join("pipelines/qy.yaml")).unwrap();
+    for (limit, beyond) in [("{ time: 1d, bytes: 1024GiB }", false), ("{ time: 1d, bytes: 1B }", true)] {
+        office.small.write("pipelines/qy.yaml", format!("{pipeline}lag: {limit}\n"));
+        let (code, status, _) = huiliu(office.small.path(), &["status"]);
+        assert!(code == 0 && status.contains("HL0391 beyond its limit") == beyond, "{limit}: {status}");
+    }
     let daemon = Daemon::with(office.small.path(), &[], &[]);
     let told = daemon.ask_until("/metrics", |_, text| text.contains("huiliu_source_lag_bytes{pipeline=\"qy\"}"));
     assert!(told.contains("huiliu_source_lag_seconds{pipeline=\"qy\"}"), "{told}");
+    assert!(told.contains("huiliu_source_lag_limit_seconds{pipeline=\"qy\"} 86400"), "{told}");
+    assert!(told.contains("huiliu_source_lag_limit_bytes{pipeline=\"qy\"} 1\n"), "{told}");
+    daemon.wait_until("HL0391", |line| line["code"] == "HL0391" && line["pipeline"] == "qy");
 }
 
 /// Everything that one pull gives, as JSON arrays, and what was taken afterwards.

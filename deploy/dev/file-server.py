@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""An FTP (with explicit TLS) or WebDAV server for tests: file-server.py ftp|webdav PORT ROOT TLS-DIRECTORY.
+"""An FTP (with explicit TLS) or WebDAV server for tests: file-server.py ftp|webdav PORT ROOT TLS-DIRECTORY [FIRST-LAST].
 
-Everybody is "huiliu" with the password "huiliu". Listens on 127.0.0.1 only.
+Everybody is "huiliu" with the password "huiliu". Listens on 127.0.0.1 only; FTP transfers on the ports
+from FIRST to LAST.
 """
 
 import sys
@@ -17,6 +18,7 @@ if kind == "ftp":
         authorizer = DummyAuthorizer()
         certfile = f"{tls}/server.pem"
         keyfile = f"{tls}/server.key"
+        passive_ports = range(int(sys.argv[5].split("-")[0]), int(sys.argv[5].split("-")[1]) + 1)
 
     Handler.authorizer.add_user("huiliu", "huiliu", root, perm="elradfmwMT")
     ThreadedFTPServer(("127.0.0.1", port), Handler).serve_forever()

@@ -44,7 +44,7 @@ pub use installation::{
     TrustFiles,
 };
 pub use pattern::{Pattern, matches};
-pub use pipeline::{Check, Limits, MissedRun, Pipeline};
+pub use pipeline::{Check, LagLimit, Limits, MissedRun, Pipeline};
 pub use read::cases::{Case, Cell, Given, Refused};
 pub use register::{Bonds, Deadline, EvidenceOf, Expired, Field, Link, Register, ShareClass, Single, States, Totals};
 pub use schema::{KINDS, schema};

@@ -21,6 +21,8 @@ pub struct Pipeline {
     pub missed: MissedRun,
     /// Promised freshness.
     pub within: Option<Duration>,
+    /// How far behind its source it may be.
+    pub lag: Option<At<LagLimit>>,
     /// Checks that hold the run.
     pub checks: Vec<Check>,
     /// Limits.
@@ -46,6 +48,17 @@ pub struct Check {
     pub name: String,
     /// `rows >= 0.8 * last.rows`, as written.
     pub predicate: At<String>,
+}
+
+/// How far behind a source a run may find itself when it begins (变更滞后上限); beyond it is an alert, and stops nothing.
+///
+/// Only a log (`kind: cdc`) says how far. One of the two is there in what passed `huiliu check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LagLimit {
+    /// Since the oldest change that was not taken; whole seconds count.
+    pub time: Option<Duration>,
+    /// Of the source's log that were not taken, those of other tables included.
+    pub bytes: Option<ByteSize>,
 }
 
 /// Bounds of a run.

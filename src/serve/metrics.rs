@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::config::{OutletKind, Workspace};
+use crate::config::{LagLimit, OutletKind, Workspace};
 use crate::engine::{FeedReport, Open, RunReport};
 use crate::store::{RunView, Store, StoreError};
 
@@ -50,6 +50,8 @@ pub(super) struct Metrics {
     stamps_within: Floats,
     behind_seconds: Floats,
     behind_bytes: Gauges,
+    behind_most_seconds: Floats,
+    behind_most_bytes: Gauges,
     lease_held: Gauges,
     lease_token: Gauges,
     definitions: Gauges,
@@ -101,6 +103,16 @@ impl Metrics {
                 &mut registry,
                 "huiliu_source_lag_bytes",
                 "Bytes of a source's log not yet taken when the pipeline last looked, those of other tables included",
+            ),
+            behind_most_seconds: floats(
+                &mut registry,
+                "huiliu_source_lag_limit_seconds",
+                "What the pipeline allows of huiliu_source_lag_seconds; absent where it says nothing",
+            ),
+            behind_most_bytes: gauges(
+                &mut registry,
+                "huiliu_source_lag_limit_bytes",
+                "What the pipeline allows of huiliu_source_lag_bytes; absent where it says nothing",
             ),
             lease_held: gauges(&mut registry, "huiliu_lease_held", "Whether this daemon holds the lease"),
             lease_token: gauges(&mut registry, "huiliu_lease_token", "Fencing token of the lease"),
@@ -201,6 +213,8 @@ impl Metrics {
         self.definitions.clear();
         self.definitions.get_or_create(&vec![("digest", workspace.digest())]).set(1);
         self.within.clear();
+        self.behind_most_seconds.clear();
+        self.behind_most_bytes.clear();
         self.stamps_within.clear();
         if let Some(asked) = &workspace.installation.timestamps {
             self.stamps_within.get_or_create(&Vec::new()).set(asked.within.as_secs_f64());
@@ -210,6 +224,13 @@ impl Metrics {
             self.unbalanced.get_or_create(&label).inc_by(0);
             if let Some(within) = pipeline.within {
                 self.within.get_or_create(&label).set(within.as_secs_f64());
+            }
+            let limit = pipeline.lag.as_ref().map_or_else(LagLimit::default, |limit| limit.value);
+            if let Some(time) = limit.time {
+                self.behind_most_seconds.get_or_create(&label).set(time.as_secs_f64());
+            }
+            if let Some(bytes) = limit.bytes {
+                self.behind_most_bytes.get_or_create(&label).set(signed(bytes.0));
             }
         }
         for feed in workspace.feeds.values() {
@@ -229,7 +250,7 @@ impl Metrics {
             if let Some(at) = last_success(&runs) {
                 self.last_success.get_or_create(&vec![("pipeline", pipeline.clone())]).set(at as f64 / 1e6);
             }
-            if let Some(lag) = runs.iter().find_map(|run| run.lag) {
+            if let Some(lag) = RunView::last_lag(&runs) {
                 let label = vec![("pipeline", pipeline.clone())];
                 self.behind_seconds.get_or_create(&label).set(lag.seconds as f64);
                 self.behind_bytes.get_or_create(&label).set(signed(lag.bytes));

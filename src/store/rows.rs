@@ -34,6 +34,11 @@ pub struct RunView {
 }
 
 impl RunView {
+    /// What the newest of these runs that reached a source which says so found: how far behind it they were. Newest first.
+    pub fn last_lag(runs: &[Self]) -> Option<Lag> {
+        runs.iter().find_map(|run| run.lag)
+    }
+
     /// A lag as a store keeps it.
     pub(super) fn lag_of(bytes: Option<i64>, seconds: Option<i64>) -> Option<Lag> {
         Some(Lag { bytes: bytes?.unsigned_abs(), seconds: seconds?.unsigned_abs() })

@@ -23,12 +23,16 @@ async fn behind(small: &Small, server: &str) -> Proxy {
     let proxy = Proxy::before(server).await;
     let address = proxy.address();
     let (port, own) = (server.rsplit(':').next().unwrap(), address.rsplit(':').next().unwrap());
-    let text = std::fs::read_to_string(small.path().join("connectors/gs.yaml")).unwrap();
-    let changed =
-        text.replace(&format!(":{port}"), &format!(":{own}")).replace(&format!("Port={port}"), &format!("Port={own}"));
-    assert_ne!(text, changed, "the connector does not name {server}");
-    small.write("connectors/gs.yaml", changed);
+    rename(small, [":", "Port="].map(|before| (format!("{before}{port}"), format!("{before}{own}"))));
     proxy
+}
+
+/// Puts other names into the workspace's connector; one of the old ones is there.
+fn rename(small: &Small, names: [(String, String); 2]) {
+    let text = std::fs::read_to_string(small.path().join("connectors/gs.yaml")).unwrap();
+    let changed = names.iter().fold(text.clone(), |text, (old, new)| text.replace(old, new));
+    assert_ne!(text, changed, "the connector names none of {names:?}");
+    small.write("connectors/gs.yaml", changed);
 }
 
 /// `host:port` of a URL.
@@ -67,11 +71,21 @@ pub async fn sftp() -> Stand {
 }
 
 pub async fn ftp() -> Stand {
-    of_files(Room::ftp().await, Some(service("FTP"))).await
+    of_ftp(Room::ftp().await).await
 }
 
 pub async fn ftps() -> Stand {
-    of_files(Room::ftps().await, Some(service("FTP"))).await
+    of_ftp(Room::ftps().await).await
+}
+
+/// A proxy before the port of the commands and those of the transfers.
+async fn of_ftp(mut room: Room) -> Stand {
+    let (small, server, transfers) = (room.hand_over(), host(&service("FTP")), service("FTP_PASSIVE"));
+    let (first, last) = transfers.split_once('-').unwrap();
+    let way = Proxy::before_ports(&server, first.parse().unwrap()..=last.parse().unwrap()).await;
+    let names = [server.clone(), server.replace("127.0.0.1", "localhost")];
+    rename(&small, names.map(|name| (name, way.address())));
+    Stand { small, department: Box::new(room), way: Some(way) }
 }
 
 pub async fn webdav() -> Stand {

@@ -66,8 +66,8 @@ macro_rules! conformance {
 conformance! {
     local: resume settle duplicate empty shrink;
     sftp: resume settle reconnect slow cut duplicate empty shrink;
-    ftp: resume settle reconnect duplicate empty shrink;
-    ftps: resume settle reconnect duplicate empty shrink;
+    ftp: resume settle reconnect slow cut duplicate empty shrink;
+    ftps: resume settle reconnect slow cut duplicate empty shrink;
     webdav: resume settle reconnect slow cut duplicate empty shrink;
     s3: resume settle reconnect slow cut duplicate empty shrink;
     postgres: resume settle reconnect slow cut duplicate empty shrink;
@@ -83,12 +83,6 @@ conformance! {
 /// What has no meaning for a kind, and why.
 const WITHOUT: &[(&[&str], &[&str], &str)] = &[
     (&["local", "sqlite"], &["reconnect", "slow", "cut"], "a file of this machine has no connection"),
-    (
-        &["ftp", "ftps"],
-        &["slow", "cut"],
-        "files come over a second connection, to a port that the server names anew each time; what a file lacks when that \
-         breaks is read again, as of the other servers of files",
-    ),
     (&["amqp"], &["shrink"], "a message says nothing about rows that are in none"),
     (&["cdc"], &["shrink"], "a row that is gone is an event; only a copy that is made anew is compared (HL0383)"),
 ];

@@ -1,5 +1,6 @@
 //! A TCP proxy that cuts connections after so many bytes, or lets them through in small pieces.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
@@ -19,16 +20,43 @@ impl Proxy {
     /// In front of a server.
     pub async fn before(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (left, piece) = (Arc::new(AtomicI64::new(i64::MAX)), Arc::new(AtomicUsize::new(64 << 10)));
-        let (server, budget, size) = (server.to_owned(), Arc::clone(&left), Arc::clone(&piece));
+        let proxy = Self::at(listener.local_addr().unwrap().to_string());
+        proxy.lead(listener, server.to_owned());
+        proxy
+    }
+
+    /// In front of a server that names further ports to its clients, as FTP does, encrypted or not: the same ports at
+    /// another address of this machine, one of those that the certificate of `deploy/dev/services` names.
+    pub async fn before_ports(server: &str, further: RangeInclusive<u16>) -> Self {
+        let (host, port) = server.split_once(':').unwrap();
+        let port: u16 = port.parse().unwrap();
+        'address: for n in 2..=17 {
+            let own = format!("127.0.0.{n}");
+            let mut listeners = Vec::new();
+            for port in std::iter::once(port).chain(further.clone()) {
+                let Ok(listener) = TcpListener::bind((own.as_str(), port)).await else { continue 'address };
+                listeners.push((listener, format!("{host}:{port}")));
+            }
+            let proxy = Self::at(format!("{own}:{port}"));
+            listeners.into_iter().for_each(|(listener, server)| proxy.lead(listener, server));
+            return proxy;
+        }
+        panic!("other proxies have all addresses");
+    }
+
+    fn at(address: String) -> Self {
+        Self { address, left: Arc::new(AtomicI64::new(i64::MAX)), piece: Arc::new(AtomicUsize::new(64 << 10)) }
+    }
+
+    /// Whoever comes there is led to the server, until the test ends.
+    fn lead(&self, listener: TcpListener, server: String) {
+        let (left, piece) = (Arc::clone(&self.left), Arc::clone(&self.piece));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(upstream) = TcpStream::connect(&server).await else { continue };
-                tokio::spawn(pass(client, upstream, Arc::clone(&budget), Arc::clone(&size)));
+                tokio::spawn(pass(client, upstream, Arc::clone(&left), Arc::clone(&piece)));
             }
         });
-        Self { address, left, piece }
     }
 
     /// `host:port`.

@@ -97,6 +97,10 @@ struct PipelineStatus {
     next: Option<String>,
     /// Whether the promised freshness is broken.
     late: bool,
+    /// How far behind its source it was when it last looked, where the source says so.
+    lag: Option<Lag>,
+    /// Whether that is more than the pipeline's limit.
+    behind: bool,
     #[serde(skip)]
     next_micros: Option<i64>,
 }
@@ -321,6 +325,8 @@ async fn pipeline_status(
         title: pipeline.title.clone(),
         from: pipeline.from.value.to_string(),
         late: due.late(now, &runs),
+        lag: RunView::last_lag(&runs),
+        behind: due.behind(&runs).is_some(),
         last: match runs.into_iter().next() {
             Some(run) => Some(last_run(engine, run).await?),
             None => None,

@@ -105,9 +105,11 @@ fn pipelines(pipelines: &[PipelineStatus], zone: Tz) -> String {
         if let Some(why) = p.last.as_ref().and_then(|run| run.why.as_ref()) {
             out += &format!("  {}: {}\n", p.pipeline, super::super::table::shown(why));
         }
-        if let Some(lag) = p.last.as_ref().and_then(|run| run.lag) {
+        if let Some(lag) = p.lag {
             let (seconds, bytes) = (count(lag.seconds), count(lag.bytes));
-            out += &format!("  {}: 变更滞后 behind its source by {seconds} s, {bytes} bytes of log\n", p.pipeline);
+            let beyond = if p.behind { "，超限 HL0391 beyond its limit" } else { "" };
+            out +=
+                &format!("  {}: 变更滞后 behind its source by {seconds} s, {bytes} bytes of log{beyond}\n", p.pipeline);
         }
     }
     out
@@ -206,6 +208,7 @@ mod tests {
     use super::super::{DaemonStatus, LastRun};
     use super::*;
     use crate::engine::Open;
+    use crate::source::Lag;
 
     fn sample() -> Status {
         let last = LastRun {
@@ -220,13 +223,15 @@ mod tests {
             lag: None,
             started_micros: 1_772_294_400_000_000,
         };
-        let pipeline = |name: &str, last, late| PipelineStatus {
+        let pipeline = |name: &str, last, late: bool| PipelineStatus {
             pipeline: name.into(),
             title: Some("市场主体登记".into()),
             from: "market-regulation.enterprise".into(),
             last,
             next: None,
             late,
+            lag: late.then_some(Lag { bytes: 3_000_000_000, seconds: 5400 }),
+            behind: late,
             next_micros: Some(1_772_303_400_000_000),
         };
         Status {
@@ -294,6 +299,7 @@ mod tests {
          permits                   市场主体登记   从未 never                                                       2026-03-01 02:30:00
         ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
           enterprise-registration: HL0503 check "drop_guard" is false
+          enterprise-registration: 变更滞后 behind its source by 5 400 s, 3 000 000 000 bytes of log，超限 HL0391 beyond its limit
 
         ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
          订阅 feed            部门 subscriber    待发变更 behind   末批 last batch   未送达 undelivered   持有 holding

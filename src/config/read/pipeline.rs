@@ -3,7 +3,7 @@
 use super::super::shape::{Key, Kind, Naming, Shape, Word};
 use super::super::units::{ByteSize, Percent, Rate, span};
 use super::super::view::View;
-use super::super::{At, Check, DatasetRef, Limits, MissedRun, Pipeline};
+use super::super::{At, Check, DatasetRef, LagLimit, Limits, MissedRun, Pipeline};
 use super::VERSION;
 
 /// The table.
@@ -29,6 +29,7 @@ pub(in crate::config) const PIPELINE: Shape = Shape {
         )
         .or("run"),
         Key::optional("within", "时限 within", Kind::Span, "Promised freshness; late is an alert."),
+        Key::optional("lag", "滞后 lag", Kind::Map(&LAG), "How far behind its source it may be; beyond is an alert."),
         Key::optional(
             "check",
             "检查 check",
@@ -44,6 +45,15 @@ const MISSED: &[Word] = &[
     Word::now("run", "补跑一次 One run makes up for all that was missed."),
     Word::now("skip", "跳过 The next scheduled time counts."),
 ];
+
+const LAG: Shape = Shape {
+    title: "滞后上限 lag",
+    about: "How far behind a source's log (kind: cdc) a run may find itself when it begins.",
+    keys: &[
+        Key::optional("time", "时间 time", Kind::Span, "Age of the oldest change that was not taken."),
+        Key::optional("bytes", "字节 bytes", Kind::Bytes, "Bytes of the log that were not taken."),
+    ],
+};
 
 const LIMIT: Shape = Shape {
     title: "限制 limit",
@@ -63,7 +73,7 @@ const LIMIT: Shape = Shape {
 
 /// Reads a whole pipeline.
 pub(in crate::config) fn read(name: &str, view: View<'_>) -> Pipeline {
-    let (from, limit) = (view.get("from"), view.get("limit"));
+    let (from, lag, limit) = (view.get("from"), view.get("lag"), view.get("limit"));
     Pipeline {
         name: name.to_owned(),
         title: view.get("title").maybe(),
@@ -75,6 +85,13 @@ pub(in crate::config) fn read(name: &str, view: View<'_>) -> Pipeline {
             _ => MissedRun::Run,
         },
         within: view.get("within").parsed(|text| span::parse(text).ok()),
+        lag: lag.is_written().then(|| At {
+            value: LagLimit {
+                time: lag.get("time").parsed(|text| span::parse(text).ok()),
+                bytes: lag.get("bytes").parsed(|text| ByteSize::parse(text).ok()),
+            },
+            place: lag.place(),
+        }),
         checks: view
             .get("check")
             .each()

@@ -1,4 +1,4 @@
-//! When a pipeline is to run, and whether its promised freshness (时限) is kept.
+//! When a pipeline is to run, whether its promised freshness (时限) is kept, and whether it is too far behind (滞后).
 
 use std::str::FromStr;
 
@@ -6,7 +6,8 @@ use chrono::{DateTime, Duration, Utc};
 use chrono_tz::Tz;
 use cron::Schedule;
 
-use crate::config::Pipeline;
+use crate::config::{LagLimit, Pipeline};
+use crate::source::Lag;
 use crate::store::RunView;
 
 /// Schedule and promise of one pipeline.
@@ -14,6 +15,7 @@ use crate::store::RunView;
 pub struct Due {
     schedule: Option<Schedule>,
     within: Option<Duration>,
+    lag: LagLimit,
     zone: Tz,
 }
 
@@ -23,6 +25,7 @@ impl Due {
         Self {
             schedule: pipeline.schedule.as_ref().and_then(|cron| Schedule::from_str(&cron.value).ok()),
             within: pipeline.within.and_then(|within| Duration::from_std(within).ok()),
+            lag: pipeline.lag.as_ref().map_or_else(LagLimit::default, |limit| limit.value),
             zone,
         }
     }
@@ -58,15 +61,24 @@ impl Due {
         let succeeded = runs.iter().any(|run| run.status == "succeeded" && run.kind == "run" && run.started >= since);
         !succeeded && oldest.started < promised.timestamp_micros()
     }
+
+    /// How far behind its source the pipeline was when it last looked, if that is more than its limit (HL0391).
+    pub fn behind(&self, runs: &[RunView]) -> Option<Lag> {
+        let lag = RunView::last_lag(runs)?;
+        let long = self.lag.time.is_some_and(|most| lag.seconds > most.as_secs());
+        let much = self.lag.bytes.is_some_and(|most| lag.bytes > most.0);
+        (long || much).then_some(lag)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ByteSize;
 
     fn due(cron: Option<&str>) -> Due {
         let schedule = cron.map(|cron| Schedule::from_str(cron).unwrap());
-        Due { schedule, within: Some(Duration::hours(4)), zone: Tz::Asia__Shanghai }
+        Due { schedule, within: Some(Duration::hours(4)), lag: LagLimit::default(), zone: Tz::Asia__Shanghai }
     }
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -109,6 +121,29 @@ mod tests {
         check("2026-11-21T10:00:00+08:00", &[("held", "2026-11-21T02:31:00+08:00"), last_night], true);
         check("2026-11-21T10:00:00+08:00", &[], false);
         check("2026-11-21T10:00:00+08:00", &[("failed", "2026-11-21T09:00:00+08:00")], false);
+    }
+
+    #[test]
+    fn what_the_last_run_that_looked_found_is_beyond_the_limit_or_not() {
+        let found = |lag: Option<(u64, u64)>| {
+            let lag = lag.map(|(seconds, bytes)| Lag { bytes, seconds });
+            RunView { lag, ..run("succeeded", "2026-11-21T02:31:00+08:00") }
+        };
+        let check = |time: Option<u64>, bytes: Option<u64>, runs: &[Option<(u64, u64)>], expect: bool| {
+            let limit = LagLimit { time: time.map(std::time::Duration::from_secs), bytes: bytes.map(ByteSize) };
+            let runs: Vec<RunView> = runs.iter().map(|lag| found(*lag)).collect();
+            assert_eq!(Due { lag: limit, ..due(None) }.behind(&runs).is_some(), expect, "{limit:?} {runs:?}");
+        };
+        check(Some(60), None, &[Some((60, 999))], false);
+        check(Some(60), None, &[Some((61, 0))], true);
+        check(None, Some(1000), &[Some((9999, 1000))], false);
+        check(None, Some(1000), &[Some((0, 1001))], true);
+        check(Some(60), Some(1000), &[Some((1, 1001))], true);
+        check(None, None, &[Some((9999, 9999))], false);
+        // A run that did not reach its source says nothing of it; the newest that did counts.
+        check(Some(60), None, &[None, Some((61, 0)), Some((0, 0))], true);
+        check(Some(60), None, &[Some((0, 0)), Some((61, 0))], false);
+        check(Some(60), None, &[], false);
     }
 
     #[test]

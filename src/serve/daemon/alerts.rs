@@ -1,30 +1,34 @@
-//! Freshness (时限): a pipeline that is late is told once, and again when it is not any more; so is a feed whose batches
-//! wait too long for their time stamps (时间戳).
+//! Freshness (时限): a pipeline that is late is told once, and again when it is not any more; so is one that is too far
+//! behind its source (滞后), and a feed whose batches wait too long for their time stamps (时间戳).
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Daemon;
+use crate::config::Pipeline;
 use crate::engine::Due;
+use crate::source::Lag;
 
 /// What was told.
 #[derive(Debug, Default)]
 pub(super) struct Alerts {
     looked: Option<DateTime<Utc>>,
     late: BTreeSet<String>,
+    behind: BTreeSet<String>,
     unstamped: BTreeSet<String>,
 }
 
 impl Daemon {
-    /// Twice a minute: who promised what, and who is late.
+    /// Twice a minute: who promised what, who is late, and who is behind.
     pub(super) async fn alert(&mut self, now: DateTime<Utc>) {
         if self.alerts.looked.is_some_and(|last| now - last < TimeDelta::seconds(30)) {
             return;
         }
         self.alerts.looked = Some(now);
         let workspace = self.shared.workspace();
-        for pipeline in workspace.pipelines.values().filter(|pipeline| pipeline.within.is_some()) {
+        let promised = |pipeline: &&Pipeline| pipeline.within.is_some() || pipeline.lag.is_some();
+        for pipeline in workspace.pipelines.values().filter(promised) {
             let due = Due::new(pipeline, workspace.installation.zone);
             let runs = match self.store.runs(Some(&pipeline.name), 50).await {
                 Ok(runs) => runs,
@@ -37,6 +41,19 @@ impl Daemon {
                 }
             } else if self.alerts.late.remove(pipeline) {
                 tracing::info!(pipeline, "no longer late");
+            }
+            if let Some(Lag { seconds, bytes }) = due.behind(&runs) {
+                if self.alerts.behind.insert(pipeline.to_owned()) {
+                    tracing::error!(
+                        pipeline,
+                        seconds,
+                        bytes,
+                        code = "HL0391",
+                        "further behind its source than its limit"
+                    );
+                }
+            } else if self.alerts.behind.remove(pipeline) {
+                tracing::info!(pipeline, "no longer further behind its source than its limit");
             }
         }
         self.alert_of_stamps(now).await;

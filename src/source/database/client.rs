@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::dialect::Dialect;
 use super::native::Native;
 #[cfg(feature = "odbc")]
 use super::odbc::Session;
 use super::rows::Block;
-use super::sql::{Dialect, Statement};
+use super::sql::Statement;
 use crate::config::Database;
 use crate::source::SourceError;
 

@@ -6,6 +6,7 @@
 
 mod changes;
 mod client;
+mod dialect;
 mod error;
 mod flavour;
 mod native;
@@ -23,10 +24,11 @@ use async_trait::async_trait;
 
 pub(super) use self::changes::ChangesSource;
 use self::client::Client;
+use self::dialect::Dialect;
 use self::pages::Plan;
 pub use self::ranges::{KeyedTable, Range};
 use self::rows::TableRows;
-use self::sql::{Described, Dialect, End, Select};
+use self::sql::{Described, End, Select};
 use super::{Before, Item, Listing, Source, SourceError};
 use crate::config::{Database, Dataset, Extract, Relation, Table};
 use crate::decode::{Decode, Position};

@@ -15,8 +15,9 @@ use sqlx::{
 use tokio::sync::mpsc;
 
 use super::client::{HELLO, Paged};
+use super::dialect::Dialect;
 use super::rows::Block;
-use super::sql::{Dialect, Statement};
+use super::sql::Statement;
 use super::{dialect, error};
 use crate::config::Database;
 use crate::source::SourceError;

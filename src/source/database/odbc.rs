@@ -19,10 +19,11 @@ use odbc_api::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::client::{HELLO, Paged};
+use super::dialect::Dialect;
 use super::error;
 use super::flavour::{Flavour, SPOKEN};
 use super::rows::Block;
-use super::sql::{Dialect, Statement};
+use super::sql::Statement;
 use crate::config::Database;
 use crate::source::SourceError;
 

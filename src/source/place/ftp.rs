@@ -13,19 +13,16 @@ use async_trait::async_trait;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use suppaftp::list::ListParser;
-use suppaftp::tokio::{AsyncRustlsConnector, AsyncRustlsFtpStream, AsyncRustlsStream, TransferStream};
+use suppaftp::tokio::{AsyncRustlsConnector, AsyncRustlsFtpStream};
 use suppaftp::tokio_rustls::TlsConnector;
 use suppaftp::types::FileType;
 use suppaftp::{FtpError, Status};
-use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::Mutex;
 
+use super::remote::Remote;
 use super::{ANSWER, CONNECT, Entry, Look, Place, Server, SourceError, authorities, too_long};
 use crate::config::{Files, Hidden};
-
-/// Bytes handed over at a time.
-const BLOCK: usize = 1 << 20;
 
 /// See the module.
 pub(super) struct Ftp {
@@ -191,41 +188,6 @@ impl Place for Ftp {
             let stream = ftp.retr_as_stream(&path).await.map_err(|e| to_io(&e))?;
             Ok::<_, io::Error>((stream, ftp))
         })?;
-        let stream = Stream { stream: Some(stream), _control: control, left: end.saturating_sub(from), runtime };
-        Ok(Box::new(io::BufReader::with_capacity(BLOCK, stream)))
-    }
-}
-
-/// A file being read. Ends where the listed file ended; ending before is an error.
-struct Stream {
-    stream: Option<TransferStream<AsyncRustlsStream>>,
-    /// Open as long as the file is read.
-    _control: AsyncRustlsFtpStream,
-    left: u64,
-    runtime: Runtime,
-}
-
-impl Read for Stream {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let most = out.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let Some(out) = out.get_mut(..most).filter(|out| !out.is_empty()) else { return Ok(0) };
-        let Some(stream) = &mut self.stream else { return Ok(0) };
-        let read = self.runtime.block_on(async {
-            let answer = tokio::time::timeout(ANSWER, stream.read(out)).await;
-            answer.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-        })?;
-        if read == 0 {
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
-        self.left -= read as u64;
-        Ok(read)
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        // What is dropped outside a runtime must not need one.
-        let _entered = self.runtime.enter();
-        self.stream = None;
+        Ok(Remote::reading(stream, control, end.saturating_sub(from), runtime))
     }
 }

@@ -5,6 +5,7 @@
 
 mod dal;
 mod ftp;
+mod remote;
 mod sftp;
 
 use std::io::{self, Read};

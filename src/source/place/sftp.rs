@@ -17,10 +17,11 @@ use russh::keys::{HashAlg, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertific
 use russh_sftp::client::SftpSession;
 use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::protocol::StatusCode;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::io::AsyncSeekExt;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::Mutex;
 
+use super::remote::Remote;
 use super::{ANSWER, CONNECT, Entry, Look, Place, Server, SourceError, too_long};
 use crate::config::{Files, Hidden};
 
@@ -31,8 +32,6 @@ const CIPHERS: &[cipher::Name] =
     &[cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR];
 /// Reads asked for ahead.
 const AHEAD: usize = 64;
-/// Bytes handed over at a time.
-const BLOCK: usize = 1 << 20;
 
 /// The key that a server must show.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,7 +243,7 @@ impl Place for Sftp {
     fn read(&self, path: &str, from: u64, end: u64) -> io::Result<Box<dyn Read + Send>> {
         let runtime = Runtime::current();
         let path = self.server.path(path);
-        let file = runtime.block_on(async {
+        let (file, session) = runtime.block_on(async {
             let session = self.session().await.map_err(io::Error::other)?;
             let mut file = session.sftp.open(path).await.map_err(|e| to_io(&e))?;
             if from > 0 {
@@ -252,47 +251,11 @@ impl Place for Sftp {
             }
             Ok::<_, io::Error>((file, session))
         })?;
-        let (file, session) = file;
-        let stream = Stream { file: Some(file), _session: session, left: end.saturating_sub(from), runtime };
-        Ok(Box::new(io::BufReader::with_capacity(BLOCK, stream)))
+        Ok(Remote::reading(file, session, end.saturating_sub(from), runtime))
     }
 
     fn local(&self, _path: &str) -> Option<PathBuf> {
         None
-    }
-}
-
-/// A file being read. Ends where the listed file ended; ending before is an error.
-struct Stream {
-    file: Option<russh_sftp::client::fs::File>,
-    /// Open as long as it is read.
-    _session: Arc<Session>,
-    left: u64,
-    runtime: Runtime,
-}
-
-impl Read for Stream {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let most = out.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let Some(out) = out.get_mut(..most).filter(|out| !out.is_empty()) else { return Ok(0) };
-        let Some(file) = &mut self.file else { return Ok(0) };
-        let read = self.runtime.block_on(async {
-            let answer = tokio::time::timeout(ANSWER, file.read(out)).await;
-            answer.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-        })?;
-        if read == 0 {
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
-        self.left -= read as u64;
-        Ok(read)
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        // Closing says so to the server, which needs a runtime, wherever this is dropped.
-        let _entered = self.runtime.enter();
-        self.file = None;
     }
 }
 

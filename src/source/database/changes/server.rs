@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::super::client::Client;
-use super::super::sql::{Dialect, Statement};
+use super::super::dialect::Dialect;
+use super::super::sql::Statement;
 use crate::config::At;
 use crate::source::SourceError;
 
