@@ -129,9 +129,10 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             let count = format!("{} found in {field}", found.len());
             let detail = audit::looked_up(&engine, (&register.name, &text), &count, why.as_deref())?;
             audit::note(&mut engine, "register.find", &detail, context).await?;
-            let hidden =
-                found.iter_mut().map(|entity| hide(&register, why.as_deref(), entity)).filter(|hidden| *hidden).count()
-                    > 0;
+            let mut hidden = false;
+            for entity in &mut found {
+                hidden |= hide(&register, why.as_deref(), entity);
+            }
             purpose::hint(hidden, context)?;
             print_found(&register, &field, &found, context)?;
             if found.len() as i64 == limit && !context.json {
