@@ -130,7 +130,7 @@ pub fn commitment(algorithm: DigestAlgorithm, salt: &Salt, (name, kind): (&str, 
     algorithm.digest(&[b"huiliu.field/1", salt, &named, cell])
 }
 
-/// The root of a record: the tree of [`merkle`] over H("huiliu.record/1" ‖ entity ‖ version) and the commitments, in the
+/// The root of a record: the tree of `merkle` over H("huiliu.record/1" ‖ entity ‖ version) and the commitments, in the
 /// register's order.
 pub fn record_root(algorithm: DigestAlgorithm, (id, version): (i64, i64), commitments: &[Digest]) -> Digest {
     let mut named = Vec::with_capacity(20);
