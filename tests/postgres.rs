@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use huiliu::engine::Engine;
+use huiliu::engine::{Engine, RunOptions};
 use huiliu::error::Disposition;
 use huiliu::store::postgres::PostgresStore;
 use huiliu::store::{ChangeSet, FileStart, Operations as _, QuarantineFilter, RunStart, Store, StoreError};
@@ -210,7 +210,8 @@ async fn two_writers_take_turns() {
         tokio::spawn(async move { small.run(pipeline).await })
     });
     for run in runs {
-        assert_eq!(run.await.unwrap().status, "succeeded");
+        let report = run.await.unwrap();
+        assert_eq!(report.status, "succeeded", "{report:?}");
     }
     let mut engine = together.engine().await;
     let doctor = engine.doctor().await.unwrap();
@@ -221,6 +222,46 @@ async fn two_writers_take_turns() {
     for (one, other) in a.iter().zip(&b) {
         assert_eq!(one, other);
     }
+}
+
+/// A source may take its very first rows while another one's run is under way: that run must know who wins.
+#[tokio::test]
+async fn a_source_that_begins_while_another_is_read_leads_its_fields() {
+    for known in [true, false] {
+        let small = Arc::new(slow_taxpayers());
+        let qy = std::fs::read(small.path().join("pipelines/qy.yaml")).unwrap();
+        if !known {
+            std::fs::remove_file(small.path().join("pipelines/qy.yaml")).unwrap();
+        }
+        let mut engine = small.engine().await;
+        let slow = tokio::spawn(async move { engine.run("nsr", &RunOptions::default()).await.unwrap() });
+        let url = small.database().await.unwrap();
+        while count(&url, "huiliu.file where chunks > 0").await != Some(1) {}
+        small.write("pipelines/qy.yaml", qy);
+        assert_eq!(small.run("qy").await.status, "succeeded");
+        let report = slow.await.unwrap();
+        if known {
+            assert_eq!(report.status, "succeeded", "{report:?}");
+        } else {
+            assert!(report.status == "failed" && report.why.as_ref().unwrap().contains("HL0507"), "{report:?}");
+            assert_eq!(small.run("nsr").await.status, "succeeded");
+        }
+        let doctor = small.engine().await.doctor().await.unwrap();
+        assert_eq!(doctor.disagreements, 0, "{:?}", doctor.findings);
+        assert_eq!(count(&url, "registers.enterprise where capital is not null and name = '工商名'").await, Some(10));
+    }
+}
+
+/// Taxpayers that take some seconds to read; the last of them are in the first extract of the registration too.
+fn slow_taxpayers() -> OnPostgres {
+    let small = OnPostgres::new();
+    let codes: Vec<String> = (0..20_000).map(valid_code).collect();
+    let taxpayer = |code| [code, "", "税务名", "13800000000", "2026-10-01 00:00:00"];
+    small.taxpayers("NSR_1.csv", &codes.iter().map(|code| taxpayer(code.as_str())).collect::<Vec<_>>());
+    small.extract("QY_1.csv", &codes[19_990..].iter().map(|code| row(code, "工商名")).collect::<Vec<_>>());
+    let pipeline = "version: 1\nfrom: tax.nsr\ninto: [enterprise]\nlimit: { rate: 4000 rows/s }\n";
+    small.write("pipelines/nsr.yaml", pipeline);
+    small
 }
 
 /// The rows of the register without their ids and versions, sorted.
@@ -270,7 +311,7 @@ async fn connections_that_are_cut_cost_time_and_nothing_else() {
         passes += 1;
         assert!(passes < 200, "no progress");
         let Ok(mut engine) = cut.try_engine().await else { continue };
-        match engine.run("qy", &huiliu::engine::RunOptions::default()).await {
+        match engine.run("qy", &RunOptions::default()).await {
             Ok(report) if report.status == "succeeded" => break,
             Ok(report) => assert_eq!(report.status, "failed", "{report:?}"),
             Err(error) => assert_eq!(error.disposition(), Disposition::Retry, "{error}"),

@@ -115,7 +115,8 @@ fn definitions_are_read_again_only_if_they_check() {
     small.write(path, sql.replace("org_name(名称) as name", "org_name(名字) as name"));
     daemon.signal("HUP");
     daemon.wait_until("where it does not compile", |line| {
-        line["place"].as_str().is_some_and(|place| place.starts_with(path)) && line["code"].is_string()
+        let text = |key: &str| line[key].as_str().unwrap_or_default();
+        text("place").starts_with(path) && text("message").contains("名字")
     });
     assert_eq!(digest(&daemon.ask("/metrics").1), before, "the old ones stay in force");
     small.write(path, sql);
@@ -171,7 +172,9 @@ fn under_a_wrong_clock_nothing_is_done_and_when_it_is_right_again_everything() {
     fs::write(&clock, "108000").unwrap();
     let daemon = Daemon::with(small.path(), &[], &[("HUILIU_CLOCK_OFF", clock.to_str().unwrap())]);
     let told = daemon.wait_until("HL0936", |line| line["why"].as_str().is_some_and(|why| why.starts_with("HL0936")));
-    assert!(told["why"].as_str().unwrap().contains(" 108000 s "), "{told}");
+    // The store was asked a moment after this machine's clock was read.
+    let why = told["why"].as_str().unwrap();
+    assert!(why.contains(" 108000 s ") || why.contains(" 10799"), "{told}");
     let (_, status, _) = huiliu(small.path(), &["status", "--json"]);
     assert!(!status.contains("succeeded"), "{status}");
     // 30 hours back: nothing waits for tomorrow.

@@ -111,8 +111,8 @@ impl Flow {
         let (events, operation) = (events::are(&dataset), Operation::of(&dataset));
         let ordered = events::are_ordered(&dataset);
         let updated = dataset.updated.as_ref().and_then(|name| column(&name.value));
-        for register in pipeline.into.iter().filter(|_| footing == Footing::Noted) {
-            store.stream(&from.system, &from.dataset, &register.value).await?;
+        if footing == Footing::Noted {
+            note_streams(workspace, pipeline, store).await?;
         }
         let mut lanes = Vec::new();
         for register in &pipeline.into {
@@ -213,6 +213,19 @@ impl Lane {
             survivorship: Survivorship::new(register, own),
         })
     }
+}
+
+/// Notes all streams that these definitions bring into the pipeline's registers: one of them may begin while this
+/// pipeline runs, and who wins over whom is settled before.
+async fn note_streams(workspace: &Workspace, pipeline: &Pipeline, store: &mut dyn Store) -> Result<(), EngineError> {
+    let shared = |into: &str| pipeline.into.iter().any(|register| register.value == into);
+    for other in workspace.pipelines.values() {
+        let from = &other.from.value;
+        for register in other.into.iter().filter(|register| shared(&register.value)) {
+            store.stream(&from.system, &from.dataset, &register.value).await?;
+        }
+    }
+    Ok(())
 }
 
 fn missing(kind: &str, name: &str) -> EngineError {

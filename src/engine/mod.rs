@@ -112,6 +112,12 @@ pub enum EngineError {
     /// A person asked to stop.
     #[error("HL0505 stopped; the next run goes on from the last committed chunk")]
     Stopped,
+    /// Somebody with newer definitions brought a source that this run cannot rank.
+    #[error("HL0507 a source that this run does not know began to fill {register}; the next run goes on with it")]
+    NewSource {
+        /// Register.
+        register: String,
+    },
     /// Something that cannot be, was.
     #[error("HL0599 internal: {0}")]
     Internal(String),
@@ -157,7 +163,7 @@ impl EngineError {
             Self::Definitions(_) | Self::Crypto(_) | Self::Batch(_) | Self::Unbalanced { .. } | Self::Internal(_) => {
                 Disposition::Halt
             }
-            Self::Stopped | Self::ClockOff { .. } => Disposition::Retry,
+            Self::Stopped | Self::ClockOff { .. } | Self::NewSource { .. } => Disposition::Retry,
         }
     }
 }

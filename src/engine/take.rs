@@ -297,6 +297,10 @@ async fn link(
     part.next_ids.1 = resolution.next_entity;
     let missing = existing_entities(&resolution, first_new, &before);
     before.extend(store.before(&lane.register, &missing).await?);
+    let strangers = |before: &Before| before.claims.iter().any(|claim| !lane.survivorship.knows(claim.stream));
+    if before.values().any(strangers) {
+        return Err(EngineError::NewSource { register: lane.register.clone() });
+    }
     part.new_keys = std::mem::take(&mut resolution.new_keys);
     let conflicts = resolution.placements.iter().filter(|placement| placement.conflict).count();
     if conflicts > 0 {

@@ -45,6 +45,11 @@ impl Survivorship {
         Self { ranks, streams, lifecycles: Lifecycle::all(register), versions }
     }
 
+    /// Whether it is said what this stream is.
+    pub fn knows(&self, stream: StreamId) -> bool {
+        self.streams.contains_key(&stream)
+    }
+
     /// Whether claims keep what they said before.
     pub fn remembers(&self) -> bool {
         !self.lifecycles.is_empty()
