@@ -67,3 +67,27 @@ async fn a_legacy_workbook_loads() {
     assert!(report.registers[0].counts.mapped > 0, "{report:?}");
     assert_eq!(rows(dir.path()).await.len() as u64, report.registers[0].counts.new);
 }
+
+/// Our calendar, written from the notices, against what NateScarlet/holiday-cn collected from them.
+#[test]
+fn the_working_days_are_those_that_others_collected() {
+    use chrono::Datelike as _;
+    let workspace = huiliu::config::Workspace::load(Path::new(".")).unwrap();
+    let calendar = workspace.working_days();
+    for published in &workspace.calendar {
+        let year = published.year.value;
+        let Some(path) = shared(&format!("data/calendar/holiday-cn/{year}.json")) else { return };
+        let told: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        let days = told["days"].as_array().unwrap();
+        let special = |day: chrono::NaiveDate| {
+            days.iter().find(|one| one["date"] == day.to_string()).map(|one| one["isOffDay"] == false)
+        };
+        let first = chrono::NaiveDate::from_ymd_opt(i32::try_from(year).unwrap(), 1, 1).unwrap();
+        for day in first.iter_days().take_while(|day| day.year() == first.year()) {
+            let works = special(day).unwrap_or(day.weekday().num_days_from_monday() < 5);
+            assert_eq!(calendar.works(day), Ok(works), "{day}");
+        }
+        assert!(!days.is_empty());
+    }
+    assert!(workspace.calendar.len() > 2);
+}

@@ -122,6 +122,54 @@ async fn a_dangling_link_resolves_itself() {
     assert_eq!(links[0].to, Some(("enterprise".to_owned(), enterprise.id)), "{links:?}");
 }
 
+/// Made on a day, filed on another; the working days of 2026 are known, and those of 2027 are not.
+#[tokio::test]
+async fn a_term_in_working_days_ends_as_the_calendar_says() {
+    let small = city();
+    let register = std::fs::read_to_string(small.path().join("mappings/registers/seal.yaml")).unwrap();
+    let term = "due: { from: made_at, within: 5 working days }, basis: 条例第八条";
+    small.write("mappings/registers/seal.yaml", register.replace("due: filing_due_at", term));
+    let seals = [
+        ("kept", "2026-09-24 09:00:00", "2026-10-09 23:00:00"), // 中秋 and 国庆 lie between
+        ("late", "2026-09-24 09:00:00", "2026-10-10 00:30:00"),
+        ("open", "2026-11-16 09:00:00", ""),
+        ("overdue", "2026-11-10 09:00:00", ""),
+        ("unpublished", "2026-12-29 09:00:00", ""),
+        ("not_made", "", ""),
+    ];
+    let row = |(id, made, filed): (&str, &str, &str)| {
+        format!(
+            r#"{{"esID":"{id}","yzmc":"印章","yzlx":"1","ssdwdm":"91350100M000100Y43","zt":"有效","zzsj":"{made}","basj":"{filed}","gxsj":"2026-10-01 08:00:00"}}"#
+        )
+    };
+    let rows = seals.map(row).join(",");
+    small.write("outbox/e-seal/YZ_1.json", format!(r#"{{"data":{{"list":[{rows}]}}}}"#));
+    let report = small.run("seals").await;
+    assert_eq!(report.status, "succeeded", "{report:?}");
+
+    let mut engine = small.engine().await;
+    let register = engine.workspace().registers["seal"].clone();
+    let mut missed = Vec::new();
+    for (id, made, _) in seals {
+        let entity = engine.store().entity("seal", id).await.unwrap().unwrap();
+        let value = |name: &str| entity.fields.iter().find(|(field, ..)| field == name).and_then(|(_, v, _)| v.clone());
+        let clocks = engine.deadlines(&register, value);
+        assert_eq!(clocks.is_empty(), made.is_empty(), "{id}: {clocks:?}");
+        if let [clock] = clocks.as_slice() {
+            assert_eq!(serde_json::to_value(clock).unwrap()["state"], id, "{clock:?}");
+            assert_eq!(clock.basis.as_deref(), Some("条例第八条"));
+        }
+        if ["late", "overdue"].contains(&id) {
+            missed.push(entity.id);
+        }
+    }
+    drop(engine);
+    missed.sort_unstable();
+    let line = review(&small, "seal", "filing").await;
+    assert_eq!((line.looked, line.broken, line.unpublished), (5, 2, 1), "{line:?}");
+    assert_eq!(line.examples, missed);
+}
+
 #[tokio::test]
 async fn a_unit_has_one_seal_with_its_legal_name() {
     let small = city();

@@ -1,10 +1,14 @@
-//! What time it is, as a value that tests can set.
+//! What time it is, as a value that tests can set; which days people work, and when a term is over.
 //!
-//! Decides: nothing. Must not know: schedules, definitions. Guarantees: a frozen clock always says the same, so that
+//! Decides: how terms are counted ([`Term`]). Must not know: schedules, definitions, where the calendar was read. Guarantees: a frozen clock always says the same, so that
 //! cases, the demo and tests give the same answer on any day.
+
+mod workdays;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
+
+pub use workdays::{Calendar, Days, NotPublished, Term, Year};
 
 /// Where the present comes from. Cheap to copy; passed down, never global.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

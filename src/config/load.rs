@@ -10,9 +10,10 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::calendar::{FILE as CALENDAR, PublishedYear};
 use super::conform::conform;
 use super::names::{self, is_valid};
-use super::read::{cases, connector, feed, installation, pipeline, register};
+use super::read::{calendar, cases, connector, feed, installation, pipeline, register};
 use super::secret::Surroundings;
 use super::shape::{Kind, Naming};
 use super::view::View;
@@ -59,6 +60,7 @@ pub(super) fn load_from(around: &Surroundings<'_>, kept: Option<&BTreeMap<String
         .each("pipelines", Naming::Plain, &Kind::Map(&pipeline::PIPELINE), |name, _, view| pipeline::read(name, view));
     let feeds = loader.each("pipelines/feeds", Naming::Foreign, &Kind::Map(&feed::FEED), feed::read);
     let codes = loader.codes();
+    let calendar = loader.calendar();
     let (mappings, cases) = loader.mappings();
     let Loader { problems, files, texts, .. } = loader;
     let broken = problems.iter().filter(|p| p.is_error()).filter_map(|p| p.place.as_ref()).map(|at| at.file.clone());
@@ -73,6 +75,7 @@ pub(super) fn load_from(around: &Surroundings<'_>, kept: Option<&BTreeMap<String
             feeds,
             mappings,
             codes,
+            calendar,
             files,
             texts,
         },
@@ -130,6 +133,12 @@ impl Loader<'_> {
             }
         }
         all
+    }
+
+    fn calendar(&mut self) -> Vec<PublishedYear> {
+        let kind = Kind::Map(&calendar::CALENDAR);
+        let node = self.exists(CALENDAR).then(|| self.yaml(CALENDAR, &kind)).flatten();
+        node.map(|node| calendar::read(View::root(CALENDAR, &node, &kind, self.around))).unwrap_or_default()
     }
 
     fn mappings(&mut self) -> (Mappings, CasesByMapping) {

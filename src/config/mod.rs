@@ -4,6 +4,7 @@
 //! Must not know: databases, sockets, the engine. Guarantees: a [`Workspace`] that loads holds only checked values;
 //! raw YAML shapes never leave this module.
 
+mod calendar;
 mod check;
 mod codes;
 mod conform;
@@ -32,6 +33,7 @@ mod view;
 mod workspace;
 mod yaml;
 
+pub use calendar::PublishedYear;
 pub use connector::{
     Auth, Cdc, Column, Connector, Database, Dataset, Drift, DriftPolicy, Endpoint, Extract, Hidden, HmacDigest, Http,
     Inbox, Missing, Offer, Operation, PageBy, Pages, ReadFlag, Relation, SourceKind, Table,
@@ -46,7 +48,9 @@ pub use installation::{
 pub use pattern::{Pattern, matches};
 pub use pipeline::{Check, LagLimit, Limits, MissedRun, Pipeline};
 pub use read::cases::{Case, Cell, Given, Refused};
-pub use register::{Bonds, Deadline, EvidenceOf, Expired, Field, Link, Register, ShareClass, Single, States, Totals};
+pub use register::{
+    Bonds, Deadline, EvidenceOf, Expired, Field, Link, Register, ShareClass, Single, States, Totals, Until,
+};
 pub use schema::{KINDS, schema};
 pub use template::{Match, Template};
 pub use token_uri::TokenUri;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::At;
+use crate::clock::Term;
 use crate::record::FieldType;
 
 /// One shared database (基础库).
@@ -61,10 +62,26 @@ pub struct Deadline {
     pub name: At<String>,
     /// 名称.
     pub title: String,
-    /// Timestamp field: until when.
-    pub due: At<String>,
+    /// Until when.
+    pub until: Until,
     /// Timestamp field: when it was done; null while it is not.
     pub done: At<String>,
+    /// 法规依据.
+    pub basis: Option<String>,
+}
+
+/// How it is known until when something must be done.
+#[derive(Debug, Clone)]
+pub enum Until {
+    /// Timestamp field: the source says it.
+    Field(At<String>),
+    /// It is counted.
+    Term {
+        /// Timestamp or date field: from when; the day itself is not counted.
+        from: At<String>,
+        /// 24 hours, 5 working days.
+        within: At<Term>,
+    },
 }
 
 /// A field whose value is a key of an entity elsewhere.

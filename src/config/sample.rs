@@ -92,6 +92,14 @@ fields:
     ("mappings/market-regulation/cases/bad_uscc.gbk.csv", "x\n"),
     ("mappings/codes/enterprise_type.csv", "code,name\n1100,有限责任公司\n"),
     (
+        "mappings/calendar.yaml",
+        "\
+version: 1
+years:
+  - { year: 2026, notice: 国办发明电〔2025〕7号, off: [2026-01-01..2026-01-03], work: [2026-01-04] }
+",
+    ),
+    (
         "pipelines/enterprise-registration.yaml",
         "\
 version: 1

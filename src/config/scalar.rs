@@ -6,6 +6,7 @@ use chrono::{DateTime, FixedOffset, NaiveDate};
 
 use super::shape::Kind;
 use super::units::{ByteSize, Percent, Quota, Rate, span};
+use crate::clock::{Days, Term};
 
 /// Why a scalar is not what is expected.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(super) fn check(text: &str, plain: bool, kind: &Kind) -> Result<(), Wrong> {
         Kind::Date => date(text).map(drop).ok_or(value("a date", None)),
         Kind::Instant => instant(text).map(drop).ok_or(value("an instant", None)),
         Kind::Span => span::parse(text).map(drop).map_err(|_| unit("a duration")),
+        Kind::Term => Term::parse(text).map(drop).ok_or(unit("a term")),
+        Kind::Days => days(text).map(drop).ok_or(value("a date, or two with .. between them", None)),
         Kind::Percent => Percent::parse(text).map(drop).map_err(|_| unit("a share")),
         Kind::Bytes => ByteSize::parse(text).map(drop).map_err(|_| unit("a size")),
         Kind::Rate => Rate::parse(text).map(drop).map_err(|_| unit("a rate")),
@@ -88,6 +91,13 @@ pub(super) fn separator(text: &str) -> Option<Option<String>> {
 pub(super) fn date(text: &str) -> Option<NaiveDate> {
     let shape = text.len() == 10; // chrono alone would also take 2026-3-1
     NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| shape)
+}
+
+/// `2026-02-15..2026-02-23`, or one date.
+pub(super) fn days(text: &str) -> Option<Days> {
+    let (first, last) = text.split_once("..").unwrap_or((text, text));
+    let days = Days { first: date(first.trim())?, last: date(last.trim())? };
+    (days.first <= days.last).then_some(days)
 }
 
 /// RFC 3339.
@@ -175,6 +185,10 @@ mod tests {
             (Kind::Instant, "2026-03-01", Some("HL0108")),
             (Kind::Span, "10m", None),
             (Kind::Span, "10", Some("HL0111")),
+            (Kind::Term, "5 个工作日", None),
+            (Kind::Term, "5", Some("HL0111")),
+            (Kind::Days, "2026-02-15..2026-02-23", None),
+            (Kind::Days, "2026-02-23..2026-02-15", Some("HL0108")),
             (Kind::Percent, "5", Some("HL0111")),
             (Kind::Bytes, "512MB", Some("HL0111")),
             (Kind::Rate, "5/s", Some("HL0111")),

@@ -4,12 +4,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::read::{cases, connector, feed, installation, pipeline, register};
+use super::read::{calendar, cases, connector, feed, installation, pipeline, register};
 use super::shape::{Key, Kind, Naming, Need, Shape, Word};
 use super::units::{ByteSize, Percent, Quota, Rate, span};
+use crate::clock::Term;
 
 /// The kinds of definition files that have a schema.
-pub const KINDS: [&str; 6] = ["connector", "register", "pipeline", "feed", "installation", "cases"];
+pub const KINDS: [&str; 7] = ["connector", "register", "pipeline", "feed", "installation", "cases", "calendar"];
 
 /// The JSON Schema of one kind; `None` when there is no such kind.
 pub fn schema(kind: &str) -> Option<Value> {
@@ -20,6 +21,7 @@ pub fn schema(kind: &str) -> Option<Value> {
         "feed" => (feed::FEED.title, of_kind(&Kind::Map(&feed::FEED))),
         "installation" => (installation::INSTALLATION.title, of_kind(&Kind::Map(&installation::INSTALLATION))),
         "cases" => ("用例 cases", of_kind(&cases::CASES)),
+        "calendar" => (calendar::CALENDAR.title, of_kind(&Kind::Map(&calendar::CALENDAR))),
         _ => return None,
     };
     let mut schema = Map::new();
@@ -49,6 +51,8 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::Date => json!({ "type": "string", "format": "date", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$" }),
         Kind::Instant => json!({ "type": "string", "format": "date-time" }),
         Kind::Span => written_as(span::PATTERN),
+        Kind::Term => written_as(Term::PATTERN),
+        Kind::Days => written_as(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}( *\.\. *[0-9]{4}-[0-9]{2}-[0-9]{2})?$"),
         Kind::Percent => written_as(Percent::PATTERN),
         Kind::Bytes => written_as(ByteSize::PATTERN),
         Kind::Rate => written_as(Rate::PATTERN),
@@ -217,6 +221,7 @@ mod tests {
         [
             ("connectors/", "connector"),
             ("mappings/registers/", "register"),
+            ("mappings/calendar", "calendar"),
             (".cases.yaml", "cases"),
             ("pipelines/feeds/", "feed"),
             ("pipelines/", "pipeline"),
@@ -238,12 +243,15 @@ mod tests {
                 .replacen("purpose:", "porpuse:", 1)
                 .replacen("into:", "unto:", 1)
                 .replacen("steward:", "stewart:", 1);
-            let misspelt = misspelt.replacen("datasets:", "dataset:", 1).replacen("expect:", "expects:", 1);
+            let misspelt = misspelt
+                .replacen("datasets:", "dataset:", 1)
+                .replacen("expect:", "expects:", 1)
+                .replacen("notice:", "notise:", 1);
             assert!(misfit(&schema, &read(&misspelt), "").is_some(), "{path}");
             kinds.push(kind);
         }
         kinds.sort_unstable();
-        assert_eq!(kinds, ["cases", "connector", "feed", "pipeline", "register"]);
+        assert_eq!(kinds, ["calendar", "cases", "connector", "feed", "pipeline", "register"]);
     }
 
     #[test]
@@ -262,9 +270,14 @@ mod tests {
                 assert_eq!(problems, [], "default of {}", key.name);
             }
         };
-        for shape in
-            [connector::CONNECTOR, register::REGISTER, pipeline::PIPELINE, feed::FEED, installation::INSTALLATION]
-        {
+        for shape in [
+            connector::CONNECTOR,
+            register::REGISTER,
+            pipeline::PIPELINE,
+            feed::FEED,
+            installation::INSTALLATION,
+            calendar::CALENDAR,
+        ] {
             each_key(&Kind::Map(Box::leak(Box::new(shape))), &mut visit);
         }
         each_key(&cases::CASES, &mut visit);

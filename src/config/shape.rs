@@ -32,6 +32,10 @@ pub(super) enum Kind {
     Instant,
     /// `10m`.
     Span,
+    /// `5 working days`.
+    Term,
+    /// `2026-02-15..2026-02-23`, or one date.
+    Days,
     /// `0.5%`.
     Percent,
     /// `512MiB`.
@@ -167,6 +171,7 @@ impl Kind {
     /// What is expected here, as the end of "expected …".
     pub fn expected(&self) -> String {
         use super::units::{ByteSize, Percent, Quota, Rate, span};
+        use crate::clock::Term;
         let fixed = match self {
             Self::Text | Self::Secret => "text",
             Self::Address => "a path or URL",
@@ -181,6 +186,8 @@ impl Kind {
             Self::Date => "a date such as 2026-03-01",
             Self::Instant => "an instant such as 2026-03-01T08:00:00+08:00",
             Self::Span => span::EXPECTED,
+            Self::Term => Term::EXPECTED,
+            Self::Days => "a date or a range of dates such as 2026-02-15..2026-02-23",
             Self::Percent => Percent::EXPECTED,
             Self::Bytes => ByteSize::EXPECTED,
             Self::Rate => Rate::EXPECTED,

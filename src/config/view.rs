@@ -172,7 +172,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::conform::conform;
-    use super::super::read::{cases, connector, feed, pipeline, register};
+    use super::super::read::{calendar, cases, connector, feed, pipeline, register};
     use super::super::{sample, yaml};
     use super::*;
 
@@ -182,6 +182,7 @@ mod tests {
         let kinds = [
             ("connectors/", Kind::Map(&connector::CONNECTOR)),
             ("mappings/registers/", Kind::Map(&register::REGISTER)),
+            ("mappings/calendar", Kind::Map(&calendar::CALENDAR)),
             ("pipelines/feeds/", Kind::Map(&feed::FEED)),
             ("pipelines/", Kind::Map(&pipeline::PIPELINE)),
             ("mappings/", cases::CASES),
@@ -194,6 +195,7 @@ mod tests {
         match path.split('/').next() {
             Some("connectors") => drop(connector::read("x", view)),
             Some("mappings") if path.contains("registers") => drop(register::read("x", view)),
+            Some("mappings") if path.contains("calendar") => drop(calendar::read(view)),
             Some("mappings") => drop(cases::read(view)),
             _ if path.contains("feeds") => drop(feed::read("x", path, view)),
             _ => drop(pipeline::read("x", view)),

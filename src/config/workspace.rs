@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::secret::Surroundings;
-use super::{Case, Connector, Feed, Installation, Pipeline, Register, check, load};
+use super::{Case, Connector, Feed, Installation, Pipeline, PublishedYear, Register, check, load};
 use crate::clock::Clock;
 use crate::error::Problem;
 
@@ -27,6 +27,8 @@ pub struct Workspace {
     pub mappings: BTreeMap<(String, String, String), MappingFile>,
     /// By table name.
     pub codes: BTreeMap<String, CodeTable>,
+    /// Years whose working days were published.
+    pub calendar: Vec<PublishedYear>,
     /// Every definition file, by path relative to the workspace, and the SHA-256 of its bytes in hexadecimal.
     pub files: BTreeMap<String, String>,
     /// The same files' texts, byte for byte, as far as they are UTF-8.

@@ -44,6 +44,7 @@ const FILES: &[(&str, &str)] = embed![
     "mappings/approval/permit.enterprise.sql",
     "mappings/approval/permit.license.cases.yaml",
     "mappings/approval/permit.license.sql",
+    "mappings/calendar.yaml",
     "mappings/certificates/issued.license.cases.yaml",
     "mappings/certificates/issued.license.sql",
     "mappings/certificates/issued.seal.cases.yaml",

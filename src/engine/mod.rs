@@ -16,6 +16,7 @@ mod arrivals;
 mod audit;
 mod backfill;
 mod chunks;
+mod deadlines;
 mod doctor;
 mod drift;
 mod events;
@@ -41,6 +42,7 @@ mod take;
 
 pub use audit::AuditReport;
 pub use backfill::{BackfillStep, Chunking, Comparison, FeedRequest, FilesRequest, Plan, RegisterRows, Rehearsal};
+pub use deadlines::{Clocked, State as ClockState};
 pub use doctor::{DoctorReport, Finding};
 pub use drift::{Difference, Drifted};
 pub use open::Open;

@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use super::{Engine, EngineError};
-use crate::config::Link;
+use crate::config::{At, Deadline, Link, Register, Until};
 use crate::linking::EntityId;
 use crate::store::Bond;
 
@@ -26,6 +26,9 @@ pub struct ReviewLine {
     pub looked: u64,
     /// How many of them dangle, are one too many, do not add up, or were missed.
     pub broken: u64,
+    /// How many could not be judged, because the calendar does not reach as far (HL0517).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unpublished: u64,
     /// Entities to look at.
     pub examples: Vec<EntityId>,
 }
@@ -48,26 +51,64 @@ impl Engine {
         let mut lines = Vec::new();
         for register in registers.iter().filter(|register| only.is_none_or(|name| register.name == name)) {
             let bonds = &register.bonds;
-            let links = bonds.links.iter().map(|link| ("link", &link.name, &link.title, Bond::Link(link)));
-            let single = bonds.single.iter().map(|one| ("single", &one.name, &one.title, Bond::Single(one)));
-            let totals = bonds.totals.iter().map(|sum| ("totals", &sum.name, &sum.title, Bond::Totals(sum)));
-            let now = self.now();
-            let deadlines = bonds.deadlines.iter();
-            let deadlines = deadlines.map(|due| ("deadline", &due.name, &due.title, Bond::Deadline(due, now)));
-            for (kind, name, title, bond) in links.chain(single).chain(totals).chain(deadlines) {
-                let found = self.store.review(&register.name, bond, limit).await?;
-                lines.push(ReviewLine {
-                    register: register.name.clone(),
-                    kind,
-                    name: name.value.clone(),
-                    title: title.clone(),
-                    looked: found.looked,
-                    broken: found.broken,
-                    examples: found.examples,
-                });
+            let links = bonds.links.iter().map(|link| ("link", &link.name, link.title.as_str(), Bond::Link(link)));
+            let single = bonds.single.iter().map(|one| ("single", &one.name, one.title.as_str(), Bond::Single(one)));
+            let totals = bonds.totals.iter().map(|sum| ("totals", &sum.name, sum.title.as_str(), Bond::Totals(sum)));
+            for (kind, name, title, bond) in links.chain(single).chain(totals) {
+                lines.push(self.review_bond(register, (kind, name, title), bond, limit).await?);
+            }
+            for deadline in &bonds.deadlines {
+                lines.push(self.review_deadline(register, deadline, limit).await?);
             }
         }
         Ok(lines)
+    }
+
+    async fn review_bond(
+        &mut self,
+        register: &Register,
+        (kind, name, title): (&'static str, &At<String>, &str),
+        bond: Bond<'_>,
+        limit: i64,
+    ) -> Result<ReviewLine, EngineError> {
+        let found = self.store.review(&register.name, bond, limit).await?;
+        Ok(ReviewLine {
+            register: register.name.clone(),
+            kind,
+            name: name.value.clone(),
+            title: title.to_owned(),
+            looked: found.looked,
+            broken: found.broken,
+            unpublished: 0,
+            examples: found.examples,
+        })
+    }
+
+    async fn review_deadline(
+        &mut self,
+        register: &Register,
+        deadline: &Deadline,
+        limit: i64,
+    ) -> Result<ReviewLine, EngineError> {
+        let Deadline { name, title, until, done, .. } = deadline;
+        let (from, within) = match until {
+            Until::Field(due) => {
+                let bond = Bond::Deadline { due: &due.value, done: &done.value, now: self.now() };
+                return self.review_bond(register, ("deadline", name, title), bond, limit).await;
+            }
+            Until::Term { from, within } => (&from.value, within.value),
+        };
+        let missed = self.count_term(register, (deadline, from, within), limit).await?;
+        Ok(ReviewLine {
+            register: register.name.clone(),
+            kind: "deadline",
+            name: name.value.clone(),
+            title: title.clone(),
+            looked: missed.looked,
+            broken: missed.broken,
+            unpublished: missed.unpublished,
+            examples: missed.examples,
+        })
     }
 
     /// Where the links of an entity lead; links whose field says nothing are left out.
@@ -91,4 +132,9 @@ impl Engine {
         }
         Ok(followed)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }

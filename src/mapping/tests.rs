@@ -160,6 +160,7 @@ pub(super) fn workspace(mappings: &[&str], rule: &str) -> config::Workspace {
         feeds: BTreeMap::new(),
         mappings: names.iter().zip(mappings).map(|(n, sql)| (key(n), file(n, sql))).collect(),
         codes,
+        calendar: Vec::new(),
         files: BTreeMap::new(),
         texts: BTreeMap::new(),
     }

@@ -4,7 +4,7 @@
 //! Both stores ask the same SQL over the same typed tables.
 
 use super::table::quoted;
-use crate::config::{At, Deadline, Link, Single, Totals};
+use crate::config::{At, Link, Single, Totals};
 use crate::linking::EntityId;
 
 /// One thing that must hold.
@@ -16,8 +16,15 @@ pub enum Bond<'a> {
     Single(&'a Single),
     /// Details add up to their total.
     Totals(&'a Totals),
-    /// Something is done in time, or its time has not come; at this instant (microseconds).
-    Deadline(&'a Deadline, i64),
+    /// Something is done in time, or its time has not come.
+    Deadline {
+        /// Field: until when.
+        due: &'a str,
+        /// Field: when it was done.
+        done: &'a str,
+        /// The present, microseconds.
+        now: i64,
+    },
 }
 
 /// What a review counted.
@@ -43,7 +50,7 @@ impl<'a> Bond<'a> {
             Self::Totals(totals) => {
                 names(&totals.by).chain([totals.total.value.as_str(), totals.detail.value.as_str()]).collect()
             }
-            Self::Deadline(deadline, _) => vec![&deadline.due.value, &deadline.done.value],
+            Self::Deadline { due, done, .. } => vec![due, done],
         }
     }
 }
@@ -68,8 +75,8 @@ impl Questions {
     pub(super) fn of(bond: Bond<'_>, (table, keys, dialect): (&str, &[i64], Dialect)) -> Self {
         let Dialect { collate, instant } = dialect;
         match bond {
-            Bond::Deadline(deadline, now) => {
-                let (due, done) = (quoted(&deadline.due.value), quoted(&deadline.done.value));
+            Bond::Deadline { due, done, now } => {
+                let (due, done) = (quoted(due), quoted(done));
                 let missed = format!("coalesce({done}, {}) > {due}", instant(now));
                 Self {
                     counts: format!(

@@ -196,9 +196,10 @@ async fn get(engine: &mut Engine, asked: &Entity, context: &Context) -> anyhow::
     purpose::hint(hidden, context)?;
     let today = context.clock.today(engine.workspace().installation.zone);
     let expired = review::expired(&register, value_of(&entity), today);
+    let deadlines = engine.deadlines(&register, value_of(&entity));
     if context.json {
         let row = Row::new(&register, &entity);
-        return Ok(context.print_json(&review::Related { row, links, expired })?);
+        return Ok(context.print_json(&review::Related { row, links, expired, deadlines })?);
     }
     let mut out = heading(engine.workspace(), &register, &entity);
     let columns = [text("字段 field"), text("名称 title"), text("值 value")];
@@ -208,7 +209,7 @@ async fn get(engine: &mut Engine, asked: &Entity, context: &Context) -> anyhow::
         .zip(&register.fields)
         .map(|((name, value, _), field)| [name, field.title.clone(), value.unwrap_or_default()]);
     out.push_str(&table(&columns, rows));
-    out.push_str(&review::related(&links, &expired));
+    out.push_str(&review::related(&links, &expired, &deadlines));
     Ok(context.print(&out)?)
 }
 

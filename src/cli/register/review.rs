@@ -7,7 +7,7 @@ use super::super::table::{count, number, table, text};
 use super::super::{Context, audit, named};
 use super::Row;
 use crate::config::Register;
-use crate::engine::{Engine, Linked, ReviewLine};
+use crate::engine::{ClockState, Clocked, Engine, Linked, ReviewLine};
 
 /// Prints what was counted.
 pub(super) async fn run(
@@ -38,7 +38,10 @@ pub(in crate::cli) fn lines_text(lines: &[ReviewLine]) -> String {
         text("实体 entities"),
     ];
     let rows = lines.iter().map(|line| {
-        let examples: Vec<String> = line.examples.iter().map(|id| format!("#{id}")).collect();
+        let mut examples: Vec<String> = line.examples.iter().map(|id| format!("#{id}")).collect();
+        if line.unpublished > 0 {
+            examples.push(format!("({} 待日历公布 HL0517)", count(line.unpublished)));
+        }
         [
             line.register.clone(),
             format!("{}.{}", line.kind, line.name),
@@ -68,6 +71,8 @@ pub(super) struct Related<'a> {
     pub(super) links: Vec<Linked>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) expired: Vec<Expiry>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) deadlines: Vec<Clocked>,
 }
 
 /// Status fields whose state has expired on this day. 暂扣, 吊销, 撤销 and 注销 do not expire.
@@ -81,8 +86,8 @@ pub(super) fn expired(register: &Register, value: impl Fn(&str) -> Option<String
     register.fields.iter().filter_map(of).collect()
 }
 
-/// Links and expiry, a line each.
-pub(super) fn related(links: &[Linked], expired: &[Expiry]) -> String {
+/// Links, expiry and deadlines, a line each.
+pub(super) fn related(links: &[Linked], expired: &[Expiry], deadlines: &[Clocked]) -> String {
     let mut out = String::new();
     for link in links {
         let to = match &link.to {
@@ -93,6 +98,18 @@ pub(super) fn related(links: &[Linked], expired: &[Expiry]) -> String {
     }
     for expiry in expired {
         out += &format!("  过期 {}: {} → {} by date 按日期推算\n", expiry.field, expiry.stored, expiry.now);
+    }
+    for clock in deadlines {
+        let state = match clock.state {
+            ClockState::Open => "未到期 open",
+            ClockState::Overdue => "超期 overdue",
+            ClockState::Kept => "按期 kept",
+            ClockState::Late => "逾期办结 late",
+            ClockState::Unpublished => "待日历公布 HL0517",
+        };
+        let due = clock.due.as_ref().map_or_else(String::new, |due| format!(" until {due}"));
+        let done = clock.done.as_ref().map_or_else(String::new, |done| format!(", done {done}"));
+        out += &format!("  期限 {} {}{due}{done}: {state}\n", clock.title, clock.deadline);
     }
     out
 }
@@ -125,11 +142,20 @@ mod tests {
     }
 
     #[test]
-    fn links_and_expiry_are_a_line_each() {
+    fn links_expiry_and_deadlines_are_a_line_each() {
         let to = |to| Linked { link: "holder".into(), title: "持证主体".into(), to };
         let expiry = Expiry { field: "status_code".into(), stored: "01".into(), now: "05".into() };
-        let text = related(&[to(Some(("person".into(), 7))), to(None)], &[expiry]);
-        assert_eq!(text.lines().count(), 3);
+        let clock = Clocked {
+            deadline: "filing".into(),
+            title: "公安备案".into(),
+            basis: None,
+            due: Some("2026-03-02T23:59:59+08:00".into()),
+            done: None,
+            state: ClockState::Overdue,
+        };
+        let text = related(&[to(Some(("person".into(), 7))), to(None)], &[expiry], &[clock]);
+        assert_eq!(text.lines().count(), 4);
+        assert!(text.contains("filing until 2026-03-02T23:59:59+08:00: 超期"), "{text}");
         assert!(text.contains("→ person #7\n") && text.contains("未到 dangles") && text.contains("01 → 05"), "{text}");
     }
 }

@@ -1,6 +1,6 @@
 //! What a register says beyond single fields: fields that exist and have the right type, keys that exist elsewhere.
 
-use super::super::{At, Link, Register};
+use super::super::{At, Link, Register, Until};
 use super::{Ground, dangling};
 use crate::error::Problem;
 use crate::record::FieldType;
@@ -35,8 +35,14 @@ pub(super) fn check(register: &Register, ground: &Ground<'_>) -> Vec<Problem> {
             problems.push(empty("by", &totals.name));
         }
     }
-    let timestamp = |name| field(register, name, FieldType::Timestamp);
-    problems.extend(bonds.deadlines.iter().flat_map(|deadline| [&deadline.due, &deadline.done]).filter_map(timestamp));
+    for deadline in &bonds.deadlines {
+        let timestamp = |name| field(register, name, FieldType::Timestamp);
+        problems.extend(match &deadline.until {
+            Until::Field(due) => timestamp(due),
+            Until::Term { from, .. } => timestamp(from).filter(|_| field(register, from, FieldType::Date).is_some()),
+        });
+        problems.extend(timestamp(&deadline.done));
+    }
     problems
 }
 
@@ -114,6 +120,12 @@ mod tests {
         with("totals: { a: { title: t, by: [name], total: status, detail: x } }", &["HL0161 4:45", "HL0161 4:61"]);
         with("versions: uscd", &["HL0161 4:11"]);
         with("deadlines: { a: { title: t, due: name, done: x } }", &["HL0161 4:34", "HL0161 4:46"]);
+        let term = |term: &str, codes: &[&str]| {
+            with(&format!("deadlines: {{ a: {{ title: t, due: {term}, done: x }} }}"), codes)
+        };
+        term("{ from: established_on, within: 5 working days }", &["HL0161 4:90"]);
+        term("{ from: name, within: 24h }", &["HL0161 4:42", "HL0161 4:69"]);
+        term("{ from: established_on, within: soon }", &["HL0111 4:66", "HL0161 4:80"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! place where a person would correct it; what stands in a file that is itself broken is not held against others.
 
 mod bonds;
+mod calendar;
 mod cases;
 mod connector;
 mod feed;
@@ -32,6 +33,7 @@ pub(super) fn check(loaded: &Loaded, today: NaiveDate) -> Vec<Problem> {
     problems.extend(loaded.workspace.connectors.values().flat_map(|connector| connector::check(connector, &ground)));
     problems.extend(loaded.workspace.registers.values().flat_map(|register| register::check(register, &ground)));
     problems.extend(loaded.workspace.pipelines.values().flat_map(|pipeline| pipeline::check(pipeline, &ground)));
+    problems.extend(calendar::check(&loaded.workspace));
     problems.extend(mapping::check(&ground));
     problems.extend(cases::check(&loaded.cases, &ground));
     problems.extend(loaded.workspace.feeds.values().flat_map(|feed| feed::check(feed, &ground)));

@@ -3,6 +3,7 @@
 //! Guarantees: readers are total. What [`super::conform`] reported reads as the table's default or, where there is
 //! none, as the closed answer: not shared, not yet in force, nothing there.
 
+pub(super) mod calendar;
 pub(super) mod cases;
 pub(super) mod connector;
 pub(super) mod dataset;

@@ -3,9 +3,10 @@
 use super::super::shape::{Key, Kind, Naming, Shape, Word};
 use super::super::view::View;
 use super::super::{
-    At, Bonds, Deadline, EvidenceOf, Expired, Field, Link, Register, ShareClass, Single, States, Totals,
+    At, Bonds, Deadline, EvidenceOf, Expired, Field, Link, Register, ShareClass, Single, States, Totals, Until,
 };
 use super::{FIELD_TYPES, VERSION, field_type, flag, number};
+use crate::clock::Term;
 use crate::record::FieldType;
 
 /// The table.
@@ -73,13 +74,33 @@ const DEADLINE: Shape = Shape {
     about: "Something that must be done by a certain time.",
     keys: &[
         Key::required("title", "名称 title", Kind::Text, "What people call it."),
-        Key::required("due", "期限 due", Kind::Text, "The timestamp field that says until when."),
+        Key::required(
+            "due",
+            "期限 due",
+            Kind::Either(&[Kind::Text, Kind::Map(&TERM)]),
+            "The timestamp field that says until when, or the term that is counted.",
+        ),
         Key::required(
             "done",
             "完成 done",
             Kind::Text,
             "The timestamp field that says when; blank while it is not done.",
         ),
+        Key::optional("basis", "依据 basis", Kind::Text, "The law or rule that sets it."),
+    ],
+};
+
+const TERM: Shape = Shape {
+    title: "时限 term",
+    about: "How long something may take; days are counted as mappings/calendar.yaml says.",
+    keys: &[
+        Key::required(
+            "from",
+            "起算 from",
+            Kind::Text,
+            "The timestamp or date field from which it runs; the day itself is not counted.",
+        ),
+        Key::required("within", "时限 within", Kind::Term, "24h, 30d or 5 working days (5 个工作日)."),
     ],
 };
 
@@ -224,8 +245,9 @@ fn bonds(view: View<'_>) -> Bonds {
     let deadline = |(name, view): (At<String>, View<'_>)| Deadline {
         name,
         title: view.get("title").text(),
-        due: view.get("due").text_at(),
+        until: until(view.get("due")),
         done: view.get("done").text_at(),
+        basis: view.get("basis").maybe(),
     };
     Bonds {
         deadlines: view.get("deadlines").each().into_iter().map(deadline).collect(),
@@ -234,6 +256,15 @@ fn bonds(view: View<'_>) -> Bonds {
         single: view.get("single").each().into_iter().map(single).collect(),
         totals: view.get("totals").each().into_iter().map(totals).collect(),
     }
+}
+
+fn until(view: View<'_>) -> Until {
+    if !view.is_map() {
+        return Until::Field(view.text_at());
+    }
+    let within = view.get("within");
+    let term = within.parsed(Term::parse).unwrap_or(Term::Hours(0));
+    Until::Term { from: view.get("from").text_at(), within: At { value: term, place: within.place() } }
 }
 
 fn states(view: View<'_>) -> Option<States> {

@@ -34,8 +34,8 @@ struct Rows {
 }
 
 impl Rows {
-    fn get(&self, field: &At<String>, row: usize) -> Option<&Value> {
-        let (_, values) = self.fields.iter().find(|(name, _)| *name == field.value)?;
+    fn get(&self, field: &str, row: usize) -> Option<&Value> {
+        let (_, values) = self.fields.iter().find(|(name, _)| name == field)?;
         values.get(row)?.as_ref()
     }
 
@@ -43,7 +43,7 @@ impl Rows {
     fn key(&self, fields: &[At<String>], row: usize) -> Option<u128> {
         let mut texts = String::new();
         for field in fields {
-            let text = self.get(field, row)?.to_text();
+            let text = self.get(&field.value, row)?.to_text();
             texts.push_str(&text.len().to_string());
             texts.push(':');
             texts.push_str(&text);
@@ -95,7 +95,7 @@ impl AtRestStore {
     async fn review_links(&mut self, link: &Link, rows: &Rows, found: &mut Reviewed) -> Result<()> {
         let mut open: Vec<(EntityId, Arc<str>)> = Vec::new();
         for (row, id) in rows.ids.iter().enumerate() {
-            open.extend(rows.get(&link.field, row).map(|value| (*id, value.to_text().into())));
+            open.extend(rows.get(&link.field.value, row).map(|value| (*id, value.to_text().into())));
         }
         found.looked += open.len() as u64;
         for (to, key) in link.targets() {
@@ -132,7 +132,7 @@ fn look(
     match bond {
         Bond::Single(single) => {
             let among = single.among.iter().all(|(field, values)| {
-                let text = rows.get(field, row).map(Value::to_text);
+                let text = rows.get(&field.value, row).map(Value::to_text);
                 text.is_some_and(|text| values.iter().any(|value| value.value == text))
             });
             if among {
@@ -140,7 +140,7 @@ fn look(
             }
         }
         Bond::Totals(totals) => {
-            let amount = |field| match rows.get(field, row) {
+            let amount = |field: &At<String>| match rows.get(&field.value, row) {
                 Some(Value::Decimal(amount)) => Some(*amount),
                 _ => None,
             };
@@ -148,14 +148,14 @@ fn look(
                 put(rows.key(&totals.by, row), total, amount(&totals.detail).unwrap_or(0));
             }
         }
-        Bond::Deadline(deadline, now) => {
-            let instant = |field| match rows.get(field, row) {
+        Bond::Deadline { due, done, now } => {
+            let instant = |field: &str| match rows.get(field, row) {
                 Some(Value::Timestamp(at)) => Some(*at),
                 _ => None,
             };
-            if let Some(due) = instant(&deadline.due) {
+            if let Some(due) = instant(due) {
                 found.looked += 1;
-                if instant(&deadline.done).unwrap_or(now) > due {
+                if instant(done).unwrap_or(now) > due {
                     found.broken += 1;
                     found.examples.push(id);
                 }

@@ -22,7 +22,7 @@ impl PostgresStore {
         }
         let keys = match bond {
             Bond::Link(link) => link.targets().filter_map(|(register, key)| self.key_id(register, key)).collect(),
-            Bond::Single(_) | Bond::Totals(_) | Bond::Deadline(..) => Vec::new(),
+            Bond::Single(_) | Bond::Totals(_) | Bond::Deadline { .. } => Vec::new(),
         };
         let Questions { counts, examples } = Questions::of(bond, (&in_registers(register), &keys, DIALECT));
         let conn = self.link.get().await?;

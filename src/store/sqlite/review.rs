@@ -19,7 +19,7 @@ impl SqliteStore {
         }
         let keys = match bond {
             Bond::Link(link) => link.targets().filter_map(|(register, key)| self.key_id(register, key)).collect(),
-            Bond::Single(_) | Bond::Totals(_) | Bond::Deadline(..) => Vec::new(),
+            Bond::Single(_) | Bond::Totals(_) | Bond::Deadline { .. } => Vec::new(),
         };
         let Questions { counts, examples } = Questions::of(bond, (&quoted(register), &keys, DIALECT));
         let row = sqlx::query(AssertSqlSafe(counts)).fetch_one(&mut self.conn).await.map_err(unavailable)?;
