@@ -44,7 +44,7 @@ impl Engine {
                 (&other.kind, &other.why, &other.reference) == (&chase.kind, &chase.why, &chase.reference)
             };
             if open.is_some_and(|other| !same(other)) {
-                self.seal_batch(pass, false).await?;
+                self.seal_and_keep(pass).await?;
             }
             open = Some(chase);
             let notice = Notice { reason: chase.why.clone(), reference: chase.reference.clone() };
@@ -52,7 +52,7 @@ impl Engine {
             self.chase_one(pass, chase, kind).await?;
         }
         if open.is_some() {
-            self.seal_batch(pass, false).await?;
+            self.seal_and_keep(pass).await?;
             pass.notice = None;
         }
         Ok(())
@@ -69,7 +69,7 @@ impl Engine {
         };
         if let Some((rows, holding)) = encoded.as_ref().and_then(|encoded| encoded.only(&page.rows)) {
             if !pass.body.has_room_for(rows, 0, &pass.feed.delivery.batch) {
-                self.seal_batch(pass, false).await?;
+                self.seal_and_keep(pass).await?;
             }
             pass.body.push(rows, 0)?;
             pass.find(encoded.iter().flat_map(|encoded| encoded.found_in(rows, 0)));
@@ -78,7 +78,7 @@ impl Engine {
             let version = self.version_sent(&feed, entity).await?;
             let rows = pass.schema.encode_withdrawals(&[(entity, version)]);
             if !pass.body.has_room_for(&rows, 0, &pass.feed.delivery.batch) {
-                self.seal_batch(pass, false).await?;
+                self.seal_and_keep(pass).await?;
             }
             pass.body.push(&rows, 0)?;
             pass.withdrawals.push(entity);
@@ -87,6 +87,12 @@ impl Engine {
         pass.counts.considered += 1;
         pass.counts.released += 1;
         Ok(())
+    }
+
+    /// What is sealed here changes what the subscriber holds of entities that this pass comes to later.
+    async fn seal_and_keep(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
+        self.seal_batch(pass, false).await?;
+        self.keep(pass).await
     }
 
     /// The version that the subscriber has, or had last.

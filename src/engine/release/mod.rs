@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::leaving::Leaving;
 use self::page::{Encoded, Page, Step, encode};
-use self::seal::decision;
+use self::seal::{Unkept, decision};
 use super::rows::hex;
 use super::suspend::Suspended;
 use super::{Engine, EngineError, FeedReport};
@@ -51,10 +51,11 @@ struct Pass {
     schema_version: u32,
     signer: Arc<Signer>,
     /// To whom bodies are encrypted, if they are.
-    recipient: Option<Recipient>,
+    recipient: Option<Arc<Recipient>>,
     /// `None` once it does not take batches now.
     outlet: Option<Arc<dyn Outlet>>,
     leaving: Option<Leaving>,
+    unkept: Option<Unkept>,
     state: FeedState,
     first: bool,
     window: Changes,
@@ -114,11 +115,12 @@ impl Engine {
         self.deliver_waiting(&mut pass, i64::MAX).await?;
         self.note_feed(&pass.feed).await?;
         self.chase(&mut pass).await?;
-        if pass.state.sweep.is_some() {
-            self.sweep(&mut pass).await?;
-        } else {
-            self.delta(&mut pass).await?;
-        }
+        let passed = match pass.state.sweep {
+            Some(_) => self.sweep(&mut pass).await,
+            None => self.delta(&mut pass).await,
+        };
+        let kept = self.keep(&mut pass).await; // also of a pass that broke off
+        passed.and(kept)?;
         self.delivered(&mut pass).await?;
         self.finish(pass).await
     }
@@ -162,6 +164,7 @@ impl Engine {
             quota_left: self.quota_left(&feed, now).await?,
             outlet: Some(Arc::from(super::premises::outlet(&self.workspace, &feed, self.broker.as_ref()))),
             leaving: None,
+            unkept: None,
             release: refused.is_none().then(|| Arc::new(release)),
             decision,
             body: BodyBuilder::new(&schema, state.seq.unsigned_abs() + 1),
@@ -169,7 +172,7 @@ impl Engine {
             schema,
             committing,
             signer: Arc::new(signer),
-            recipient,
+            recipient: recipient.map(Arc::new),
             first,
             window: Changes { after: state.cursor, through },
             counts: FeedCounts::default(),

@@ -1,4 +1,5 @@
-//! A batch closed: sealed, kept with the feed's state and its entries in the audit log, and on its way.
+//! A batch closed: sealed, kept with the feed's state and its entries in the audit log, and on its way. While one is sealed,
+//! the one before it is kept.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,96 +7,96 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::Pass;
-use crate::batch::{BodyBuilder, Changes, Decision, FoundInText, Heading, HexDigest, Kind, Part, RowCounts, seal};
+use crate::batch::{
+    BatchError, BodyBuilder, Changes, Decision, FoundInText, Heading, HexDigest, Kind, Part, RowCounts, SealedBatch,
+    seal,
+};
 use crate::config::Feed;
 use crate::engine::rows::hex;
 use crate::engine::{Engine, EngineError, FeedReport};
 use crate::share::{FieldDecision, Release};
-use crate::store::{BatchRow, FeedState, Found, Note, SealSet};
+use crate::store::{BatchRow, FeedCounts, FeedState, Found, Note, SealSet};
+
+/// A batch that is sealed, and kept while the next one is sealed.
+pub(super) struct Unkept {
+    set: SealSet,
+    batch: Option<SealedBatch>,
+    now: DateTime<Utc>,
+}
+
+/// A body that another thread closes and signs.
+type Sealing = tokio::task::JoinHandle<Result<(SealedBatch, Kind), BatchError>>;
 
 impl Engine {
-    /// Seals what is in the body (if anything), keeps it with the feed's state, and hands it to the outlet.
+    /// Seals what is in the body (if anything); meanwhile the batch before it is kept and handed to the outlet.
+    ///
+    /// Nothing reads what a pass wrote of entities that it has passed, so one batch may be held back in memory. Whoever
+    /// needs it kept calls [`Self::keep`].
     #[tracing::instrument(name = "seal", skip_all)]
     pub(super) async fn seal_batch(&mut self, pass: &mut Pass, last: bool) -> Result<(), EngineError> {
-        let records = pass.body.records();
-        let counts = std::mem::take(&mut pass.counts);
-        let withheld_by = std::mem::take(&mut pass.withheld_by);
-        let (found, chased) = (std::mem::take(&mut pass.found), std::mem::take(&mut pass.chased));
-        pass.report.counts.add(&counts);
         let now = self.agreed_time().await?;
-        let mut sealed = None;
+        let (counts, withheld) = (std::mem::take(&mut pass.counts), std::mem::take(&mut pass.withheld_by));
+        pass.report.counts.add(&counts);
+        let found = std::mem::take(&mut pass.found);
         let mut state = pass.state.clone();
-        if records > 0 {
-            let next = BodyBuilder::new(&pass.schema, state.seq.unsigned_abs() + 2);
-            let body = std::mem::replace(&mut pass.body, next).finish();
-            let body = match &pass.recipient {
-                Some(recipient) => body.encrypted_to(recipient)?,
-                None => body,
-            };
-            state.seq += 1;
-            state.part += i64::from(pass.notice.is_none());
-            let heading = pass.heading(
-                &state,
-                (now, last),
-                RowCounts {
-                    considered: counts.considered,
-                    released: counts.released,
-                    unaffected: counts.unaffected,
-                    withheld: withheld_by,
-                },
-                &found,
-            )?;
-            let kind = heading.kind;
-            let signer = Arc::clone(&pass.signer);
-            // A key on a token is asked over a bus or a network.
-            let sealing = tokio::task::spawn_blocking(move || seal(heading, body, &signer)).await;
-            let batch = sealing.map_err(|error| EngineError::Internal(error.to_string()))??;
-            state.previous = Some(hex(&batch.manifest_digest));
-            let row = BatchRow {
-                seq: state.seq,
-                kind: kind.name().to_owned(),
-                body: batch.body.clone(),
-                manifest: batch.manifest.clone(),
-                signature: batch.signature.clone(),
-                manifest_digest: hex(&batch.manifest_digest),
-                records: records as i64,
-            };
-            sealed = Some((batch, row));
-        }
-        let mut kept = state.clone();
+        let records = pass.body.records();
+        let sealing = match records {
+            0 => None,
+            _ => Some(pass.close((&mut state, now, last), (&counts, withheld), &found)?),
+        };
+        let kept = self.keep(pass).await;
+        let batch = match sealing {
+            Some(sealing) => Some(sealing.await.map_err(|error| EngineError::Internal(error.to_string()))??),
+            None => None,
+        };
+        kept?;
+        state.previous = batch.as_ref().map(|(batch, _)| hex(&batch.manifest_digest)).or(state.previous);
+        pass.state = state.clone();
         if last {
-            kept.sweep = None;
-            kept.part = 0;
+            state.sweep = None;
+            state.part = 0;
         }
-        let (batch, row) = sealed.map_or((None, None), |(batch, row)| (Some(batch), Some(row)));
-        pass.report.upserts += pass.upserts.len() as u64;
-        pass.report.withdrawals += pass.withdrawals.len() as u64;
+        let (batch, row) = match batch {
+            Some((batch, kind)) => {
+                let row = row(&batch, (kind, records));
+                (Some(batch), Some(row))
+            }
+            None => (None, None),
+        };
         let set = SealSet {
             feed: pass.feed.name.clone(),
-            state: kept,
+            state,
             stamp: self.workspace.installation.timestamps.is_some(),
             upserts: std::mem::take(&mut pass.upserts),
             withdrawals: std::mem::take(&mut pass.withdrawals),
             counts,
             at: now.timestamp_micros(),
-            chased,
-            notes: self.notes_of(pass, row.as_ref(), now),
+            chased: std::mem::take(&mut pass.chased),
+            notes: Vec::new(),
             batch: row,
             found: found.into_values().collect(),
         };
-        self.store.seal(set).await?;
-        if batch.is_some() {
-            self.keys_used.insert(key_use(pass));
-        }
-        pass.state = state;
-        if let Some(batch) = batch {
-            pass.report.batches += 1;
-            if pass.report.status == "nothing new" {
-                pass.report.status = "released";
-            }
-            self.deliver(pass, batch, records as u64).await?;
-        }
+        pass.unkept = Some(Unkept { set, batch, now });
         Ok(())
+    }
+
+    /// Keeps the batch that was sealed last, with the feed's state and its entries in the audit log, and hands it to the
+    /// outlet.
+    pub(super) async fn keep(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
+        let Some(Unkept { mut set, batch, now }) = pass.unkept.take() else { return Ok(()) };
+        set.notes = self.notes_of(pass, set.batch.as_ref(), now);
+        let (upserts, withdrawals) = (set.upserts.len() as u64, set.withdrawals.len() as u64);
+        let records = set.batch.as_ref().map_or(0, |row| row.records.unsigned_abs());
+        self.store.seal(set).await?;
+        pass.report.upserts += upserts;
+        pass.report.withdrawals += withdrawals;
+        let Some(batch) = batch else { return Ok(()) };
+        self.keys_used.insert(key_use(pass));
+        pass.report.batches += 1;
+        if pass.report.status == "nothing new" {
+            pass.report.status = "released";
+        }
+        self.deliver(pass, batch, records).await
     }
 
     /// What the audit log says of a batch: to whom, for what, under which grant, signed by whom; and the first time that a key
@@ -138,7 +139,50 @@ impl Engine {
     }
 }
 
+/// What the store keeps of a batch.
+fn row(batch: &SealedBatch, (kind, records): (Kind, usize)) -> BatchRow {
+    BatchRow {
+        seq: batch.seq as i64,
+        kind: kind.name().to_owned(),
+        body: batch.body.clone(),
+        manifest: batch.manifest.clone(),
+        signature: batch.signature.clone(),
+        manifest_digest: hex(&batch.manifest_digest),
+        records: records as i64,
+    }
+}
+
 impl Pass {
+    /// Closes the body and has it sealed under the next number, on a thread of its own: digests take their time, and a
+    /// key on a token is asked over a bus or a network.
+    fn close(
+        &mut self,
+        (state, now, last): (&mut FeedState, DateTime<Utc>, bool),
+        (counts, withheld): (&FeedCounts, BTreeMap<String, u64>),
+        found: &BTreeMap<String, Found>,
+    ) -> Result<Sealing, EngineError> {
+        state.seq += 1;
+        state.part += i64::from(self.notice.is_none());
+        let rows = RowCounts {
+            considered: counts.considered,
+            released: counts.released,
+            unaffected: counts.unaffected,
+            withheld,
+        };
+        let heading = self.heading(state, (now, last), rows, found)?;
+        let next = BodyBuilder::new(&self.schema, state.seq.unsigned_abs() + 1);
+        let body = std::mem::replace(&mut self.body, next);
+        let (signer, recipient) = (Arc::clone(&self.signer), self.recipient.clone());
+        Ok(tokio::task::spawn_blocking(move || {
+            let (body, kind) = (body.finish(), heading.kind);
+            let body = match recipient {
+                Some(recipient) => body.encrypted_to(&recipient)?,
+                None => body,
+            };
+            Ok((seal(heading, body, &signer)?, kind))
+        }))
+    }
+
     fn heading(
         &self,
         state: &FeedState,
