@@ -1,8 +1,7 @@
 //! What time it is, as a value that tests can set; which days people work, and when a term is over.
 //!
 //! Decides: how terms are counted ([`Term`]). Must not know: schedules, definitions, where the calendar was read.
-//! Guarantees: a frozen clock always says the same, so that
-//! cases, the demo and tests give the same answer on any day.
+//! Guarantees: a frozen clock always says the same, so that cases, the demo and tests give the same answer on any day.
 
 mod workdays;
 

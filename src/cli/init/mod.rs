@@ -37,6 +37,9 @@ const FILES: &[(&str, &str)] = template![
     "data/market-regulation/QYDJ_sample.csv"
 ];
 
+/// The working days that were published, as the project's own definitions have them.
+const CALENDAR: (&str, &str) = ("mappings/calendar.yaml", include_str!("../../../mappings/calendar.yaml"));
+
 /// Kept under another name here, because it would ignore files of this repository.
 const GITIGNORE: (&str, &str) = (".gitignore", include_str!("template/gitignore"));
 
@@ -66,7 +69,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 fn files(today: NaiveDate) -> Vec<(&'static str, String)> {
     let until = today.with_year(today.year() + 1).unwrap_or(today).pred_opt().unwrap_or(today).max(today);
     let filled = |text: &str| text.replace("{from}", &today.to_string()).replace("{until}", &until.to_string());
-    FILES.iter().chain([&GITIGNORE]).map(|(path, text)| (*path, filled(text))).collect()
+    FILES.iter().chain([&CALENDAR, &GITIGNORE]).map(|(path, text)| (*path, filled(text))).collect()
 }
 
 /// Writes a new file; one that has appeared meanwhile is left alone.
