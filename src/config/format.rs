@@ -84,6 +84,8 @@ pub enum Format {
     },
     /// Frames of HJ 212, one row per factor.
     Hj212,
+    /// A file with one electronic seal, one row.
+    Eseal,
     /// One of the others inside archives, encodings and envelopes, from the outside in.
     Packed {
         /// What is around it.
@@ -140,7 +142,7 @@ impl Format {
     pub fn has_paths(&self) -> bool {
         matches!(
             self.unpacked(),
-            Self::Xml { .. } | Self::Json { .. } | Self::Ndjson | Self::Hj212 | Self::Separated { .. }
+            Self::Xml { .. } | Self::Json { .. } | Self::Ndjson | Self::Hj212 | Self::Eseal | Self::Separated { .. }
         )
     }
 }

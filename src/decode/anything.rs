@@ -46,6 +46,7 @@ fn formats() -> Vec<(Format, Vec<u8>)> {
         (fixed(true), gbk("01青岛  abc\n02即墨  def\n03\n")),
         (fixed(false), gbk("01青岛  abc02即墨  def")),
         (Format::Hj212, frame.repeat(3).into_bytes()),
+        (Format::Eseal, b"\x30\x0a\x30\x08\x16\x02ES\x02\x01\x04\x00".to_vec()),
         (Format::Dbf { encoding: Encoding::Auto }, table()),
         (csv.clone(), super::unpack::tests::gz(b"a,b\n1,2\n3,4\n")),
         (packed(&[Layer::Zip(None), Layer::Base64]), super::unpack::tests::zip(&[("x", b"YSxiCjEsMgo=")])),

@@ -11,6 +11,7 @@ mod chunk;
 mod csv;
 mod dbf;
 mod encoding;
+mod eseal;
 mod excel;
 mod fixed;
 mod gb18030;
@@ -134,6 +135,7 @@ fn open_format(
             Ok(Box::new(Decoder::new(fixed::Fixed::open(job, *encoding, layout)?)))
         }
         Format::Dbf { encoding } => Ok(Box::new(Decoder::new(dbf::Dbf::open(job, *encoding)?))),
+        Format::Eseal => Ok(Box::new(Decoder::new(eseal::EsealFile::open(job)?))),
         Format::Hj212 => Ok(Box::new(Decoder::new(hj212::Hj212::open(job)?))),
         Format::Packed { layers, inner } => {
             open_format(unpack::unpack(job.input, layers, limits)?, inner, wanted, limits, job.resume)

@@ -35,6 +35,7 @@ mod statistics;
 mod tax;
 mod words;
 mod workbook;
+mod xls;
 
 use std::io;
 use std::path::Path;

@@ -3,10 +3,9 @@
 
 use std::io;
 
-use rust_xlsxwriter::{Workbook, XlsxError};
-
 use super::flaw::{Fate, Plan, State};
-use super::{Writing, identifiers, workbook};
+use super::xls::{self, Sheet};
+use super::{Writing, identifiers};
 
 const MONTHLY: Plan = Plan {
     dataset: "state-assets.monthly",
@@ -28,39 +27,37 @@ pub(super) fn write(writing: &mut Writing<'_>) -> io::Result<()> {
     if !writing.city.night.is_multiple_of(EVERY) {
         return Ok(());
     }
-    let name = format!("GZYB_{}.xlsx", writing.city.today().format("%Y%m"));
-    workbook::write(writing, (MONTHLY.dataset, &name), fill)
+    let name = format!("GZYB_{}.xls", writing.city.today().format("%Y%m"));
+    let mut hidden = Sheet::new("取数公式");
+    hidden.hidden = true;
+    hidden.line(["企业名称", "不要手工修改"]);
+    let (sheet, rows) = report(writing);
+    xls::write(writing, (MONTHLY.dataset, &name), (&[hidden, sheet], rows))
 }
 
-fn fill(writing: &mut Writing<'_>, workbook: &mut Workbook) -> Result<u64, XlsxError> {
-    let hidden = workbook.add_worksheet();
-    hidden.set_name("取数公式")?;
-    hidden.set_hidden(true);
-    hidden.write(0, 0, "企业名称")?;
-    hidden.write(0, 1, "不要手工修改")?;
+/// The report, and how many data rows it has.
+fn report(writing: &mut Writing<'_>) -> (Sheet, u64) {
     let city = writing.city;
-    let sheet = workbook.add_worksheet();
-    sheet.set_name("月报")?;
-    sheet.set_active(true);
-    sheet.write(0, 0, "国有企业月度财务快报")?;
-    sheet.write(1, 0, "除注明者外单位：万元")?;
-    workbook::line(sheet, 2, &COLUMNS.map(str::to_owned))?;
-    let (mut line, mut rows) = (3, 0);
+    let mut sheet = Sheet::new("月报");
+    sheet.line(["国有企业月度财务快报"]);
+    sheet.line(["除注明者外单位：万元"]);
+    sheet.line(COLUMNS);
+    let mut rows = 0;
     let base = city.on(0).count(40, 0);
     for index in 0..base {
         let state = MONTHLY.state(city, index, base);
         MONTHLY.count(state, &mut writing.defects);
-        workbook::line(sheet, line, &enterprise(writing, index, state.kind()))?;
-        (line, rows) = (line + 1, rows + 1);
+        sheet.line(enterprise(writing, index, state.kind()));
+        rows += 1;
         if index % 8 == 3 {
             MONTHLY.count(State::Flawed("of_which", Fate::Filtered), &mut writing.defects);
-            workbook::line(sheet, line, &["  其中：境外子公司".to_owned(), String::new(), "二级".to_owned()])?;
-            (line, rows) = (line + 1, rows + 1);
+            sheet.line(["  其中：境外子公司", "", "二级"]);
+            rows += 1;
         }
     }
     MONTHLY.count(State::Flawed("grand_total", Fate::Filtered), &mut writing.defects);
-    workbook::line(sheet, line, &["合计".to_owned(), String::new(), "一级".to_owned()])?;
-    Ok(rows + 1)
+    sheet.line(["合计", "", "一级"]);
+    (sheet, rows + 1)
 }
 
 fn enterprise(writing: &Writing<'_>, index: u64, flaw: &str) -> Vec<String> {

@@ -1,15 +1,14 @@
 //! 统计: unit-level reports as a dBASE table whose columns are numbers of indicators, and a bulletin of totals as a workbook
-//! with merged headers (an .xlsx: nothing we use writes BIFF8, in which the real ones come).
+//! with merged headers.
 
 use std::io;
-
-use rust_xlsxwriter::{Format, Workbook, Worksheet, XlsxError};
 
 use super::city::City;
 use super::dbf::{Column, Table, gbk};
 use super::flaw::{Fate, Plan, State};
 use super::words::DISTRICTS;
-use super::{Writing, identifiers, workbook};
+use super::xls::{self, Sheet};
+use super::{Writing, identifiers};
 
 const UNITS: Plan = Plan {
     dataset: "statistics.unit",
@@ -62,8 +61,9 @@ pub(super) fn write(writing: &mut Writing<'_>) -> io::Result<()> {
         return Ok(());
     }
     units(writing)?;
-    let name = format!("GYZCZ_{}.xlsx", writing.city.today().format("%Y%m"));
-    workbook::write(writing, (OUTPUT.dataset, &name), fill)
+    let name = format!("GYZCZ_{}.xls", writing.city.today().format("%Y%m"));
+    let (sheet, rows) = bulletin(writing);
+    xls::write(writing, (OUTPUT.dataset, &name), (&[sheet], rows))
 }
 
 fn units(writing: &mut Writing<'_>) -> io::Result<()> {
@@ -109,45 +109,40 @@ fn unit(city: City, index: u64, flaw: &str) -> Vec<Vec<u8>> {
     ]
 }
 
-/// Fills the bulletin; answers the number of data rows, subtotals and total included.
-fn fill(writing: &mut Writing<'_>, workbook: &mut Workbook) -> Result<u64, XlsxError> {
+/// The bulletin, and how many data rows it has, subtotals and total included.
+fn bulletin(writing: &mut Writing<'_>) -> (Sheet, u64) {
     let city = writing.city;
-    let sheet = workbook.add_worksheet();
-    sheet.set_name("工业总产值")?;
-    header(sheet, &city.today().format("%Y年%-m月").to_string())?;
     let period = city.today().format("%Y年%-m月").to_string();
+    let mut sheet = header(&period);
+    let above = sheet.lines.len();
     let base = (DISTRICTS.len() * DIVISIONS.len()) as u64;
-    let mut line = 4;
-    let of_layout = |sheet: &mut Worksheet, line: u32, text: &str| workbook::line(sheet, line, &[text.to_owned()]);
     for (district, nth) in DISTRICTS.iter().zip(0..) {
         for (division, at) in DIVISIONS.iter().zip(0..) {
             let index = nth * DIVISIONS.len() as u64 + at;
             let state = OUTPUT.state(city, index, base);
             OUTPUT.count(state, &mut writing.defects);
-            workbook::line(sheet, line, &total(city, index, (division, district.name, &period), state.kind()))?;
-            line += 1;
+            sheet.line(total(city, index, (division, district.name, &period), state.kind()));
         }
         OUTPUT.count(State::Flawed("subtotal", Fate::Filtered), &mut writing.defects);
-        of_layout(sheet, line, &format!("小计（{}）", district.name))?;
-        line += 1;
+        sheet.line([format!("小计（{}）", district.name)]);
     }
     OUTPUT.count(State::Flawed("grand_total", Fate::Filtered), &mut writing.defects);
-    of_layout(sheet, line, "合  计")?;
-    Ok(u64::from(line - 3))
+    sheet.line(["合  计"]);
+    let rows = (sheet.lines.len() - above) as u64;
+    (sheet, rows)
 }
 
 /// A title, the unit, and a header of two rows with merged cells.
-fn header(sheet: &mut Worksheet, period: &str) -> Result<(), XlsxError> {
-    let plain = Format::new();
-    sheet.merge_range(0, 0, 0, 6, &format!("{period}规模以上工业总产值（分区市分行业）"), &plain)?;
-    sheet.write(1, 0, "单位：万元")?;
-    for (column, name) in (0_u16..).zip(["行业", "行业代码", "所在区市", "所属期", "单位数"]) {
-        sheet.merge_range(2, column, 3, column, name, &plain)?;
-    }
-    sheet.merge_range(2, 5, 2, 6, "工业总产值", &plain)?;
-    sheet.write(3, 5, "本月")?;
-    sheet.write(3, 6, "本月止累计")?;
-    Ok(())
+fn header(period: &str) -> Sheet {
+    let mut sheet = Sheet::new("工业总产值");
+    sheet.line([format!("{period}规模以上工业总产值（分区市分行业）")]);
+    sheet.line(["单位：万元"]);
+    sheet.line(["行业", "行业代码", "所在区市", "所属期", "单位数", "工业总产值", ""]);
+    sheet.line(["", "", "", "", "", "本月", "本月止累计"]);
+    sheet.merged.push([0, 0, 0, 6]);
+    sheet.merged.extend((0..5).map(|column| [2, 3, column, column]));
+    sheet.merged.push([2, 2, 5, 6]);
+    sheet
 }
 
 fn total(city: City, index: u64, (division, district, period): (&(&str, &str), &str, &str), flaw: &str) -> Vec<String> {

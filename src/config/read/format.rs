@@ -55,6 +55,7 @@ pub(super) const FORMATS: &[Variant] = &[
     Variant { word: Word::now("fixed", "Columns of a fixed number of bytes."), shape: &FIXED },
     Variant { word: Word::now("dbf", "dBASE and FoxPro tables."), shape: &DBF },
     Variant { word: Word::now("hj212", "Frames of HJ 212, one row per factor."), shape: &HJ212 },
+    Variant { word: Word::now("eseal", "Seal files (.esl), one row each."), shape: &ESEAL },
 ];
 
 const CSV: Shape = Shape {
@@ -191,6 +192,12 @@ const HJ212: Shape = Shape {
     keys: &[UNPACK],
 };
 
+const ESEAL: Shape = Shape {
+    title: "电子印章 .esl",
+    about: "One seal of GB/T 38540 or GM/T 0031 a file, its maker's signature checked; paths: esID, name, until, bearer_serial …",
+    keys: &[UNPACK],
+};
+
 /// Reads one format.
 pub(super) fn read(view: View<'_>) -> Format {
     let inner = inner(view);
@@ -250,6 +257,7 @@ fn inner(view: View<'_>) -> Format {
         },
         Some("dbf") => Format::Dbf { encoding: encoding(view.get("encoding")) },
         Some("hj212") => Format::Hj212,
+        Some("eseal") => Format::Eseal,
         _ => Format::Csv {
             encoding: encoding(view.get("encoding")),
             delimiter: view.get("delimiter").parsed(scalar::character).flatten().unwrap_or(b','),
