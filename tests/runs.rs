@@ -116,9 +116,6 @@ async fn neighbouring_chunks_that_speak_of_the_same_rows_end_as_if_taken_one_by_
 #[tokio::test]
 async fn a_night_compared_with_what_was_packed_ends_as_one_compared_with_the_claims() {
     let (packed, asked) = (Small::new(), Small::new());
-    if packed.database().await.is_some() {
-        return; // PostgreSQL keeps nothing packed
-    }
     let mut state = 7_u64;
     let mut chance = |of: u64| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -157,12 +154,22 @@ async fn a_night_compared_with_what_was_packed_ends_as_one_compared_with_the_cla
 
 /// How many parts are packed; then, if told so, none.
 async fn packed_parts(small: &Small, forget: bool) -> i64 {
-    use sqlx::Connection;
-    let url = format!("sqlite://{}", small.path().join(".huiliu/huiliu.db").display());
-    let mut conn = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    let parts = sqlx::query_scalar("select count(*) from remembered").fetch_one(&mut conn).await.unwrap();
+    use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+    let (count, drop) = ("select count(*) from remembered", "delete from remembered");
+    let Some(database) = small.database().await else {
+        let url = format!("sqlite://{}", small.path().join(".huiliu/huiliu.db").display());
+        let mut conn = SqliteConnection::connect(&url).await.unwrap();
+        let parts = sqlx::query_scalar(count).fetch_one(&mut conn).await.unwrap();
+        if forget {
+            conn.execute(drop).await.unwrap();
+        }
+        return parts;
+    };
+    let mut conn = PgConnection::connect(&database).await.unwrap();
+    conn.execute("set search_path = huiliu").await.unwrap();
+    let parts = sqlx::query_scalar(count).fetch_one(&mut conn).await.unwrap();
     if forget {
-        sqlx::query("delete from remembered").execute(&mut conn).await.unwrap();
+        conn.execute(drop).await.unwrap();
     }
     parts
 }

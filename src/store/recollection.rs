@@ -7,13 +7,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use roaring::RoaringTreemap;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{ChangeSet, ClaimChange, Recalled, RecalledClaim};
+use super::{ChangeSet, ClaimChange, Recalled, RecalledClaim, Result, StoreError};
 use crate::linking::{ClaimId, SourceKey, StreamId};
 
 /// Claims that are kept in mind, over all streams.
-pub(super) const MOST_CLAIMS: usize = 4_000_000;
+const MOST_CLAIMS: usize = 4_000_000;
 /// A stream is read into memory once so many of its claims, of this many, were asked about one by one.
 const PATIENCE: i64 = 16;
 const SHARDS: usize = 1 << 16;
@@ -61,7 +62,7 @@ impl Recollections {
 
     /// Whether a stream of so many claims is worth reading now, and how many may be kept.
     pub(super) fn worth(&mut self, stream: StreamId, claims: i64) -> Option<usize> {
-        let room = MOST_CLAIMS.saturating_sub(self.claims());
+        let room = self.room();
         let Some(Kept::Asked(asked)) = self.streams.get(&stream) else { return None };
         if usize::try_from(claims).unwrap_or(0) > room {
             self.streams.insert(stream, Kept::TooLarge);
@@ -83,6 +84,11 @@ impl Recollections {
             Kept::Whole(recollection) => Some(recollection),
             Kept::Asked(_) | Kept::TooLarge => None,
         }
+    }
+
+    /// How many claims more may be kept in mind.
+    pub(super) fn room(&self) -> usize {
+        MOST_CLAIMS.saturating_sub(self.claims())
     }
 
     /// The stream was read; `None` when it was more than there is room for.
@@ -163,7 +169,52 @@ struct Entry {
 }
 
 /// Bytes of an entry as it is kept.
-pub(super) const ENTRY_BYTES: usize = 24;
+const ENTRY_BYTES: usize = 24;
+/// Entries of one packed part that is written anew.
+pub(super) const PART: usize = 8192;
+
+/// How much is kept packed of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Packed {
+    parts: usize,
+    entries: usize,
+}
+
+impl Packed {
+    /// From the number of parts and their bytes.
+    pub(super) fn of((parts, bytes): (i64, i64)) -> Self {
+        let whole = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
+        Self { parts: whole(parts), entries: whole(bytes) / ENTRY_BYTES }
+    }
+
+    /// Whether it is worth reading when so many rows are asked about, and so many claims may be kept in mind: to read a
+    /// thousand of them takes about as long as to ask for one.
+    pub(super) fn is_worth(self, rows: usize, room: usize) -> bool {
+        const WORTH: usize = 256;
+        self.parts > 0 && self.entries <= rows.saturating_mul(WORTH).min(2 * room)
+    }
+
+    /// Whether it need not be written anew, when there are so many claims.
+    pub(super) const fn is_compact(self, claims: usize) -> bool {
+        self.parts > 0 && self.entries <= claims + claims / 2 + PART && self.parts <= 1024 + 2 * (claims / PART)
+    }
+}
+
+/// A set of claims as it is stored: the portable format of Roaring bitmaps.
+pub(super) fn claim_set(claims: impl Iterator<Item = ClaimId>) -> Result<Vec<u8>> {
+    let claims: RoaringTreemap = claims.filter_map(|id| u64::try_from(id).ok()).collect();
+    let mut bytes = Vec::new();
+    claims.serialize_into(&mut bytes).map_err(|error| StoreError::Damaged(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// All of such sets: claims that were taken back.
+pub(super) fn departed(sets: &[Vec<u8>]) -> Result<RoaringTreemap> {
+    sets.iter().try_fold(RoaringTreemap::new(), |all, bytes| {
+        let set = RoaringTreemap::deserialize_from(bytes.as_slice());
+        set.map(|set| all | set).map_err(|error| StoreError::Damaged(format!("a set of claims: {error}")))
+    })
+}
 
 impl Entry {
     fn of(key: &str, digest: i64, claim: ClaimId, occurrence: i64) -> Self {

@@ -62,7 +62,8 @@ impl PostgresStore {
 
     pub(super) async fn ever_held(&mut self, entity: EntityId) -> Result<Vec<HolderView>> {
         let rows = sqlx::query(
-            "select f.name, h.version, h.batch, null::bigint from holding h join feed f on f.id = h.feed where h.entity = $1 \
+            "select f.name, h.version, h.batch, null::bigint from feed f cross join lateral (select version, batch from holding \
+             where feed = f.id and entity = $1 offset 0) h \
              union all select f.name, b.version, b.batch, b.withdrawn from held_before b join feed f on f.id = b.feed \
              where b.entity = $1 and not exists (select 1 from holding h where h.feed = b.feed and h.entity = $1) order by 1",
         )
@@ -97,7 +98,8 @@ impl PostgresStore {
 async fn keep(conn: &mut PgConnection, chase: &NewChase) -> Result<Vec<String>> {
     let feeds = sqlx::query_scalar(
         "with w as (insert into chase (feed, register, entity, kind, why, reference, at) \
-         select feed, $1, $2, $3, $4, $5, $6 from (select feed from holding where entity = $2 \
+         select feed, $1, $2, $3, $4, $5, $6 from (select f.id as feed from feed f \
+         cross join lateral (select 1 from holding where feed = f.id and entity = $2 offset 0) h \
          union select feed from held_before where entity = $2) h returning feed) \
          select name from feed where id in (select feed from w) order by name",
     )

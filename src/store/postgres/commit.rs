@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::super::recollection::touches;
+use super::super::recollection::{claim_set, packed, touches};
 use super::super::table::{RegisterTable, quoted, sources_text};
 use super::super::{ChangeSet, Lease, RegisterPart, Result, StoreError};
 use super::connect::refused;
@@ -108,6 +108,7 @@ impl Writing<'_> {
         }
         self.resource().await?;
         packed.log.send(self.conn).await?;
+        self.remember().await?;
         let gone = self.replace_claims().await?;
         packed.claims.send(self.conn).await?;
         self.count_claims(gone).await?;
@@ -200,6 +201,26 @@ impl Writing<'_> {
         .map_err(refused)
     }
 
+    /// What the claims of the stream now say, packed, if it is so kept from its first claim on.
+    async fn remember(&mut self) -> Result<()> {
+        if !touches(self.part) {
+            return Ok(());
+        }
+        let departed = self.part.departed.iter().map(|departure| departure.claim);
+        let gone = if self.part.departed.is_empty() { None } else { Some(claim_set(departed)?) };
+        sqlx::query(
+            "insert into remembered (stream, entries, gone) select $1, $2, $3 where \
+             exists (select 1 from remembered where stream = $1) or not exists (select 1 from claim where stream = $1)",
+        )
+        .bind(self.part.stream)
+        .bind(packed(&self.part.claims))
+        .bind(gone)
+        .execute(&mut *self.conn)
+        .await
+        .map(|_| ())
+        .map_err(refused)
+    }
+
     /// Tells those who keep the stream's claims in mind.
     async fn count_claims(&mut self, gone: i64) -> Result<()> {
         if !touches(self.part) {
@@ -252,9 +273,7 @@ impl Writing<'_> {
         if self.part.seen.is_empty() || self.file == 0 {
             return Ok(());
         }
-        let seen: roaring::RoaringTreemap = self.part.seen.iter().filter_map(|&id| u64::try_from(id).ok()).collect();
-        let mut bytes = Vec::new();
-        seen.serialize_into(&mut bytes).map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let bytes = claim_set(self.part.seen.iter().copied())?;
         // A file that is taken has no use for it: what it did not show was retracted when it ended.
         sqlx::query(
             "insert into seen (file, stream, chunk, ids) select id, $1, $2, $3 from file where id = $4 and status <> 'taken' \

@@ -14,6 +14,9 @@ const EPOCH_DAYS: i32 = 10_957;
 /// The same in microseconds.
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
+/// Bytes that are sent at a time: the server reads the first while the next are still on their way.
+const PIECE: usize = 128 << 10;
+
 /// Rows in the making.
 pub(super) struct Rows {
     bytes: Vec<u8>,
@@ -141,12 +144,12 @@ impl Copied {
         }
         let sql = format!("copy {} from stdin (format binary)", self.into);
         let mut copy = conn.copy_in_raw(&sql).await.map_err(refused)?;
-        match copy.send(self.bytes).await {
-            Ok(_) => copy.finish().await.map(|_| ()).map_err(refused),
-            Err(error) => {
+        for piece in self.bytes.chunks(PIECE) {
+            if let Err(error) = copy.send(piece).await {
                 copy.abort("not sent whole").await.ok();
-                Err(refused(error))
+                return Err(refused(error));
             }
         }
+        copy.finish().await.map(|_| ()).map_err(refused)
     }
 }

@@ -13,8 +13,10 @@ pub(super) async fn write(conn: &mut PgConnection, from: (i64, i64), part: &Regi
     if !part.healed.is_empty() {
         let keys: Vec<&str> = part.healed.iter().map(|key| &**key).collect();
         sqlx::query(
-            "update quarantine set status = 'corrected', last_run = $1 where status = 'open' and dataset = $2 \
-             and register = $3 and key = any($4)",
+            // A subquery is a look-up by key, whatever the planner thinks of an empty table.
+            "update quarantine set status = 'corrected', last_run = $1 where id = any(array(select q.id \
+             from unnest($4::text[]) w(key) cross join lateral (select id from quarantine where status = 'open' \
+             and dataset = $2 and register = $3 and key = w.key offset 0) q))",
         )
         .bind(from.0)
         .bind(&part.dataset)

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
-use super::super::recollection::{Next, Recollection};
+use super::super::recollection::{Next, PART, Packed, Recollection, departed};
 use super::super::{Recalled, Result, StoreError};
 use super::PostgresStore;
 use super::connect::refused;
+use super::schema::{begin, finish};
 use crate::linking::{Known, StreamId};
 
 /// What comes before the first row: signature, flags, length of the extension, which is empty.
@@ -63,8 +64,12 @@ impl PostgresStore {
         if self.settle_entities(named).await? { self.known_keys(register, keys).await } else { Ok(known) }
     }
 
-    /// Reads the stream into memory when so many of its rows are being recalled that it is worth it.
-    pub(super) async fn recollect(&mut self, stream: StreamId, rows: usize) -> Result<()> {
+    /// Reads the stream into memory: at the first question from what was kept beside its claims, later from the claims once
+    /// so many of its rows were recalled that it is worth it.
+    async fn recollect(&mut self, stream: StreamId, rows: usize) -> Result<()> {
+        if self.recollections.begins(stream) {
+            self.unpack(stream, rows).await?;
+        }
         if self.recollections.next(stream, rows) != Next::Weigh {
             return Ok(());
         }
@@ -77,6 +82,69 @@ impl PostgresStore {
         self.recollections.learnt(stream, read);
         Ok(())
     }
+
+    async fn unpack(&mut self, stream: StreamId, rows: usize) -> Result<()> {
+        self.settle().await?;
+        let room = self.recollections.room();
+        let conn = self.link.get().await?;
+        if !packed(conn, stream).await?.is_worth(rows, room) {
+            return Ok(());
+        }
+        let (version, _) = of_stream(conn, stream).await?;
+        let read = read_packed(conn, stream, version).await?;
+        if read.len() <= room {
+            self.recollections.learnt(stream, Some(read));
+        }
+        Ok(())
+    }
+
+    /// Keeps packed what was learnt of streams that were not kept so, or in many small parts: they are written anew. The turn
+    /// is ours, so nobody adds to them meanwhile.
+    pub(super) async fn keep_packed(&mut self) -> Result<()> {
+        for stream in self.recollections.streams() {
+            let conn = self.link.get().await?;
+            let packed = packed(conn, stream).await?;
+            let Some(whole) = self.recollections.whole(stream).filter(|whole| !packed.is_compact(whole.len())) else {
+                continue;
+            };
+            begin(conn).await?;
+            let written = match super::leases::check(conn, self.fence.as_ref()).await {
+                Ok(()) => write_packed(conn, stream, whole).await,
+                Err(fenced) => Err(fenced),
+            };
+            finish(conn, written).await?;
+        }
+        Ok(())
+    }
+}
+
+/// How much is kept packed of a stream.
+async fn packed(conn: &mut PgConnection, stream: StreamId) -> Result<Packed> {
+    let sql = "select count(*), coalesce(sum(octet_length(entries)), 0)::bigint from remembered where stream = $1";
+    sqlx::query_as(sql).bind(stream).fetch_one(conn).await.map(Packed::of).map_err(refused)
+}
+
+/// Reads what is kept packed of a stream at this version.
+async fn read_packed(conn: &mut PgConnection, stream: StreamId, version: i64) -> Result<Recollection> {
+    let sql = "select gone from remembered where stream = $1 and gone is not null";
+    let gone: Vec<Vec<u8>> = sqlx::query_scalar(sql).bind(stream).fetch_all(&mut *conn).await.map_err(refused)?;
+    let mut all = Recollection::new(version, departed(&gone)?.iter().map(u64::cast_signed));
+    let sql = "select entries from remembered where stream = $1 order by id";
+    let mut parts = sqlx::query(sql).bind(stream).fetch(conn);
+    while let Some(part) = parts.try_next().await.map_err(refused)? {
+        all.unpack(part.get(0)).ok_or_else(|| StoreError::Damaged("packed claims are cut off".into()))?;
+    }
+    Ok(all)
+}
+
+async fn write_packed(conn: &mut PgConnection, stream: StreamId, whole: &Recollection) -> Result<()> {
+    let drop = sqlx::query("delete from remembered where stream = $1").bind(stream);
+    drop.execute(&mut *conn).await.map_err(refused)?;
+    for entries in whole.pack(PART) {
+        let keep = sqlx::query("insert into remembered (stream, entries) values ($1, $2)").bind(stream).bind(entries);
+        keep.execute(&mut *conn).await.map_err(refused)?;
+    }
+    Ok(())
 }
 
 /// Version of a stream, and about how many claims it has.
@@ -132,7 +200,7 @@ async fn read(
             continue;
         }
         let mut rest = waiting.get(skip..).unwrap_or_default();
-        while let Some((row, after)) = Row::read(rest)? {
+        while let Some((row, after)) = Copied::read(rest)? {
             let key = std::str::from_utf8(row.key).map_err(|error| StoreError::Damaged(error.to_string()))?;
             all.put(key, row.digest, row.id, row.occurrence);
             claims += 1;
@@ -154,14 +222,14 @@ async fn plan_scans(conn: &mut PgConnection, may: &str) -> Result<()> {
 }
 
 /// A claim as COPY sends it.
-struct Row<'a> {
+struct Copied<'a> {
     digest: i64,
     id: i64,
     occurrence: i64,
     key: &'a [u8],
 }
 
-impl<'a> Row<'a> {
+impl<'a> Copied<'a> {
     /// The first row and what follows it; `None` when it is not whole, or was the last.
     fn read(bytes: &'a [u8]) -> Result<Option<(Self, &'a [u8])>> {
         let Some((columns, rest)) = bytes.split_first_chunk() else { return Ok(None) };

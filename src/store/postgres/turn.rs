@@ -106,17 +106,17 @@ impl PostgresStore {
             Ok((table, packed))
         };
         let tables = change.parts.iter().map(pack).collect::<Result<Vec<_>>>()?;
+        let (touched, nameless) = (Touched::by(&change), Touched::nameless(&change));
         self.settle().await?;
         if !self.turn.held && !change.parts.is_empty() {
             return Err(StoreError::Unavailable("the turn to write was lost; the chunk is worked out again".into()));
         }
-        self.recollections.commit(&change);
-        self.novelty.commit(&change);
         let months = self.missing_months(&change);
-        let (touched, nameless) = (Touched::by(&change), Touched::nameless(&change));
         let mut writer = self.writer.take().await?;
         let (wanted, fence) = (Arc::clone(&self.turn.wanted), self.fence.clone());
         let chunks = change.file.map(|file| self.turn.chunks_of(file));
+        let change = Arc::new(change);
+        let said = Arc::clone(&change);
         let task = tokio::spawn(async move {
             let done = within(async {
                 let before = chunks.as_ref().and_then(|chunks| *chunks.lock().unwrap_or_else(PoisonError::into_inner));
@@ -132,6 +132,9 @@ impl PostgresStore {
             (writer, done)
         });
         self.pending = Some(Pending { task, touched });
+        // Taken note of while the server is at it, and before anybody asks; a commit that fails is forgotten with all else.
+        self.recollections.commit(&said);
+        self.novelty.commit(&said);
         if nameless { self.settle().await } else { Ok(()) }
     }
 

@@ -133,7 +133,8 @@ impl PostgresStore {
 
     pub(super) async fn feeds_holding(&mut self, entity: EntityId) -> Result<Vec<(String, i64, i64)>> {
         sqlx::query_as(
-            "select f.name, h.version, h.batch from feed f join holding h on h.feed = f.id and h.entity = $1 order by f.name",
+            "select f.name, h.version, h.batch from feed f cross join lateral (select version, batch from holding \
+             where feed = f.id and entity = $1 offset 0) h order by f.name",
         )
         .bind(entity)
         .fetch_all(self.link.get().await?)

@@ -2,7 +2,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::super::recollection::packed;
+use super::super::recollection::{claim_set, packed};
 use super::super::table::{RegisterTable, only_source, quoted, sources_text};
 use super::super::{ChangeSet, Lease, Quarantined, RegisterPart, Result, StoreError};
 use super::bulk::{self, Bulk, Script, Statement, json_integers, json_texts};
@@ -82,13 +82,6 @@ async fn advance(conn: &mut SqliteConnection, file: i64, position: Option<crate:
     .fetch_one(conn)
     .await
     .map_err(unavailable)
-}
-
-/// A set of claims as it is stored: the portable format of Roaring bitmaps.
-fn treemap_bytes(claims: &roaring::RoaringTreemap) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    claims.serialize_into(&mut bytes).map_err(|error| StoreError::Damaged(error.to_string()))?;
-    Ok(bytes)
 }
 
 impl Writing<'_> {
@@ -245,11 +238,11 @@ impl Writing<'_> {
         if claims.is_empty() && departed.is_empty() {
             return Ok(());
         }
-        let gone: roaring::RoaringTreemap = departed.iter().map(|departure| departure.claim.unsigned_abs()).collect();
         let sql = "insert into remembered (stream, entries, gone) select ?1, ?2, ?3 where \
                    exists (select 1 from remembered where stream = ?1) or not exists (select 1 from claim where stream = ?1)";
         let statement = Statement::new(sql).bind(self.part.stream)?.bind(packed(claims))?;
-        let gone = if gone.is_empty() { None } else { Some(treemap_bytes(&gone)?) };
+        let gone = departed.iter().map(|departure| departure.claim);
+        let gone = if departed.is_empty() { None } else { Some(claim_set(gone)?) };
         self.script.say(statement.bind(gone)?);
         Ok(())
     }
@@ -321,8 +314,7 @@ impl Writing<'_> {
         if self.part.seen.is_empty() || self.file == 0 {
             return Ok(());
         }
-        let seen: roaring::RoaringTreemap = self.part.seen.iter().filter_map(|&id| u64::try_from(id).ok()).collect();
-        let bytes = treemap_bytes(&seen)?;
+        let bytes = claim_set(self.part.seen.iter().copied())?;
         // A file that is taken has no use for it: what it did not show was retracted when it ended.
         let sql = "insert or replace into seen (file, stream, chunk, ids) \
                    select id, ?, ?, ? from file where id = ? and status <> 'taken'";

@@ -4,10 +4,9 @@
 
 use std::sync::Arc;
 
-use roaring::RoaringTreemap;
 use sqlx::SqliteConnection;
 
-use super::super::recollection::{ENTRY_BYTES, Next, Recollection};
+use super::super::recollection::{Next, PART, Packed, Recollection, departed};
 use super::super::{Recalled, Result, StoreError};
 use super::commit::{begin, finish};
 use super::{SqliteStore, unavailable};
@@ -17,11 +16,7 @@ use crate::linking::{ClaimId, Known, StreamId};
 const PAGE: i64 = 16_384;
 /// Claims that are kept in mind.
 const MOST: usize = 2_000_000;
-/// A stream that is kept packed is read into memory when it has at most so many times the claims of the first question: to
-/// read a thousand of them takes about as long as to ask for one.
-const PACKED_WORTH: usize = 256;
-/// Entries of one packed part that is written anew, and parts that are read in one go.
-const PART: usize = 8192;
+/// Packed parts that are read in one go.
 const PARTS: i64 = 16;
 
 impl SqliteStore {
@@ -90,8 +85,7 @@ impl SqliteStore {
     async fn unpack(&mut self, stream: StreamId, rows: usize) -> Result<()> {
         self.settle().await?;
         let packed = self.packed(stream).await?;
-        let most = rows.saturating_mul(PACKED_WORTH).min(2 * MOST);
-        if !packed.is_kept() || packed.entries > most {
+        if !packed.is_worth(rows, MOST) {
             return Ok(());
         }
         let gone: Vec<Vec<u8>> =
@@ -100,12 +94,7 @@ impl SqliteStore {
                 .fetch_all(&mut self.conn)
                 .await
                 .map_err(unavailable)?;
-        let mut departed = RoaringTreemap::new();
-        for bytes in gone {
-            departed |= RoaringTreemap::deserialize_from(bytes.as_slice())
-                .map_err(|error| StoreError::Damaged(format!("a set of claims: {error}")))?;
-        }
-        let mut read = Recollection::new(0, departed.iter().map(u64::cast_signed));
+        let mut read = Recollection::new(0, departed(&gone)?.iter().map(u64::cast_signed));
         let mut after = 0;
         loop {
             let sql = "select id, entries from remembered where stream = ? and id > ? order by id limit ?";
@@ -131,10 +120,8 @@ impl SqliteStore {
     /// How much is kept packed of a stream.
     async fn packed(&mut self, stream: StreamId) -> Result<Packed> {
         let sql = "select count(*), coalesce(sum(length(entries)), 0) from remembered where stream = ?";
-        let (parts, bytes): (i64, i64) =
-            sqlx::query_as(sql).bind(stream).fetch_one(&mut self.conn).await.map_err(unavailable)?;
-        let whole = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
-        Ok(Packed { parts: whole(parts), entries: whole(bytes) / ENTRY_BYTES })
+        let kept = sqlx::query_as(sql).bind(stream).fetch_one(&mut self.conn).await.map_err(unavailable)?;
+        Ok(Packed::of(kept))
     }
 
     /// Keeps packed what was learnt of streams that were not kept so, or in many small parts: they are written anew.
@@ -203,24 +190,6 @@ impl SqliteStore {
             take_in(&mut read, &told).ok_or_else(|| StoreError::Damaged("a claim's numbers do not read".into()))?;
             after = last;
         }
-    }
-}
-
-/// What is kept of a stream beside its claims.
-#[derive(Debug, Clone, Copy)]
-struct Packed {
-    parts: usize,
-    entries: usize,
-}
-
-impl Packed {
-    const fn is_kept(self) -> bool {
-        self.parts > 0
-    }
-
-    /// Whether it need not be written anew, when there are so many claims.
-    const fn is_compact(self, claims: usize) -> bool {
-        self.is_kept() && self.entries <= claims + claims / 2 + PART && self.parts <= 1024 + 2 * (claims / PART)
     }
 }
 
