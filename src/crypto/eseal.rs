@@ -4,10 +4,10 @@
 //! is verified is the bytes as received. Whether a seal stands (frozen, given up) is not in it: the registry knows.
 
 use chrono::{DateTime, Utc};
+use der::Tag;
 use der::asn1::ObjectIdentifier;
-use der::{Encode as _, Tag};
 
-use super::asn1::{Element, Elements, NotDer, single};
+use super::asn1::{Element, Elements, NotDer, sequence, single};
 use super::{Certificate, Digest, DigestAlgorithm, Suite};
 
 /// SM2 with SM3 (GM/T 0006), the one algorithm of seals.
@@ -119,7 +119,7 @@ impl ElectronicSeal {
             return Err(SealFault::Algorithm);
         }
         let message = match form {
-            SealForm::Gmt0031 => sequence(&[information.raw, maker.raw, algorithm.raw])?,
+            SealForm::Gmt0031 => sequence(&[information.raw, maker.raw, algorithm.raw]),
             SealForm::Gbt38540 => information.raw.to_vec(),
         };
         let maker = Certificate::from_der(maker.value).map_err(|_| SealFault::Certificate)?;
@@ -216,15 +216,75 @@ fn text(element: Element<'_>) -> Result<String, SealFault> {
     }
 }
 
-/// A SEQUENCE of these elements.
-fn sequence(elements: &[&[u8]]) -> Result<Vec<u8>, SealFault> {
-    let value = elements.concat();
-    der::asn1::AnyRef::new(Tag::Sequence, &value).and_then(|any| any.to_der()).map_err(|_| SealFault::Structure)
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use super::super::asn1::{self, element, octet};
+    use super::super::issue::tests::{authority_of, noon};
     use super::*;
+
+    /// A seal of ours, whose bearers are named by digest where the standard has that.
+    pub(crate) fn made(form: SealForm) -> Vec<u8> {
+        const IA5_STRING: u8 = 0x16;
+        let (maker, key) = authority_of(Suite::Sm2Sm3, "制章单位");
+        let (bearer, _) = authority_of(Suite::Sm2Sm3, "用章单位");
+        let word = |text: &str| element(IA5_STRING, &[text.as_bytes()]);
+        let time = |text: &str| match form {
+            SealForm::Gmt0031 => element(octet::UTC_TIME, &[&text.as_bytes()[2..]]),
+            SealForm::Gbt38540 => element(octet::GENERALIZED_TIME, &[text.as_bytes()]),
+        };
+        let version = if form == SealForm::Gmt0031 { 1 } else { 4 };
+        let header = sequence(&[&word("ES"), &asn1::unsigned(&[version]), &word("HUILIU")]);
+        let name = element(octet::UTF8_STRING, &["青岛示例单位".as_bytes()]);
+        let digest = DigestAlgorithm::Sm3.digest(&[bearer.der()]);
+        let digest =
+            sequence(&[&element(octet::PRINTABLE_STRING, &[b"SM3"]), &element(octet::OCTET_STRING, &[&digest])]);
+        let bearers = match form {
+            SealForm::Gmt0031 => vec![sequence(&[&element(octet::OCTET_STRING, &[bearer.der()])])],
+            SealForm::Gbt38540 => vec![asn1::unsigned(&[2]), sequence(&[&digest])],
+        }
+        .concat();
+        let times = ["20260101000000Z", "20260101000000Z", "20280101000000Z"].map(time).concat();
+        let property = sequence(&[&asn1::unsigned(&[1]), &name, &bearers, &times]);
+        let picture = sequence(&[&word("PNG"), &element(octet::OCTET_STRING, &[b"pixels"])]);
+        let information = sequence(&[&header, &word("37020000000001"), &property, &picture]);
+        let by = [element(octet::OCTET_STRING, &[maker.der()]), asn1::oid(SM2_WITH_SM3)].concat();
+        match form {
+            SealForm::Gmt0031 => {
+                let signature = asn1::bits(&key.sign(&sequence(&[&information, &by])).unwrap());
+                sequence(&[&information, &sequence(&[&by, &signature])])
+            }
+            SealForm::Gbt38540 => {
+                let signature = asn1::bits(&key.sign(&information).unwrap());
+                sequence(&[&information, &by, &signature])
+            }
+        }
+    }
+
+    #[test]
+    fn a_seal_says_what_was_put_into_it() {
+        for form in [SealForm::Gmt0031, SealForm::Gbt38540] {
+            let seal = ElectronicSeal::read(&made(form)).unwrap();
+            assert_eq!((seal.form, seal.id.as_str(), seal.kind), (form, "37020000000001", 1));
+            assert_eq!((seal.name.as_str(), seal.picture.as_str()), ("青岛示例单位", "PNG"));
+            assert!(seal.from < noon() && noon() < seal.until);
+            assert_eq!(matches!(seal.bearers, Bearers::Digests(_)), form == SealForm::Gbt38540);
+        }
+    }
+
+    /// Whatever bit of a seal is another, it is refused.
+    #[test]
+    fn a_bit_that_is_another_is_refused() {
+        let file = made(SealForm::Gbt38540);
+        let genuine = ElectronicSeal::read(&file).unwrap();
+        for at in (0..file.len()).step_by(7) {
+            let mut altered = file.clone();
+            altered[at] ^= 1;
+            // The maker's certificate is not under the maker's signature here, but under its issuer's.
+            let other =
+                ElectronicSeal::read(&altered).map(|read| ElectronicSeal { maker: genuine.maker.clone(), ..read });
+            assert!(other.is_err() || other.as_ref() == Ok(&genuine), "byte {at}");
+        }
+    }
 
     fn shared(name: &str) -> Option<Vec<u8>> {
         crate::testing::shared(&format!("eseal/{name}")).map(|path| std::fs::read(path).expect("a file that is there"))

@@ -58,6 +58,7 @@ pub use verify::{Moment, SignedBy, lists_for, verify_cades, verify_carrying, ver
 pub(crate) mod tests {
     //! What tests of other modules need: a CA with a signer, a moment.
 
+    pub(crate) use super::eseal::tests::made as made_seal;
     pub(crate) use super::issue::tests::noon;
     use super::issue::tests::{authority_of, fresh, leaf, pem};
     use super::{Certificate, Opener, PrivateKey, Recipient, Signer, Suite, Trust, issue};

@@ -1,14 +1,18 @@
 //! What every decoder promises, whatever the bytes: no panic, rows that add up, and the same rows when resumed.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
 use super::testing::{gbk, wanted};
 use super::{Decoded, Limits, Memory, Resume, Wanted, open};
 use crate::config::{Encoding, Format, Layer, Template};
+use crate::crypto::SealForm;
+use crate::crypto::tests::made_seal;
 
 const COLUMNS: [&str; 3] = ["a", "名称", "factor"];
+
+static SEAL: LazyLock<Vec<u8>> = LazyLock::new(|| made_seal(SealForm::Gbt38540));
 
 fn formats() -> Vec<(Format, Vec<u8>)> {
     let separated = |rows: Option<&str>, head: Option<&str>, tail: Option<&str>, header| Format::Separated {
@@ -46,7 +50,7 @@ fn formats() -> Vec<(Format, Vec<u8>)> {
         (fixed(true), gbk("01青岛  abc\n02即墨  def\n03\n")),
         (fixed(false), gbk("01青岛  abc02即墨  def")),
         (Format::Hj212, frame.repeat(3).into_bytes()),
-        (Format::Eseal, b"\x30\x0a\x30\x08\x16\x02ES\x02\x01\x04\x00".to_vec()),
+        (Format::Eseal, SEAL.clone()),
         (Format::Dbf { encoding: Encoding::Auto }, table()),
         (csv.clone(), super::unpack::tests::gz(b"a,b\n1,2\n3,4\n")),
         (packed(&[Layer::Zip(None), Layer::Base64]), super::unpack::tests::zip(&[("x", b"YSxiCjEsMgo=")])),

@@ -137,7 +137,6 @@ impl Records for EsealFile {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::config::Format;
     use crate::decode::Limits;
     use crate::decode::testing::{memory, read, resume_everywhere, shared_input};

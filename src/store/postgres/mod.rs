@@ -299,9 +299,7 @@ impl Store for PostgresStore {
 
     async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>, note: Option<Note>) -> Result<()> {
         self.settle().await?;
-        if self.has_turn() {
-            in_turn!(self.keep_packed())?;
-        }
+        in_turn!(self.keep_packed())?;
         self.forget();
         at_rest!(self.finish_file((file, status), why, note))
     }

@@ -98,15 +98,21 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// Keeps packed what was learnt of streams that were not kept so, or in many small parts: they are written anew. The turn
-    /// is ours, so nobody adds to them meanwhile.
+    /// Keeps packed what was learnt of streams that were not kept so, or in many small parts: they are written anew.
     pub(super) async fn keep_packed(&mut self) -> Result<()> {
+        let mut due = Vec::new();
         for stream in self.recollections.streams() {
+            let packed = packed(self.link.get().await?, stream).await?;
+            let known = self.recollections.whole(stream).map_or(0, Recollection::len);
+            due.extend((!packed.is_compact(known)).then_some(stream));
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        self.ids_in_turn().await?; // nobody adds to them meanwhile, and what somebody else changed is forgotten
+        for stream in due {
+            let Some(whole) = self.recollections.whole(stream) else { continue };
             let conn = self.link.get().await?;
-            let packed = packed(conn, stream).await?;
-            let Some(whole) = self.recollections.whole(stream).filter(|whole| !packed.is_compact(whole.len())) else {
-                continue;
-            };
             begin(conn).await?;
             let written = match super::leases::check(conn, self.fence.as_ref()).await {
                 Ok(()) => write_packed(conn, stream, whole).await,
