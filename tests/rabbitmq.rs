@@ -131,7 +131,7 @@ impl City {
 
     async fn waiting(&self, which: usize) -> Vec<SealedBatch> {
         let feed = self.feed(which);
-        let rows = self.small.engine().await.store().undelivered(&feed).await.unwrap();
+        let rows = self.small.engine().await.store().undelivered(&feed, 16).await.unwrap();
         let sealed = |row: huiliu::store::BatchRow| SealedBatch {
             feed: feed.clone(),
             seq: row.seq.unsigned_abs(),

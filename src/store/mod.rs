@@ -189,8 +189,8 @@ pub trait Store: Operations {
     async fn seal(&mut self, seal: SealSet) -> Result<()>;
     /// Records sealed for a feed since an instant (microseconds).
     async fn sealed_since(&mut self, feed: &str, at: i64) -> Result<u64>;
-    /// Batches of a feed that no outlet has made durable yet, in order.
-    async fn undelivered(&mut self, feed: &str) -> Result<Vec<BatchRow>>;
+    /// The first `most` batches of a feed that no outlet has made durable yet, in order.
+    async fn undelivered(&mut self, feed: &str, most: i64) -> Result<Vec<BatchRow>>;
     /// The outlet has it. The body stays until [`Operations::drop_bodies`], so that it can be sent again.
     async fn mark_durable(&mut self, feed: &str, seq: i64) -> Result<()>;
 

@@ -94,7 +94,7 @@ async fn sealed(engine: &mut Engine, feed: &str) -> Result<i64, String> {
     if !numbers.iter().copied().eq(1..=last) {
         return Err(format!("{feed}: the numbers of its batches have holes"));
     }
-    let waiting = engine.store().undelivered(feed).await.unwrap().len();
+    let waiting = engine.store().undelivered(feed, 16).await.unwrap().len();
     if waiting == 0 { Ok(last) } else { Err(format!("{feed}: {waiting} batches wait")) }
 }
 

@@ -201,7 +201,7 @@ impl<'a> Scene<'a> {
 
     async fn tell_batches(&self, engine: &mut Engine, told: &mut Told) {
         let feed = self.feed();
-        assert!(engine.store().undelivered(&feed).await.unwrap().is_empty(), "something waits");
+        assert!(engine.store().undelivered(&feed, 1).await.unwrap().is_empty(), "something waits");
         for batch in engine.store().batches_from(&feed, 1, 1_000).await.unwrap() {
             let (_, records) = read_body(&batch.body, DigestAlgorithm::Sha256).unwrap();
             let said =

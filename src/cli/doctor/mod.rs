@@ -58,7 +58,7 @@ async fn compare_spool(engine: &mut Engine, report: &mut DoctorReport) -> anyhow
     feeds.retain(|feed| !queued.contains(feed));
     for feed in feeds {
         let links = engine.store().batch_links(&feed).await?;
-        let waiting = engine.store().undelivered(&feed).await?.into_iter().map(|row| row.seq).collect();
+        let waiting = engine.store().undelivered(&feed, i64::MAX).await?.into_iter().map(|row| row.seq).collect();
         let (own, name) = (dir.join(&feed), feed.clone());
         let found = tokio::task::spawn_blocking(move || spool::compare(&own, &name, &links, &waiting)).await??;
         compared += found.compared;

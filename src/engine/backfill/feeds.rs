@@ -16,7 +16,7 @@ const PAGE: i64 = 16;
 impl Engine {
     /// Numbers and records of the batches from `since` on that were delivered before.
     pub(super) async fn replayable(&mut self, feed: &str, since: u64) -> Result<Vec<(i64, u64)>, EngineError> {
-        let waiting = self.store.undelivered(feed).await?.first().map_or(i64::MAX, |batch| batch.seq);
+        let waiting = self.store.undelivered(feed, 1).await?.first().map_or(i64::MAX, |batch| batch.seq);
         let first = i64::try_from(since.max(1)).unwrap_or(i64::MAX);
         let (mut all, mut next) = (Vec::new(), first);
         loop {

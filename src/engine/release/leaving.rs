@@ -12,6 +12,9 @@ use crate::error::Disposition;
 use crate::failpoint::Boundary;
 use crate::outlet::{Delivered, OutletError};
 
+/// Waiting batches that are read at a time, once the outlet took one.
+const AT_A_TIME: i64 = 16;
+
 /// A batch that the outlet has been handed and has not answered for, while the next one is made.
 pub(super) struct Leaving {
     seq: u64,
@@ -28,8 +31,10 @@ impl Drop for Leaving {
 impl Engine {
     /// After a crash or an outage the very same bytes go out again, up to this batch.
     pub(super) async fn deliver_waiting(&mut self, pass: &mut Pass, through: i64) -> Result<(), EngineError> {
+        let mut most = 1; // where nothing is taken, nothing more is read
         loop {
-            let mut waiting = self.store.undelivered(&pass.feed.name).await?;
+            let mut waiting = self.store.undelivered(&pass.feed.name, most).await?;
+            most = AT_A_TIME;
             waiting.retain(|row| row.seq <= through);
             if waiting.is_empty() || pass.outlet.is_none() {
                 return Ok(());

@@ -11,3 +11,5 @@ alter table quarantine drop constraint quarantine_dataset_register_digest_key;
 alter table quarantine add unique (digest, dataset, register);
 -- Feeds are few: who holds an entity is asked feed by feed, and each record sent writes one index entry less.
 drop index holding_entity;
+-- Room for what a holding changes to, on its own page: then its index need not learn of it.
+alter table holding set (fillfactor = 80);

@@ -62,7 +62,7 @@ impl PostgresStore {
         let Some((first, last)) = range(entities) else { return Ok(HashMap::new()) };
         let sql = format!(
             "select entity, version, digest from holding where feed = {NAMED} and entity = any($2) and {}",
-            any_held(NAMED)
+            any_held(NAMED, ["$3", "$4"])
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(feed)
@@ -105,12 +105,13 @@ impl PostgresStore {
         Ok(())
     }
 
-    pub(super) async fn not_durable(&mut self, feed: &str) -> Result<Vec<BatchRow>> {
+    pub(super) async fn not_durable(&mut self, feed: &str, most: i64) -> Result<Vec<BatchRow>> {
         let rows = sqlx::query(
             "select seq, kind, body, manifest, signature, manifest_digest, records from batch \
-             where feed = (select id from feed where name = $1) and not durable order by seq limit 16",
+             where feed = (select id from feed where name = $1) and not durable order by seq limit $2",
         )
         .bind(feed)
+        .bind(most)
         .fetch_all(self.link.get().await?)
         .await
         .map_err(refused)?;
@@ -251,38 +252,56 @@ fn range(entities: &[EntityId]) -> Option<(EntityId, EntityId)> {
     entities.iter().min().copied().zip(entities.iter().max().copied())
 }
 
-/// Whether a feed has any holding from entity `$3` to `$4`: asked first, and once, it spares a first snapshot one look for
+/// Whether a feed has any holding from one entity to another: asked first, and once, it spares a first snapshot one look for
 /// every record.
-fn any_held(feed: &str) -> String {
-    format!("exists (select 1 from holding where feed = {feed} and entity between $3 and $4)")
+fn any_held(feed: &str, [first, last]: [&str; 2]) -> String {
+    format!("exists (select 1 from holding where feed = {feed} and entity between {first} and {last})")
 }
 
 /// What the subscriber holds from now on.
 async fn hold(conn: &mut PgConnection, seal: &SealSet) -> Result<()> {
-    let mut left: Vec<EntityId> = seal.withdrawals.clone();
-    left.extend(seal.upserts.iter().map(|sent| sent.entity));
-    let Some((first, last)) = range(&left) else { return Ok(()) };
-    sqlx::query(AssertSqlSafe(format!(
-        "delete from holding where feed = $1 and entity = any($2) and {}",
-        any_held("$1")
-    )))
-    .bind(seal.state.id)
-    .bind(left)
-    .bind(first)
-    .bind(last)
-    .execute(&mut *conn)
-    .await
-    .map_err(refused)?;
+    let feed = seal.state.id;
+    if !seal.withdrawals.is_empty() {
+        let drop = sqlx::query("delete from holding where feed = $1 and entity = any($2)");
+        drop.bind(feed).bind(&seal.withdrawals).execute(&mut *conn).await.map_err(refused)?;
+    }
+    let sent: Vec<EntityId> = seal.upserts.iter().map(|sent| sent.entity).collect();
+    let Some((first, last)) = range(&sent) else { return Ok(()) };
+    let asked = format!("select {}", any_held("$1", ["$2", "$3"]));
+    let asked = sqlx::query_scalar(AssertSqlSafe(asked)).bind(feed).bind(first).bind(last);
+    let held: bool = asked.fetch_one(&mut *conn).await.map_err(refused)?;
+    if held {
+        return hold_anew(conn, seal, sent).await;
+    }
     let mut rows = Rows::new(5);
     for sent in &seal.upserts {
         rows.row();
-        rows.bigint(seal.state.id);
+        rows.bigint(feed);
         rows.bigint(sent.entity);
         rows.bigint(sent.held.version);
         rows.raw(&sent.held.digest);
         rows.bigint(seal.state.seq);
     }
     rows.into_table("holding (feed, entity, version, digest, batch)".into()).send(conn).await
+}
+
+/// Holdings of which some are there: those are changed where they are, so that no index learns of it.
+async fn hold_anew(conn: &mut PgConnection, seal: &SealSet, sent: Vec<EntityId>) -> Result<()> {
+    sqlx::query(
+        "insert into holding (feed, entity, version, digest, batch) \
+         select $1, w.entity, w.version, w.digest, $5 from unnest($2::bigint[], $3::bigint[], $4::bytea[]) \
+         w(entity, version, digest) on conflict (feed, entity) do update set \
+         version = excluded.version, digest = excluded.digest, batch = excluded.batch",
+    )
+    .bind(seal.state.id)
+    .bind(sent)
+    .bind(seal.upserts.iter().map(|sent| sent.held.version).collect::<Vec<_>>())
+    .bind(seal.upserts.iter().map(|sent| sent.held.digest.as_slice()).collect::<Vec<_>>())
+    .bind(seal.state.seq)
+    .execute(conn)
+    .await
+    .map(|_| ())
+    .map_err(refused)
 }
 
 async fn insert_batch(conn: &mut PgConnection, feed: i64, batch: &BatchRow, at: i64) -> Result<()> {

@@ -398,8 +398,8 @@ impl Store for PostgresStore {
         at_rest!(self.sealed_records(feed, at))
     }
 
-    async fn undelivered(&mut self, feed: &str) -> Result<Vec<BatchRow>> {
-        at_rest!(self.not_durable(feed))
+    async fn undelivered(&mut self, feed: &str, most: i64) -> Result<Vec<BatchRow>> {
+        at_rest!(self.not_durable(feed, most))
     }
 
     async fn mark_durable(&mut self, feed: &str, seq: i64) -> Result<()> {

@@ -140,12 +140,13 @@ impl SqliteStore {
         Ok(())
     }
 
-    pub(super) async fn not_durable(&mut self, feed: &str) -> Result<Vec<BatchRow>> {
+    pub(super) async fn not_durable(&mut self, feed: &str, most: i64) -> Result<Vec<BatchRow>> {
         let rows = sqlx::query(
             "select seq, kind, body, manifest, signature, manifest_digest, records from batch \
-             where feed = (select id from feed where name = ?) and durable = 0 order by seq limit 16",
+             where feed = (select id from feed where name = ?) and durable = 0 order by seq limit ?",
         )
         .bind(feed)
+        .bind(most)
         .fetch_all(&mut self.conn)
         .await
         .map_err(unavailable)?;

@@ -345,9 +345,9 @@ impl Store for SqliteStore {
         Ok(records.unsigned_abs())
     }
 
-    async fn undelivered(&mut self, feed: &str) -> Result<Vec<BatchRow>> {
+    async fn undelivered(&mut self, feed: &str, most: i64) -> Result<Vec<BatchRow>> {
         self.settle().await?;
-        self.not_durable(feed).await
+        self.not_durable(feed, most).await
     }
 
     async fn mark_durable(&mut self, feed: &str, seq: i64) -> Result<()> {
