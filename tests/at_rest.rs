@@ -28,7 +28,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use crate::on_postgres::{city, same};
 use crate::support::daemon::huiliu;
 use crate::support::services::Database;
-use crate::support::{AtRest, CODES, MASTER, Small, encrypted, now};
+use crate::support::{AtRest, CODES, MASTER, Small, encrypted, now, ring};
 
 /// Another master key.
 const OTHER: &str = "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=";
@@ -298,7 +298,7 @@ async fn only_the_right_master_key_opens_a_store_and_only_one_that_was_begun_wit
     two(&plain).await;
     assert_eq!(refused(encrypted(bare(&plain).await, MASTER).await), "HL0408");
     for (key, told) in [("pkcs11:token=huiliu", "HL0406"), ("", "HL0406"), ("short", "HL0406")] {
-        assert_eq!(at_rest::master(key).err().map(|problem| problem.code), Some(told), "{key}");
+        assert_eq!(at_rest::master(key, &ring()).err().map(|problem| problem.code), Some(told), "{key}");
     }
     // A level that moves over the line would leave old values as they are.
     let register = "mappings/registers/enterprise.yaml";
@@ -314,7 +314,7 @@ async fn only_the_right_master_key_opens_a_store_and_only_one_that_was_begun_wit
 async fn keys_change_and_what_is_stored_stays_readable() {
     let small = AtRest::new();
     two(&small).await;
-    let (old, new) = (at_rest::master(MASTER).unwrap(), at_rest::master(OTHER).unwrap());
+    let (old, new) = (at_rest::master(MASTER, &ring()).unwrap(), at_rest::master(OTHER, &ring()).unwrap());
     let at = now().timestamp_micros();
     let before = text(&small, "select phone from enterprise limit 1").await;
     at_rest::rotate(bare(&small).await.as_mut(), (old.as_ref(), new.as_ref()), at + 1).await.unwrap();

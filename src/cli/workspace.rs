@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::{Context, Problems};
 use crate::clock::Clock;
 use crate::config::{Installation, Workspace, load_and_check};
+use crate::crypto::KeyRing;
 use crate::engine::Engine;
 use crate::error::Problem;
 use crate::mapping;
@@ -91,8 +92,9 @@ pub fn checked(context: &Context) -> (Workspace, Vec<Problem>) {
 /// HL0811 when it cannot be reached or opened; HL0401, HL0403 and HL0404 when it is not one that this program and this
 /// installation may use; HL0406, HL0407, HL0408 and HL0409 when its encryption is not the installation's.
 pub async fn open_store(installation: &Installation, access: Access) -> anyhow::Result<Box<dyn Store>> {
-    let master =
-        installation.at_rest.as_ref().map(|at_rest| at_rest::master(at_rest.master_key.reveal())).transpose()?;
+    let ring = KeyRing::below(&installation.state_dir).with_pin(installation.token_pin.clone());
+    let master = installation.at_rest.as_ref().map(|at_rest| at_rest::master(at_rest.master_key.reveal(), &ring));
+    let master = master.transpose()?;
     let store = open_bare(installation, access).await?;
     Ok(match master {
         None => at_rest::plain(store).await?,

@@ -17,7 +17,7 @@ use ring::{aead, hkdf, hmac};
 use zeroize::Zeroizing;
 
 /// Bytes of master and data keys.
-const KEY: usize = 32;
+pub(super) const KEY: usize = 32;
 const NONCE: usize = aead::NONCE_LEN;
 const TAG: usize = 16;
 /// Bytes that encryption adds to a value: generation, nonce, tag.
@@ -32,14 +32,20 @@ pub const MARK: &str = "hl1:";
 /// The generation of a data key, from 1.
 pub type Generation = u8;
 
-/// Whoever wraps data keys: a key in a file or a variable here, elsewhere a token.
+/// Whoever wraps data keys: a key in a file or a variable here, or one on a token (令牌).
 pub trait Wrapper: Send + Sync {
     /// Tells this key from others, and says nothing about it.
     fn id(&self) -> String;
-    /// Wraps a data key; `None` when it cannot just now.
-    fn wrap(&self, key: &[u8; KEY]) -> Option<Vec<u8>>;
+    /// Wraps a data key.
+    ///
+    /// # Errors
+    /// Those of a token.
+    fn wrap(&self, key: &[u8; KEY]) -> Result<Vec<u8>, super::CryptoError>;
     /// Unwraps what it wrapped; `None` for anything else.
-    fn unwrap(&self, wrapped: &[u8]) -> Option<Zeroizing<[u8; KEY]>>;
+    ///
+    /// # Errors
+    /// Those of a token.
+    fn unwrap(&self, wrapped: &[u8]) -> Result<Option<Zeroizing<[u8; KEY]>>, super::CryptoError>;
 }
 
 /// A master key (主密钥) of 256 bits, as text in base64.
@@ -52,8 +58,8 @@ impl MasterKey {
         Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
     }
 
-    fn wrapping(&self) -> Option<aes_kw::KwAes256> {
-        aes_kw::KwAes256::new_from_slice(self.0.as_slice()).ok()
+    fn wrapping(&self) -> aes_kw::KwAes256 {
+        aes_kw::KwAes256::new((&*self.0).into())
     }
 }
 
@@ -69,16 +75,17 @@ impl Wrapper for MasterKey {
         super::hex(&hmac::sign(&key, b"huiliu master key id").as_ref()[..8])
     }
 
-    fn wrap(&self, key: &[u8; KEY]) -> Option<Vec<u8>> {
+    fn wrap(&self, key: &[u8; KEY]) -> Result<Vec<u8>, super::CryptoError> {
         let mut wrapped = vec![0; KEY + 8];
-        self.wrapping()?.wrap_key(key, &mut wrapped).ok()?;
-        Some(wrapped)
+        let done = self.wrapping().wrap_key(key, &mut wrapped).map(drop);
+        done.map_err(|_| super::CryptoError::BadKey { what: "it wraps nothing".into() })?;
+        Ok(wrapped)
     }
 
-    fn unwrap(&self, wrapped: &[u8]) -> Option<Zeroizing<[u8; KEY]>> {
+    fn unwrap(&self, wrapped: &[u8]) -> Result<Option<Zeroizing<[u8; KEY]>>, super::CryptoError> {
         let mut key = Zeroizing::new([0; KEY]);
-        self.wrapping()?.unwrap_key(wrapped, key.as_mut_slice()).ok()?;
-        Some(key)
+        let done = self.wrapping().unwrap_key(wrapped, key.as_mut_slice()).is_ok();
+        Ok(done.then_some(key))
     }
 }
 
@@ -135,9 +142,12 @@ impl DataKeys {
         self.0.keys().next_back().copied()
     }
 
-    /// Wrapped by `wrapper`, oldest first; `None` when it cannot.
-    pub fn wrapped(&self, wrapper: &dyn Wrapper) -> Option<Vec<(Generation, Vec<u8>)>> {
-        self.0.iter().map(|(generation, key)| Some((*generation, wrapper.wrap(key)?))).collect()
+    /// Wrapped by `wrapper`, oldest first.
+    ///
+    /// # Errors
+    /// Those of a token.
+    pub fn wrapped(&self, wrapper: &dyn Wrapper) -> Result<Vec<(Generation, Vec<u8>)>, super::CryptoError> {
+        self.0.iter().map(|(generation, key)| Ok((*generation, wrapper.wrap(key)?))).collect()
     }
 
     /// For values of one use, such as `["cell", "person", "phone"]`: keys of every generation.
@@ -428,9 +438,9 @@ mod tests {
         let [one, other] = [new_master().unwrap(), new_master().unwrap()];
         let [one, other] = [one, other].map(|text| MasterKey::from_text(&text).unwrap());
         let wrapped = one.wrap(&[5; KEY]).unwrap();
-        assert_eq!(one.unwrap(&wrapped).as_deref(), Some(&[5; KEY]));
-        assert_eq!(other.unwrap(&wrapped), None);
-        assert_eq!(one.unwrap(&wrapped[1..]), None);
+        assert_eq!(one.unwrap(&wrapped).unwrap().as_deref(), Some(&[5; KEY]));
+        assert_eq!(other.unwrap(&wrapped), Ok(None));
+        assert_eq!(one.unwrap(&wrapped[1..]), Ok(None));
         assert_ne!(one.id(), other.id());
         for text in ["", "short", "AAAA", &STANDARD.encode([1; 33])] {
             assert!(MasterKey::from_text(text).is_none(), "{text}");

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use zeroize::Zeroizing;
 
+use super::at_rest::Wrapper;
 use super::files::{failed, write_whole};
 use super::signer::belongs;
-use super::token::{RefusedPins, TokenKey};
+use super::token::{RefusedPins, TokenKey, TokenMaster};
 use super::{Certificate, CryptoError, PrivateKey, Purpose, Signer, Suite};
 use crate::config::{Password, TokenUri};
 
@@ -69,6 +70,22 @@ impl KeyRing {
     /// As [`KeyRing::on_token`]; [`CryptoError::Mechanism`] for SM2.
     pub fn make_on_token(&self, uri: TokenUri, suite: Suite) -> Result<PrivateKey, CryptoError> {
         Ok(TokenKey::make(uri, suite, self.pin.as_ref(), self.refused_pins())?.into())
+    }
+
+    /// A master key that is on a token already.
+    ///
+    /// # Errors
+    /// As [`KeyRing::on_token`].
+    pub fn master_on_token(&self, uri: TokenUri) -> Result<Box<dyn Wrapper>, CryptoError> {
+        Ok(Box::new(TokenMaster::open(uri, self.pin.as_ref(), self.refused_pins())?))
+    }
+
+    /// Makes a master key on a token.
+    ///
+    /// # Errors
+    /// As [`KeyRing::on_token`].
+    pub fn make_master_on_token(&self, uri: TokenUri) -> Result<Box<dyn Wrapper>, CryptoError> {
+        Ok(Box::new(TokenMaster::make(uri, self.pin.as_ref(), self.refused_pins())?))
     }
 
     fn refused_pins(&self) -> RefusedPins {

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::{FEED, Sealed, huiliu, output, text, works};
 use crate::support::daemon::Daemon;
-use crate::support::{CODES, FEED as FEED_FILE};
+use crate::support::{CODES, FEED as FEED_FILE, Small};
 
 /// A token of its own, labelled 数据局.
 pub struct Token {
@@ -252,4 +252,50 @@ async fn a_token_that_vanishes_in_the_middle_and_returns_holds_up_and_loses_noth
 /// Whether the first batch is sealed.
 fn released(dir: &Path) -> bool {
     huiliu(dir, &["--json", "feed", "list"], &[("TOKEN_PIN", "1234")]).1.contains("\"seq\": 1")
+}
+
+/// The master key of a store (落盘加密), made on the token: data keys are wrapped and opened there, and pass from it and to it.
+#[tokio::test]
+async fn a_master_key_on_a_token_opens_the_store() {
+    let small = Small::new();
+    let token = Token::new(&small.path().join("hsm"));
+    let (dir, conf) = (small.path(), token.conf());
+    let env = token.with(&conf, "1234");
+    let told = |args: &[&str]| {
+        let (code, out, err) = huiliu(dir, args, &env);
+        (code, out + &err)
+    };
+    let names = |key: &str| format!("version: 1\ntoken_pin: env:TOKEN_PIN\nat_rest: {{ master_key: {key} }}\n");
+    let (one, other) = (token.uri(";object=master"), token.uri(";object=other"));
+    small.write("huiliu.yaml", "version: 1\ntoken_pin: env:TOKEN_PIN\n");
+    for uri in [&one, &other] {
+        works(dir, &["key", "rest", "new", uri], &env);
+    }
+    let (code, again) = told(&["key", "rest", "new", &one]);
+    assert!(code == 1 && again.contains("HL0784"), "never over a key: {again}");
+
+    small.write("huiliu.yaml", names(&format!("\"{one}\"")));
+    small.extract("QY_1.csv", &[[CODES[0], "甲", "", "100万元", "在营", "2026-10-01 00:00:00"]]);
+    works(dir, &["run", "qy"], &env);
+    let found = |expect: i32| {
+        let (code, out) = told(&["register", "get", "enterprise", CODES[0]]);
+        assert_eq!(code, expect, "{out}");
+        out
+    };
+    assert!(found(0).contains('甲'));
+    small.write("huiliu.yaml", names(&format!("\"{other}\"")));
+    assert!(found(1).contains("HL0407"), "another key of the same token opens nothing");
+    small.write("huiliu.yaml", names(&format!("\"{one}\"")));
+    token.there(false);
+    assert!(found(1).contains("HL0782"), "a token that is away is no wrong key");
+    token.there(true);
+    works(dir, &["key", "rest", "new", "file.key"], &env);
+    works(dir, &["key", "rest", "rotate", "--to", "file.key"], &env);
+    assert!(found(1).contains("HL0407"));
+    small.write("huiliu.yaml", names("file:file.key"));
+    works(dir, &["key", "rest", "rotate", "--to", &other], &env);
+    small.write("huiliu.yaml", names(&format!("\"{other}\"")));
+    assert!(found(0).contains('甲'));
+    let shown: Json = serde_json::from_str(&works(dir, &["--json", "key", "rest", "show"], &env)).unwrap();
+    assert_eq!(shown["master"].as_str().map(str::len), Some(16), "{shown}");
 }

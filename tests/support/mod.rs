@@ -13,6 +13,7 @@ use arrow::array::AsArray as _;
 use chrono::{DateTime, Utc};
 use huiliu::clock::Clock;
 use huiliu::config::Workspace;
+use huiliu::crypto::KeyRing;
 use huiliu::demo::{self, Services};
 use huiliu::engine::{Engine, FeedReport, RunOptions, RunReport};
 use huiliu::store::at_rest::{self, AtRestStore};
@@ -77,9 +78,14 @@ pub struct Small {
 /// A master key.
 pub const MASTER: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 
+/// Keys of nobody, for master keys that are on no token.
+pub fn ring() -> KeyRing {
+    KeyRing::below(Path::new("."))
+}
+
 /// A store that is encrypted at rest under a master key.
 pub async fn encrypted(store: Box<dyn Store>, master: &str) -> Result<Box<dyn Store>, StoreError> {
-    let master = at_rest::master(master).unwrap();
+    let master = at_rest::master(master, &ring()).unwrap();
     Ok(Box::new(AtRestStore::open(store, master.as_ref(), now().timestamp_micros()).await?))
 }
 

@@ -2,32 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::problem;
+use super::{Keys, problem};
 use crate::cli::table::{local, rfc3339, table, text};
-use crate::cli::workspace::{Access, Opened, open};
+use crate::cli::workspace::{Access, Opened, definitions, open};
 use crate::cli::{Context, Exit, audit};
+use crate::config::TokenUri;
 use crate::crypto::at_rest::{Wrapper, make_master};
 use crate::error::Problem;
-use crate::store::at_rest::{data_keys, encrypted_fields, master, renew, rotate};
+use crate::store::at_rest::{data_keys, encrypted_fields, master, on_token, renew, rotate};
 
 /// What is done with them.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Make a master key in a file: `huiliu key rest new /etc/huiliu/master.key` 生成主密钥
+    /// Make a master key: `huiliu key rest new /etc/huiliu/master.key` 生成主密钥
     New {
-        /// The file; it must not exist
-        file: PathBuf,
+        /// The file, which must not exist; or the key on a token: 'pkcs11:token=NAME;object=KEY?module-path=LIBRARY'
+        #[arg(value_name = "FILE")]
+        place: String,
     },
     /// Wrap the store's data keys under another master key; no value is written anew 轮换主密钥
     Rotate {
-        /// File with the new master key, from `huiliu key rest new`
+        /// File with the new master key, or the key on a token, from `huiliu key rest new`
         #[arg(long, value_name = "FILE")]
-        to: PathBuf,
+        to: String,
     },
     /// Make a new data key for whatever is written from now on 更新数据密钥
     Renew,
@@ -38,24 +40,39 @@ pub enum Verb {
 /// Runs the verb.
 pub async fn run(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
     match verb {
-        Verb::New { file } => new(&file, context),
+        Verb::New { place } => new(&place, context),
         Verb::Rotate { to } => rotated(&to, context).await,
         Verb::Renew => renewed(context).await,
         Verb::Show => show(context).await,
     }
 }
 
-fn new(file: &Path, context: &Context) -> anyhow::Result<Exit> {
-    let path = context.dir.join(file);
+fn new(place: &str, context: &Context) -> anyhow::Result<Exit> {
+    if TokenUri::is_meant_by(place) {
+        let (workspace, _) = definitions(context)?;
+        let made = Keys::of(&workspace).ring.make_master_on_token(on_token(place)?).map_err(problem)?;
+        return said(place, &serde_json::json!({ "token": place, "master": made.id() }), context);
+    }
+    let path = context.dir.join(place);
     make_master(&path).map_err(problem)?;
+    said(&path.display().to_string(), &serde_json::json!({ "file": path }), context)
+}
+
+/// Says where the new key is.
+fn said(place: &str, shown: &serde_json::Value, context: &Context) -> anyhow::Result<Exit> {
     if context.json {
-        context.print_json(&serde_json::json!({ "file": path }))?;
+        context.print_json(shown)?;
         return Ok(Exit::Done);
     }
-    context.print(&format!("{}\n", path.display()))?;
+    context.print(&format!("{place}\n"))?;
     context.note("keep a copy in a safe, apart from the database's backups: without it nothing opens 请另行保管")?;
-    context.note(&format!("next: at_rest: {{ master_key: file:{} }} in huiliu.yaml", file.display()))?;
+    context.note(&format!("next: at_rest: {{ master_key: {} }} in huiliu.yaml", written(place)))?;
     Ok(Exit::Done)
+}
+
+/// As huiliu.yaml names it.
+fn written(place: &str) -> String {
+    if TokenUri::is_meant_by(place) { format!("\"{place}\"") } else { format!("file:{place}") }
 }
 
 /// The workspace, and the master key that its store is opened with.
@@ -66,18 +83,14 @@ async fn opened(context: &Context, access: Access) -> anyhow::Result<(Opened, Bo
         Problem::error("HL0414", "nothing is encrypted at rest here: huiliu.yaml has no at_rest:")
             .hint("huiliu key rest new FILE makes a master key; docs/at-rest.md says what to do with it")
     })?;
-    let master = master(at_rest.master_key.reveal())?;
+    let master = master(at_rest.master_key.reveal(), &Keys::of(opened.engine.workspace()).ring)?;
     Ok((opened, master))
 }
 
-async fn rotated(to: &Path, context: &Context) -> anyhow::Result<Exit> {
+async fn rotated(to: &str, context: &Context) -> anyhow::Result<Exit> {
     let (mut opened, from) = opened(context, Access::Write).await?;
-    let path = context.dir.join(to);
-    let text = fs::read_to_string(&path).map_err(|error| {
-        let problem = Problem::error("HL0406", format!("the master key {} cannot be read", path.display()));
-        problem.detail(error.kind().to_string()).hint("make one: huiliu key rest new FILE")
-    })?;
-    let next = master(text.trim())?;
+    let text = if TokenUri::is_meant_by(to) { to.to_owned() } else { read(&context.dir.join(to))? };
+    let next = master(text.trim(), &Keys::of(opened.engine.workspace()).ring)?;
     let at = context.clock.now().timestamp_micros();
     rotate(opened.engine.store(), (from.as_ref(), next.as_ref()), at).await?;
     let (before, now) = (from.id(), next.id());
@@ -87,9 +100,16 @@ async fn rotated(to: &Path, context: &Context) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     context.print(&format!("the data keys are wrapped by master key {now}; before: {before} 已轮换\n"))?;
-    context.note(&format!("now: at_rest: {{ master_key: file:{} }} in huiliu.yaml", to.display()))?;
+    context.note(&format!("now: at_rest: {{ master_key: {} }} in huiliu.yaml", written(to)))?;
     context.note("destroy the old master key once no backup is needed that was wrapped by it")?;
     Ok(Exit::Done)
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    fs::read_to_string(path).map_err(|error| {
+        let problem = Problem::error("HL0406", format!("the master key {} cannot be read", path.display()));
+        problem.detail(error.kind().to_string()).hint("make one: huiliu key rest new FILE")
+    })
 }
 
 async fn renewed(context: &Context) -> anyhow::Result<Exit> {

@@ -117,7 +117,7 @@ const AT_REST: Shape = Shape {
         "master_key",
         "主密钥 master_key",
         Kind::Secret,
-        "Wraps the store's data keys, made with `huiliu key rest new`: env:NAME or file:PATH.",
+        "Wraps the store's data keys, made with `huiliu key rest new`: env:NAME, file:PATH, or a key on a token (pkcs11:…).",
     )],
 };
 

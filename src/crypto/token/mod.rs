@@ -6,6 +6,7 @@
 //!
 //! ECDSA by a token is not deterministic: the same bytes signed again give another signature that is as good.
 
+mod master;
 mod pins;
 mod session;
 
@@ -17,6 +18,7 @@ use der::Decode as _;
 use der::Tag;
 use der::asn1::ObjectIdentifier;
 
+pub(super) use self::master::TokenMaster;
 pub(super) use self::pins::RefusedPins;
 use self::session::{Entered, Holder};
 use super::{CryptoError, DigestAlgorithm, Suite, asn1, suite};

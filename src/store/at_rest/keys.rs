@@ -7,7 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::super::{Result, Store, StoreError};
+use crate::config::TokenUri;
 use crate::crypto::at_rest::{DataKeys, Generation, MasterKey, Wrapper};
+use crate::crypto::{CryptoError, KeyRing};
 use crate::error::Problem;
 use crate::record::FieldType;
 
@@ -16,14 +18,13 @@ const KEY: &str = "key.";
 /// Before the name of a register.
 const FIELDS: &str = "fields.";
 
-/// Whoever wraps data keys, as `at_rest: master_key` names it. A token's key would be named here.
+/// Whoever wraps data keys, as `at_rest: master_key` names it; keys on tokens by way of `ring`.
 ///
 /// # Errors
-/// HL0406 when it is no key.
-pub fn master(written: &str) -> std::result::Result<Box<dyn Wrapper>, Problem> {
-    if written.starts_with("pkcs11:") {
-        let problem = Problem::error("HL0406", "a master key in a token (PKCS#11) is not supported yet");
-        return Err(problem.hint("keep it in a file that only the service's user may read: huiliu key rest new FILE"));
+/// HL0406 when it is no key; those of a token.
+pub fn master(written: &str, ring: &KeyRing) -> std::result::Result<Box<dyn Wrapper>, Problem> {
+    if TokenUri::is_meant_by(written) {
+        return ring.master_on_token(on_token(written)?).map_err(|error| Problem::from(&error));
     }
     match MasterKey::from_text(written) {
         Some(key) => Ok(Box::new(key)),
@@ -31,6 +32,18 @@ pub fn master(written: &str) -> std::result::Result<Box<dyn Wrapper>, Problem> {
             .detail("expected 32 bytes in base64, 44 characters")
             .hint("make one: huiliu key rest new FILE, then at_rest: { master_key: file:FILE }")),
     }
+}
+
+/// The key on a token that this names.
+///
+/// # Errors
+/// HL0406 when it does not read.
+pub fn on_token(written: &str) -> std::result::Result<TokenUri, Problem> {
+    TokenUri::parse(written).map_err(|what| {
+        Problem::error("HL0406", "at_rest: master_key names no key on a token")
+            .detail(what)
+            .hint("pkcs11:token=NAME;object=KEY?module-path=/path/to/library.so")
+    })
 }
 
 /// A data key as the store keeps it.
@@ -102,8 +115,8 @@ pub(super) async fn unwrapped(store: &mut dyn Store, wrapper: &dyn Wrapper, at: 
     }
     let mut keys = DataKeys::default();
     for key in &stored {
-        let wrapped = STANDARD.decode(&key.wrapped).ok();
-        let opened = wrapped.and_then(|wrapped| wrapper.unwrap(&wrapped)).ok_or_else(|| {
+        let wrapped = STANDARD.decode(&key.wrapped).unwrap_or_default();
+        let opened = wrapper.unwrap(&wrapped).map_err(of_token)?.ok_or_else(|| {
             let problem = Problem::error("HL0407", "the master key does not open the store's data key");
             let detail = format!("the store's is {}, huiliu.yaml names {}", key.master, wrapper.id());
             refused(
@@ -140,8 +153,7 @@ pub async fn renew(store: &mut dyn Store, wrapper: &dyn Wrapper, at: i64) -> Res
 
 /// Data keys as they are kept; what was made before keeps its time.
 fn notes(keys: &DataKeys, before: &[DataKeyView], (wrapper, at): (&dyn Wrapper, i64)) -> Result<Vec<(String, String)>> {
-    let wrapped =
-        keys.wrapped(wrapper).ok_or_else(|| StoreError::Unavailable("the master key does not wrap".into()))?;
+    let wrapped = keys.wrapped(wrapper).map_err(of_token)?;
     let note = |(generation, wrapped): (Generation, Vec<u8>)| {
         let made = before.iter().find(|key| key.generation == generation).map_or(at, |key| key.made);
         let wrapped = STANDARD.encode(wrapped);
@@ -165,6 +177,11 @@ pub async fn plain(mut store: Box<dyn Store>) -> Result<Box<dyn Store>> {
                 .hint("write at_rest: { master_key: file:PATH } into huiliu.yaml"),
         )),
     }
+}
+
+/// What a token says that cannot wrap or unwrap just now.
+fn of_token(error: CryptoError) -> StoreError {
+    refused(Problem::from(&error))
 }
 
 pub(super) fn refused(problem: Problem) -> StoreError {

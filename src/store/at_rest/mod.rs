@@ -11,7 +11,7 @@ mod register;
 mod review;
 mod views;
 
-pub use keys::{DataKeyView, data_keys, encrypted_fields, master, plain, renew, rotate};
+pub use keys::{DataKeyView, data_keys, encrypted_fields, master, on_token, plain, renew, rotate};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -372,8 +372,8 @@ impl Store for AtRestStore {
         self.inner.sealed_since(feed, at).await
     }
 
-    async fn undelivered(&mut self, feed: &str) -> Result<Vec<BatchRow>> {
-        let batches = self.inner.undelivered(feed).await?;
+    async fn undelivered(&mut self, feed: &str, most: i64) -> Result<Vec<BatchRow>> {
+        let batches = self.inner.undelivered(feed, most).await?;
         self.open_batches(feed, batches)
     }
 
