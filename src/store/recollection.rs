@@ -187,16 +187,21 @@ impl Packed {
         Self { parts: whole(parts), entries: whole(bytes) / ENTRY_BYTES }
     }
 
+    /// Whether anything is.
+    pub(super) const fn is_kept(self) -> bool {
+        self.parts > 0
+    }
+
     /// Whether it is worth reading when so many rows are asked about, and so many claims may be kept in mind: to read a
     /// thousand of them takes about as long as to ask for one.
     pub(super) fn is_worth(self, rows: usize, room: usize) -> bool {
         const WORTH: usize = 256;
-        self.parts > 0 && self.entries <= rows.saturating_mul(WORTH).min(2 * room)
+        self.is_kept() && self.entries <= rows.saturating_mul(WORTH).min(2 * room)
     }
 
     /// Whether it need not be written anew, when there are so many claims.
     pub(super) const fn is_compact(self, claims: usize) -> bool {
-        self.parts > 0 && self.entries <= claims + claims / 2 + PART && self.parts <= 1024 + 2 * (claims / PART)
+        self.is_kept() && self.entries <= claims + claims / 2 + PART && self.parts <= 1024 + 2 * (claims / PART)
     }
 }
 

@@ -64,10 +64,10 @@ impl PostgresStore {
         if self.settle_entities(named).await? { self.known_keys(register, keys).await } else { Ok(known) }
     }
 
-    /// Reads the stream into memory: at the first question from what was kept beside its claims, later from the claims once
-    /// so many of its rows were recalled that it is worth it.
+    /// Reads the stream into memory once so many of its rows were recalled that it is worth it; at once, when the first
+    /// question is as long as those of a long file.
     async fn recollect(&mut self, stream: StreamId, rows: usize) -> Result<()> {
-        if self.recollections.begins(stream) {
+        if rows >= PART && self.recollections.begins(stream) {
             self.unpack(stream, rows).await?;
         }
         if self.recollections.next(stream, rows) != Next::Weigh {
@@ -78,7 +78,10 @@ impl PostgresStore {
         self.settle().await?;
         let conn = self.link.get().await?;
         let (version, _) = of_stream(conn, stream).await?;
-        let read = read(conn, stream, (version, most)).await?;
+        let read = match packed(conn, stream).await?.is_kept() {
+            true => Some(read_packed(conn, stream, version).await?).filter(|read| read.len() <= most),
+            false => read(conn, stream, (version, most)).await?,
+        };
         self.recollections.learnt(stream, read);
         Ok(())
     }
