@@ -142,7 +142,7 @@ impl Engine {
                 .filter(|(end, _)| (first.id..=last.id).contains(end))
                 .map(|(_, signed)| signed.clone())
                 .collect();
-            let now = self.clock.now();
+            let now = self.agreed_time().await?;
             let signer = premises::signer(&self.workspace, now)?;
             let (certificates, crls) = premises::for_the_archive(&self.workspace, &signer)?;
             let previous = newest.take().map(|(_, digest)| digest);

@@ -52,7 +52,7 @@ impl Engine {
     pub async fn statement(&mut self, name: &str, as_of: Option<u64>) -> Result<SignedStatement, EngineError> {
         let feed = self.workspace.feeds.get(name).cloned();
         let feed = feed.ok_or_else(|| EngineError::Internal(format!("feed {name} is not defined")))?;
-        let now = self.clock.now();
+        let now = self.agreed_time().await?;
         let signer = premises::believed_signer(&self.workspace, now).await?;
         let held = self.held_as_of(&feed, as_of, &signer).await?;
         let signed = signed(self.workspace.installation.issuer.clone(), feed, held, (&signer, now))?;

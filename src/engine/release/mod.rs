@@ -126,16 +126,16 @@ impl Engine {
     }
 
     async fn begin(&mut self, name: &str) -> Result<Option<Pass>, EngineError> {
+        let now = self.agreed_time().await?; // a grant is in force, and a key is good, by that
         let Some(feed) = self.workspace.feeds.get(name).cloned() else { return Ok(None) };
         let Some(register) = self.workspace.registers.get(&feed.register.value) else { return Ok(None) };
-        let today = self.clock.today(self.workspace.installation.zone);
+        let today = now.with_timezone(&self.workspace.installation.zone).date_naive();
         let refused = in_force(&feed, today).err().map(|why| why.to_string());
         let mut release =
             Release::compile(&feed, register, &self.workspace.codes, today).map_err(EngineError::Definitions)?;
         if feed.mask.values().any(|mask| mask.value == MaskRule::Pseudonym) {
             release = release.with_pseudonym_key(&super::premises::pseudonym_key(&self.workspace, name)?);
         }
-        let now = self.clock.now();
         let (signer, recipient) = super::premises::seals(&self.workspace, &feed, now).await?;
         let schema = Arc::new(schema(name, register, &release, signer.suite().digest())?);
         let committing = match register.evidence {
