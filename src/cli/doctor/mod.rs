@@ -58,7 +58,9 @@ async fn compare_spool(engine: &mut Engine, report: &mut DoctorReport) -> anyhow
     feeds.retain(|feed| !queued.contains(feed));
     for feed in feeds {
         let links = engine.store().batch_links(&feed).await?;
-        let waiting = engine.store().undelivered(&feed, i64::MAX).await?.into_iter().map(|row| row.seq).collect();
+        // Batches leave in order: behind the first that waits all others do, and their bodies need not be read.
+        let first = engine.store().undelivered(&feed, 1).await?.first().map_or(i64::MAX, |row| row.seq);
+        let waiting = links.iter().map(|link| link.seq).filter(|seq| *seq >= first).collect();
         let (own, name) = (dir.join(&feed), feed.clone());
         let found = tokio::task::spawn_blocking(move || spool::compare(&own, &name, &links, &waiting)).await??;
         compared += found.compared;
