@@ -32,6 +32,31 @@ pub mod mapping {
     pub mod values;
 }
 
+/// What reads certificates, signature files, revocation lists and seals, without keys and without what decides whom to
+/// believe.
+#[path = "../../src/crypto"]
+pub mod crypto {
+    mod asn1;
+    mod certificate;
+    mod cms;
+    mod crl;
+    mod error;
+    mod eseal;
+    mod ess;
+    mod files;
+    mod purpose;
+    mod sm2;
+    mod suite;
+
+    pub use certificate::Certificate;
+    pub use cms::SignedData;
+    pub use crl::Crl;
+    pub use error::CryptoError;
+    pub use eseal::{Bearers, ElectronicSeal, SealFault};
+    pub use purpose::Purpose;
+    pub use suite::{Digest, DigestAlgorithm, Suite, hex};
+}
+
 use std::sync::Arc;
 
 use config::Format;

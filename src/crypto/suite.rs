@@ -4,6 +4,7 @@
 //! another one joins by adding a variant and following the compiler.
 
 use std::io::{self, Read};
+use std::sync::LazyLock;
 
 use der::asn1::ObjectIdentifier;
 use rustls_pki_types::SignatureVerificationAlgorithm;
@@ -11,8 +12,13 @@ use sm3::{Digest as _, Sm3};
 
 use super::asn1::{self, octet};
 use super::certificate::Certificate;
-use super::trust::ALGORITHMS;
 use super::{CryptoError, sm2};
+
+/// Every algorithm by which certificates and revocation lists may be signed.
+pub(super) static ALGORITHMS: LazyLock<Vec<&'static dyn SignatureVerificationAlgorithm>> = LazyLock::new(|| {
+    let ours = [sm2::WITH_SM3, sm2::WITH_SM3_AND_NULL];
+    webpki::ALL_VERIFICATION_ALGS.iter().copied().chain(ours).collect()
+});
 
 /// A digest of 32 bytes; which algorithm made it is said beside it, never assumed.
 pub type Digest = [u8; 32];

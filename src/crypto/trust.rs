@@ -5,23 +5,17 @@
 //! signatures over data; where roots and revocation lists come from. Guarantees: one code per reason; where revocation
 //! lists are given, every certificate below a root must be covered by one of its issuer.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use der::asn1::ObjectIdentifier;
-use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
 
 use super::certificate::Certificate;
+use super::suite::ALGORITHMS;
 use super::{Crl, CryptoError, Purpose, When, check_rules, sm2};
 use crate::config::{Rules, Stale};
-
-/// Every algorithm by which certificates and revocation lists may be signed.
-pub(super) static ALGORITHMS: LazyLock<Vec<&'static dyn SignatureVerificationAlgorithm>> = LazyLock::new(|| {
-    let ours = [sm2::WITH_SM3, sm2::WITH_SM3_AND_NULL];
-    webpki::ALL_VERIFICATION_ALGS.iter().copied().chain(ours).collect()
-});
 
 /// Roots (and other issuers) that are believed because the operator says so, and under which rules.
 #[derive(Debug, Clone)]
