@@ -4,6 +4,7 @@ import json, os, random, re, signal, statistics, subprocess, sys, threading, tim
 
 from servers import broker_lines, feed_file, say, workspace
 
+INTERVAL = 1.05  # seconds between two files: against a daemon that looks every second, files come at every part of it
 OLDER = 10  # older extracts of them, for the backfill
 HEAD = "统一社会信用代码,企业名称,法定代表人,企业类型,注册资本,成立日期,经营范围,登记机关,住所,登记状态,更新时间"
 SENT = re.compile(rb"@(\d+)\.(\d+)#")  # with which file a record was written, and when, in its address
@@ -93,6 +94,7 @@ class Scene:
     """The daemon, the receivers, and the changes."""
 
     def __init__(self, servers, options, subscribers, rate):
+        rate = round(rate * INTERVAL)
         self.servers, self.rate, self.nth, self.random = servers, rate, 0, random.Random(7)
         self.subscribers = [f"s{n:02}" for n in range(subscribers)]
         self.receivers, self.daemon = [], None
@@ -136,18 +138,19 @@ class Scene:
     def drive(self, name, seconds):
         """Changes every second; what the receivers saw of them."""
         first, start = self.nth + 1, time.time()
-        for second in range(seconds):
-            time.sleep(max(0, start + second - time.time()))
+        files = round(seconds / INTERVAL)
+        for nth in range(files):
+            time.sleep(max(0, start + nth * INTERVAL - time.time()))
             self.change()
         there = [receiver for receiver in self.receivers if receiver.subscriber != getattr(self, "gone", None)]
         # A record that changes twice while its feed works comes once.
-        wanted, patience = seconds * self.rate * 0.9, time.time() + 60
+        wanted, patience = files * self.rate * 0.9, time.time() + 60
         while min(len(receiver.since(first)) for receiver in there) < wanted and time.time() < patience:
             time.sleep(0.5)
         each = [receiver.since(first) for receiver in there]
         everything = [latency for latencies in each for latency in latencies]
         p99 = quantile(everything, 0.99)
-        say(name, subscribers=len(there), changes=seconds * self.rate, received=len(everything), fewest=min(map(len, each)),
+        say(name, subscribers=len(there), changes=files * self.rate, received=len(everything), fewest=min(map(len, each)),
             p50=quantile(everything, 0.5), p99=p99, worst_p99=max(quantile(latencies, 0.99) for latencies in each), load=os.getloadavg()[0])
         if min(map(len, each)) < wanted / 2:
             sys.exit(f"{name}: changes did not arrive: {self.log.read_text()[-2000:]}")
@@ -165,7 +168,8 @@ class Scene:
 def live(servers, options):
     scene = Scene(servers, options, options.subscribers or 20, options.rate or 1000)
     try:
-        scene.drive("live_warm", min(10, options.seconds))
+        # What the first snapshot of all subscribers left to be written to disks and vacuumed does not count.
+        scene.drive("live_warm", min(60, options.seconds))
         alone = scene.drive("live", options.seconds)
         blocked = scene.receivers[0]
         scene.gone = blocked.subscriber
@@ -182,7 +186,13 @@ def live(servers, options):
         scene.huiliu("backfill", "start", "enterprise-registration", "--files", "older/QYDJ_*.csv")
         filled = scene.drive("live_beside_backfill", options.seconds)
         status = json.loads(scene.huiliu("--json", "backfill", "status"))
-        say("live", p99=alone, blocked_ratio=beside / alone, backfill_ratio=filled / alone, backfill=status["state"], backfilled=status["rows_done"])
+        if status["state"] == "running":
+            scene.huiliu("backfill", "pause", "1")
+        # Machines drift: what stands beside it is the mean of before and after.
+        again = scene.drive("live_again", options.seconds)
+        steady = (alone + again) / 2
+        say("live", p99=alone, p99_again=again, blocked_ratio=beside / steady, backfill_ratio=filled / steady, backfill=status["state"],
+            backfilled=status["rows_done"])
     finally:
         scene.end()
 
@@ -199,14 +209,14 @@ def slope(samples):
 def soak(servers, options):
     """Steady changes; a line a minute, and a verdict: neither memory nor latency may grow."""
     scene = Scene(servers, options, options.subscribers or 1, options.rate or 2000)
-    minutes, memory, latencies = options.minutes, [], []
+    minutes, files, memory, latencies = options.minutes, round(60 / INTERVAL), [], []
     try:
         scene.drive("soak_warm", 10)
         start = time.time()
         for minute in range(minutes):
             first = scene.nth + 1
-            for second in range(60):
-                time.sleep(max(0, start + minute * 60 + second - time.time()))
+            for nth in range(files):
+                time.sleep(max(0, start + (minute * files + nth) * INTERVAL - time.time()))
                 scene.change()
                 memory.append((time.time() - start, resident(scene.daemon.pid)))
             last, patience = scene.nth, time.time() + 5
@@ -216,7 +226,7 @@ def soak(servers, options):
             latencies.append((minute, quantile(seen, 0.5), quantile(seen, 0.99)))
             for receiver in scene.receivers:
                 receiver.latencies.clear()
-            say("soak_minute", minute=minute + 1, received=len(seen), share=len(seen) / (60 * scene.rate * len(scene.receivers)), p50=latencies[-1][1],
+            say("soak_minute", minute=minute + 1, received=len(seen), share=len(seen) / (files * scene.rate * len(scene.receivers)), p50=latencies[-1][1],
                 p99=latencies[-1][2], rss_mib=memory[-1][1], receiver_rss_mib=max(resident(r.process.pid) for r in scene.receivers), load=os.getloadavg()[0])
             if not seen:
                 sys.exit(f"soak: nothing arrived in minute {minute + 1}: {scene.log.read_text()[-2000:]}")
@@ -233,7 +243,7 @@ def verdict(scene, minutes, memory, latencies):
     slower = slope(middle) * minutes
     steady_memory = growth <= max(32.0, 0.1 * settled[0][1])
     steady_latency = slower <= max(0.5, 0.25 * middle[0][1])
-    say("soak", minutes=minutes, rate=scene.rate, receivers=len(scene.receivers), p50=statistics.median(p50 for _, p50, _ in latencies),
+    say("soak", minutes=minutes, rate=round(scene.rate / INTERVAL), receivers=len(scene.receivers), p50=statistics.median(p50 for _, p50, _ in latencies),
         p99=max(p99 for _, _, p99 in latencies), p50_per_minute=slope(middle), rss_mib=settled[-1][1], rss_mib_per_minute=slope(settled),
         verdict="steady" if steady_memory and steady_latency else "GROWS")
     if not (steady_memory and steady_latency):

@@ -340,12 +340,12 @@ fn wait_until_free(db: &Path) {
     change(db, "update lease set until = 0");
 }
 
-fn change(db: &Path, sql: &'static str) {
+fn change(db: &Path, sql: &str) {
     use sqlx::ConnectOptions;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut conn = sqlx::sqlite::SqliteConnectOptions::new().filename(db).connect().await.unwrap();
-        sqlx::query(sql).execute(&mut conn).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
     });
 }
 
@@ -379,6 +379,49 @@ fn a_daemon_does_it_beside_the_live_flow_and_listens_between_chunks() {
     let (code, _, said) = huiliu(small.path(), &["backfill", "pause", "1"]);
     assert!(code == 1 && said.contains("HL0924"), "{said}");
     daemon.stop();
+}
+
+#[test]
+fn after_a_crash_a_daemon_goes_on_at_once_however_long_its_lease_was() {
+    let small = scheduled();
+    archive(&small);
+    small.write("huiliu.yaml", "version: 1\nissuer: 市\nserve: { lease: 10m, stop_within: 20s }\n");
+    let daemon = Daemon::start(small.path());
+    let slow: Vec<&str> = START.into_iter().chain(["--chunk", "2000", "--rate", "4000/s"]).collect();
+    json(&small, &slow, 0);
+    wait_for_chunks(&small, 1);
+    daemon.signal("KILL");
+    assert!(!daemon.end().0.success());
+    let done = json(&small, &["backfill", "status", "1"], 3)["done"].as_i64().unwrap();
+    assert!(done < 15, "{done}");
+    let again = Daemon::start(small.path());
+    wait_for_sql(
+        &small.path().join(".huiliu/huiliu.db"),
+        "select count(*) from backfill_chunk where state = 'done'",
+        done + 1,
+    );
+    assert!(again.log().contains("its holder died here"), "{}", again.log());
+    again.stop();
+}
+
+/// Whoever is at work by this lease does not end.
+#[test]
+fn it_waits_for_live_work_but_not_for_ever_and_not_when_it_is_eager() {
+    let took = |holder: &str, more: &[&str]| {
+        let small = Small::new();
+        archive(&small);
+        verb(&small, &["run", "nsr"], 0);
+        let sql = format!("insert into lease (name, holder, token, until) values ('feed/x', '{holder}', 1, 1 << 61)");
+        change(&small.path().join(".huiliu/huiliu.db"), &sql);
+        let begun = std::time::Instant::now();
+        let start = ["backfill", "start", "nsr", "--files", "archive/NSR_20260101.csv"];
+        let told = json(&small, &[&start, more].concat(), 0);
+        assert_eq!(ledger(&told), "10000/0/0/0/0", "{told}");
+        begun.elapsed().as_secs_f64()
+    };
+    let (beside, eager, among) = (took("a:1:x", &[]), took("a:1:x", &["--eager"]), took("a:1:x#backfill", &[]));
+    assert!(beside >= 9.0, "10,000 rows, 1,024 a commit, a second before each: {beside} s");
+    assert!(eager < 7.0 && among < 7.0, "eager {eager} s, beside another backfill {among} s");
 }
 
 #[test]

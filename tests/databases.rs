@@ -489,6 +489,7 @@ fn again(rows: u64) -> FilesRequest {
         rate: None,
         window: None,
         workers: 1,
+        eager: false,
     }
 }
 

@@ -324,6 +324,7 @@ async fn two_workers_do_two_things_at_a_time() {
             })
         }),
         workers: 2,
+        backfill_worker: false,
         clock: huiliu::clock::Clock::System,
         listen: None,
         until_idle: true,

@@ -10,7 +10,8 @@ use super::Context;
 use super::serve::stores;
 use crate::engine::Engine;
 use crate::error::Problem;
-use crate::store::Lease;
+use crate::serve::holder::{give_back_of_the_dead, this_process};
+use crate::store::{Lease, for_backfill};
 
 /// How long after this process's death others may take the work over. Short, for the one who starts it again waits; a
 /// store that is away longer costs nothing, as long as nobody else takes the lease.
@@ -30,8 +31,25 @@ impl Held {
         name: &str,
         (stop, context): (&Arc<AtomicBool>, &Context),
     ) -> anyhow::Result<Self> {
-        let holder = format!("command:{}:{}", std::process::id(), context.clock.now().timestamp_micros());
-        let lease = Self::wait_for(engine, (name, &holder), stop, context).await?;
+        Self::hold(engine, (name, &this_process()), (stop, context)).await
+    }
+
+    /// The same, told apart from live work.
+    pub(super) async fn for_backfill(
+        engine: &mut Engine,
+        name: &str,
+        (stop, context): (&Arc<AtomicBool>, &Context),
+    ) -> anyhow::Result<Self> {
+        Self::hold(engine, (name, &for_backfill(&this_process())), (stop, context)).await
+    }
+
+    async fn hold(
+        engine: &mut Engine,
+        (name, holder): (&str, &str),
+        (stop, context): (&Arc<AtomicBool>, &Context),
+    ) -> anyhow::Result<Self> {
+        give_back_of_the_dead(engine.store()).await?;
+        let lease = Self::wait_for(engine, (name, holder), stop, context).await?;
         engine.store().set_fence(Some(lease.clone())).await?;
         let mut store = (stores(&engine.workspace().installation))().await?;
         let (renewed, stop) = (lease.clone(), Arc::clone(stop));

@@ -39,6 +39,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let setup = Setup {
         definitions: read_again(context),
         stores: stores(&installation),
+        backfill_worker: !embedded,
         workers: if embedded { 1 } else { usize::try_from(installation.serve.workers).unwrap_or(1) },
         clock: context.clock,
         listen: Some(args.listen.unwrap_or_else(|| installation.serve.listen.clone())),

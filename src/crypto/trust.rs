@@ -14,7 +14,7 @@ use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
 
 use super::certificate::Certificate;
 use super::suite::ALGORITHMS;
-use super::{Crl, CryptoError, Purpose, When, check_rules, sm2};
+use super::{Crl, CryptoError, Purpose, When, check_rules};
 use crate::config::{Rules, Stale};
 
 /// Roots (and other issuers) that are believed because the operator says so, and under which rules.

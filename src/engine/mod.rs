@@ -63,6 +63,7 @@ pub use statement::SignedStatement;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -225,6 +226,8 @@ pub struct Engine {
     stamp_rest: release::StampRest,
     /// Keys that have signed for feeds, as the audit log was told.
     keys_used: HashSet<String>,
+    /// When a backfill last met live work.
+    met_live_work: Option<Instant>,
     /// Why feeds may not release, as this process last kept it.
     refusals: HashMap<String, Option<String>>,
 }
@@ -261,6 +264,7 @@ impl Engine {
             looked_at_audit: None,
             stamp_rest: release::StampRest::default(),
             keys_used: HashSet::new(),
+            met_live_work: None,
             refusals: HashMap::new(),
         }
     }

@@ -275,8 +275,9 @@ impl Metrics {
         }
         self.lease_held.clear();
         for lease in store.leases().await? {
+            let held = lease.holder_process() == ours && lease.until > now;
             let label = vec![("name", lease.name)];
-            self.lease_held.get_or_create(&label).set((lease.holder == ours && lease.until > now).into());
+            self.lease_held.get_or_create(&label).set(held.into());
             self.lease_token.get_or_create(&label).set(lease.token);
         }
         self.chunks.clear();

@@ -7,6 +7,7 @@
 
 mod daemon;
 mod health;
+pub mod holder;
 mod http;
 mod job;
 mod metrics;
@@ -50,6 +51,8 @@ pub struct Setup {
     pub stores: Stores,
     /// Jobs at a time.
     pub workers: usize,
+    /// Whether backfills have a worker of their own besides; else they have one of these.
+    pub backfill_worker: bool,
     /// The present.
     pub clock: Clock,
     /// Where health, readiness and metrics are answered; `None` answers nowhere.

@@ -37,7 +37,7 @@ pub use intents::{
     HeldDigest, Holding, Pulled, Quarantined, Recalled, RecalledClaim, RegisterPart, RunEnd, RunStart, RunStatus,
     SealSet, Snapshot,
 };
-pub use leases::{LONGEST_LEASE, Lease, LeaseView};
+pub use leases::{LONGEST_LEASE, Lease, LeaseView, for_backfill};
 pub use operations::Operations;
 pub use review::{Bond, Reviewed};
 pub use rows::{

@@ -47,6 +47,9 @@ pub struct Start {
     /// Chunks of files read and mapped at a time; they are committed in their order, so nothing else depends on it
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub workers: u32,
+    /// Go on beside live work, instead of waiting for it between commits
+    #[arg(long)]
+    pub eager: bool,
     /// Say what would happen, and write nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -75,7 +78,13 @@ impl Start {
         let rate = self.rate.as_deref().map(rate).transpose()?;
         let window = self.window.as_deref().map(window).transpose()?;
         if let Some(feed) = &self.feed {
-            return Ok(Asked::Feed(FeedRequest { feed: feed.clone(), since: self.since_batch, rate, window }));
+            return Ok(Asked::Feed(FeedRequest {
+                feed: feed.clone(),
+                since: self.since_batch,
+                rate,
+                window,
+                eager: self.eager,
+            }));
         }
         Ok(Asked::Files(FilesRequest {
             pipeline: self.pipeline.clone().unwrap_or_default(),
@@ -87,6 +96,7 @@ impl Start {
             rate,
             window,
             workers: self.workers,
+            eager: self.eager,
         }))
     }
 }

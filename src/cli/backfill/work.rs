@@ -25,7 +25,7 @@ pub(super) async fn off(engine: Engine, id: i64, context: &Context) -> anyhow::R
     stop_on_interrupt(&engine);
     let stop = engine.stop_flag();
     let lane = BackfillLane::of(&backfill);
-    let held = Held::take(&mut engine, &lane.beside.to_string(), (&stop, context)).await?;
+    let held = Held::for_backfill(&mut engine, &lane.beside.to_string(), (&stop, context)).await?;
     let worked = steps(&mut engine, (id, &lane), (&bar, &stop), context).await;
     held.give_back(&mut engine).await?;
     bar.finish();

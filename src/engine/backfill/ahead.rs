@@ -5,7 +5,7 @@
 //! let go of ends at its next rows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
@@ -85,6 +85,7 @@ struct Manner {
     lanes: Arc<Vec<Lane>>,
     inside: Inside,
     map_ahead: Arc<AtomicBool>,
+    rows: Arc<AtomicUsize>,
 }
 
 impl Reader {
@@ -127,6 +128,7 @@ impl Engine {
             lanes: Arc::clone(&work.flow.lanes),
             inside: work.inside,
             map_ahead: Arc::clone(&work.map_ahead),
+            rows: work.courtesy.rows(),
         };
         let (sender, words) = mpsc::channel(AHEAD);
         tokio::spawn(async move {
@@ -175,7 +177,10 @@ impl Manner {
         words: &Words,
     ) -> Result<bool, EngineError> {
         while at.resume.row < end {
-            let Some(decoded) = decoder.next(next_rows(end, at.resume.row))? else { break };
+            let Some(decoded) = decoder.next(next_rows(end, at.resume.row).min(self.rows.load(Ordering::Relaxed)))?
+            else {
+                break;
+            };
             Boundary::ReadAhead.reached();
             at = decoded.position.clone();
             let read = decoded.rows.num_rows() as u64;

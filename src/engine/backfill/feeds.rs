@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Instant;
 
+use super::courtesy::Courtesy;
 use super::{Spec, read, refused};
 use crate::batch::{Manifest, SealedBatch};
 use crate::engine::{Engine, EngineError, premises};
@@ -40,7 +41,8 @@ impl Engine {
         chunk: &ChunkView,
     ) -> Result<(), EngineError> {
         let (first, last): (i64, i64) = read(&chunk.spec)?;
-        let (rate, started) = (Spec::of(backfill)?.rate(), Instant::now());
+        let spec = Spec::of(backfill)?;
+        let (rate, started, mut courtesy) = (spec.rate(), Instant::now(), Courtesy::new(spec.eager));
         let name = &backfill.target;
         let feed = self.workspace.feeds.get(name).cloned();
         let feed = feed.ok_or_else(|| EngineError::Internal(format!("feed {name} is not defined")))?;
@@ -54,6 +56,7 @@ impl Engine {
             let page = self.store.batches_from(name, next, PAGE.min(last - next + 1)).await?;
             let Some(end) = page.last().map(|batch| batch.seq) else { break };
             for row in page.into_iter().filter(|row| row.seq <= last) {
+                self.give_way(&mut courtesy).await?;
                 self.check_stop()?;
                 let sent = row.records.unsigned_abs();
                 let batch = self.whole(name, row)?;

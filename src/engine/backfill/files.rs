@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use roaring::RoaringTreemap;
 
 use super::ahead::{Next, Reader, Rows};
+use super::courtesy::Courtesy;
 use super::plan::Piece;
 use super::span::Inside;
 use super::{BackfillStep, Guard, Spec, read, refused};
@@ -41,6 +42,7 @@ pub(super) struct Work {
     pub(super) inside: Inside,
     /// Whether most rows need mapping, as far as the last commit tells.
     pub(super) map_ahead: Arc<AtomicBool>,
+    pub(super) courtesy: Courtesy,
     backfill: i64,
     started: Instant,
     rows: u64,
@@ -49,7 +51,8 @@ pub(super) struct Work {
 impl Work {
     pub(super) fn new(flow: Flow, (backfill, run): (i64, i64), spec: Spec) -> Self {
         let (inside, map_ahead) = (Inside::of(&flow, &spec), Arc::new(AtomicBool::new(true)));
-        Self { flow, run, spec, inside, map_ahead, backfill, started: Instant::now(), rows: 0 }
+        let courtesy = Courtesy::new(spec.eager);
+        Self { flow, run, spec, inside, map_ahead, courtesy, backfill, started: Instant::now(), rows: 0 }
     }
 
     pub(super) fn guard(&self, piece: &Piece) -> Guard {
@@ -82,6 +85,7 @@ impl Engine {
         let run = backfill.run.ok_or_else(|| EngineError::Internal("a backfill without a run".into()))?;
         self.note_versions(run, &flow).await?;
         let mut work = Work::new(flow, (backfill.id, run), Spec::of(backfill)?);
+        self.look_for_live_work(&work.courtesy).await?; // the readers begin at once
         let workers = work.spec.workers();
         let mut waiting = VecDeque::from([first]);
         if workers > 1 {
@@ -199,6 +203,7 @@ impl Engine {
         Rows { at, read, prepared }: Rows,
         seen: &mut [RoaringTreemap],
     ) -> Result<(), EngineError> {
+        self.give_way(&mut work.courtesy).await?;
         self.check_stop()?;
         let parts = self.take_lanes(work, (piece, file), prepared, seen).await?;
         let (byte, position) = (at.resume.byte, Some(at));

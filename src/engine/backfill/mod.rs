@@ -6,9 +6,10 @@
 //!
 //! Several workers (并行) read and map at a time; one commits, chunk after chunk, so that nothing depends on how many work.
 //!
-//! A chunk runs under the lease of its pipeline or feed, so it never meets a live run of the same data.
+//! Live work goes first ([`courtesy`]). A chunk runs under the lease of its pipeline or feed, so it never meets a live run of the same data.
 
 mod ahead;
+mod courtesy;
 mod cut;
 mod dates;
 mod feeds;
@@ -99,6 +100,9 @@ pub(super) struct Spec {
     /// Chunks that are read at a time; absent in those of earlier versions.
     #[serde(default)]
     pub(super) workers: u32,
+    /// Whether it waits for no live work.
+    #[serde(default)]
+    pub(super) eager: bool,
 }
 
 impl Spec {

@@ -52,6 +52,8 @@ pub struct FilesRequest {
     pub window: Option<Window>,
     /// Chunks that are read at a time, from 1.
     pub workers: u32,
+    /// Whether it waits for no live work.
+    pub eager: bool,
 }
 
 /// A feed to be sent again.
@@ -65,6 +67,8 @@ pub struct FeedRequest {
     pub rate: Option<u32>,
     /// Hours.
     pub window: Option<Window>,
+    /// Whether it waits for no live work.
+    pub eager: bool,
 }
 
 /// A backfill as it would be kept.
@@ -169,6 +173,7 @@ impl Engine {
             updated: request.by_updated.then(|| self.updated_span(request)),
             asked: asked(request, all),
             workers: request.workers,
+            eager: request.eager,
         }
     }
 
@@ -263,6 +268,7 @@ impl Engine {
             updated: None,
             asked,
             workers: 1,
+            eager: request.eager,
         };
         let Some(since) = request.since else {
             let rows = self.store.count(&register).await?;
@@ -393,6 +399,7 @@ mod tests {
                 rate: None,
                 window: None,
                 workers: 1,
+                eager: false,
             };
             assert_eq!(sane(&request).err().map(|problem| problem.code), code, "{from} {to}");
         };

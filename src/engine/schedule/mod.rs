@@ -107,6 +107,7 @@ pub struct Schedule {
     backfills: Vec<BackfillLane>,
     /// Backfills at work, and those that wait until an instant after a failure.
     working: BTreeSet<i64>,
+    last_backfill: i64,
     resting: BTreeMap<i64, (DateTime<Utc>, u32)>,
 }
 
@@ -119,6 +120,7 @@ impl Schedule {
             turns: BTreeMap::new(),
             backfills: Vec::new(),
             working: BTreeSet::new(),
+            last_backfill: 0,
             resting: BTreeMap::new(),
         };
         schedule.redefine(workspace, now);
@@ -174,25 +176,34 @@ impl Schedule {
         self.backfills = lanes;
     }
 
-    /// Takes the job that has been due longest; live ones before backfills.
-    pub fn take(&mut self, now: DateTime<Utc>) -> Option<Job> {
+    /// Takes the pipeline or feed that has been due longest.
+    pub fn take_live(&mut self, now: DateTime<Utc>) -> Option<Job> {
         let live = self.turns.iter().filter(|(job, turn)| turn.due(now) && !self.occupied(job));
-        let job = live.min_by_key(|(_, turn)| turn.next).map(|(job, _)| job.clone());
-        if let Some(job) = job {
-            let turn = self.turns.get_mut(&job)?;
-            turn.running = true;
-            turn.taken = turn.next;
-            turn.next = turn.after(now);
-            return Some(job);
-        }
-        let id = self.backfills.iter().find(|lane| self.may_work(lane, now)).map(|lane| lane.id)?;
+        let job = live.min_by_key(|(_, turn)| turn.next).map(|(job, _)| job.clone())?;
+        let turn = self.turns.get_mut(&job)?;
+        turn.running = true;
+        turn.taken = turn.next;
+        turn.next = turn.after(now);
+        Some(job)
+    }
+
+    /// Takes a backfill: those that may work, chunk by chunk in turn.
+    pub fn take_backfill(&mut self, now: DateTime<Utc>) -> Option<Job> {
+        let may = || self.backfills.iter().filter(|lane| self.may_work(lane, now)).map(|lane| lane.id);
+        let id = may().find(|id| *id > self.last_backfill).or_else(|| may().next())?;
+        self.last_backfill = id;
         self.working.insert(id);
         Some(Job::Backfill(id))
     }
 
-    /// Whether a live job is due that this backfill keeps waiting.
+    /// Whether a live job is due that has no worker, or whose place a backfill has.
     pub fn presses(&self, now: DateTime<Utc>) -> bool {
         self.turns.values().any(|turn| turn.due(now))
+    }
+
+    /// Whether the pipeline or feed is due whose data this backfill touches.
+    pub fn waits_for(&self, backfill: i64, now: DateTime<Utc>) -> bool {
+        self.beside(backfill).and_then(|job| self.turns.get(job)).is_some_and(|turn| turn.due(now))
     }
 
     /// The pipeline or feed whose data a backfill touches.
@@ -281,14 +292,23 @@ impl Schedule {
 
     /// When something is due next; `None` when nothing ever is, or everything is at work.
     pub fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        [self.next_live(), self.next_backfill(now)].into_iter().flatten().min()
+    }
+
+    /// When a pipeline or feed is due next.
+    pub fn next_live(&self) -> Option<DateTime<Utc>> {
         let live = self.turns.iter().filter(|(job, turn)| !turn.running && !self.occupied(job));
-        let live = live.filter_map(|(_, turn)| turn.next);
+        live.filter_map(|(_, turn)| turn.next).min()
+    }
+
+    /// When a backfill may work next.
+    pub fn next_backfill(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let opens = |lane: &BackfillLane| {
             let opens = lane.window.map_or(now, |window| window.opens(now, self.zone));
             self.resting.get(&lane.id).map_or(opens, |(then, _)| opens.max(*then))
         };
         let waiting = self.backfills.iter().filter(|lane| !self.working.contains(&lane.id) && self.free(lane));
-        live.chain(waiting.map(opens)).min()
+        waiting.map(opens).min()
     }
 
     /// When this job comes next.

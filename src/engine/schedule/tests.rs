@@ -135,6 +135,31 @@ fn feeds_come_on_their_own_time_and_right_after_a_change() {
     assert_eq!(s.take(later), Some(housing));
 }
 
+impl Schedule {
+    /// As a single worker is given work.
+    fn take(&mut self, now: DateTime<Utc>) -> Option<Job> {
+        self.take_live(now).or_else(|| self.take_backfill(now))
+    }
+}
+
+#[test]
+fn backfills_take_turns() {
+    let mut s = schedule(&[], "2026-11-21T10:00:00");
+    let noon = at("2026-11-21T12:00:00");
+    let beside = |name: &str| Job::Pipeline(name.to_owned());
+    let lane = |id: i64, name: &str| BackfillLane { id, beside: beside(name), window: None };
+    s.set_backfills(vec![lane(1, "a"), lane(2, "b"), lane(3, "b")]);
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        let Some(job @ Job::Backfill(id)) = s.take_backfill(noon) else { panic!("one may work") };
+        order.push(id);
+        s.ended(&job, Ended::Done, noon);
+    }
+    assert_eq!(order, [1, 2, 3, 1]);
+    assert_eq!((s.take_backfill(noon), s.take_backfill(noon)), (Some(Job::Backfill(2)), Some(Job::Backfill(1))));
+    assert_eq!(s.take_backfill(noon), None, "the third is of the same pipeline as the second");
+}
+
 #[test]
 fn a_backfill_gives_way_keeps_its_hours_and_never_meets_its_pipeline() {
     let mut s = schedule(&[], "2026-11-21T10:00:00");
@@ -151,6 +176,7 @@ fn a_backfill_gives_way_keeps_its_hours_and_never_meets_its_pipeline() {
     assert_eq!(s.take(noon), None);
     let due = at("2026-11-22T02:30:00");
     assert_eq!((s.take(due), s.presses(due)), (None, true), "its own pipeline waits for it to give way");
+    assert!(s.waits_for(3, due) && !s.waits_for(3, noon) && !s.waits_for(4, due));
     s.ended(&Job::Backfill(3), Ended::Stopped, due);
     assert_eq!(s.take(due), Some(night()));
     assert_eq!(s.take(due), None, "and it waits for the pipeline");

@@ -6,9 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::job::Outcome;
 use super::super::worker::{Order, Report};
-use super::Daemon;
+use super::{Daemon, Takes};
 use crate::engine::schedule::{Ended, Job};
-use crate::store::{Lease, StoreError};
+use crate::store::{Lease, StoreError, for_backfill};
 
 /// Failures in a row after which a person must act.
 const GRAVE: u32 = 3;
@@ -18,8 +18,7 @@ const ASKEW: TimeDelta = TimeDelta::minutes(1);
 impl Daemon {
     /// Hands what is due to idle workers. A backfill that keeps a live job waiting is asked to give way.
     pub(super) async fn begin_what_is_due(&mut self, now: DateTime<Utc>) {
-        while let Some(worker) = self.seats.iter().position(|seat| seat.at.is_none()) {
-            let Some(job) = self.schedule.take(now) else { break };
+        while let Some((worker, job)) = self.next_job(now) {
             match self.lease(&job, now).await {
                 Ok(Some(lease)) => self.order(worker, (job, lease), now).await,
                 Ok(None) => {}
@@ -29,10 +28,25 @@ impl Daemon {
                 }
             }
         }
-        if self.schedule.presses(now) {
-            let backfills = self.seats.iter().filter(|seat| matches!(seat.at, Some((Job::Backfill(_), _))));
-            backfills.for_each(|seat| seat.stop.store(true, Ordering::Relaxed));
+        let presses = self.schedule.presses(now);
+        for seat in &self.seats {
+            if let Some((Job::Backfill(id), _)) = &seat.at
+                && ((presses && seat.takes == Takes::All) || self.schedule.waits_for(*id, now))
+            {
+                seat.stop.store(true, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// What is due, and who is free for it; live work first.
+    fn next_job(&mut self, now: DateTime<Utc>) -> Option<(usize, Job)> {
+        let live = self.free(Takes::Live).and_then(|worker| Some((worker, self.schedule.take_live(now)?)));
+        live.or_else(|| Some((self.free(Takes::Backfills)?, self.schedule.take_backfill(now)?)))
+    }
+
+    /// A worker for this kind of job that has nothing to do.
+    pub(super) fn free(&self, kind: Takes) -> Option<usize> {
+        self.seats.iter().position(|seat| seat.at.is_none() && (seat.takes == Takes::All || seat.takes == kind))
     }
 
     /// When a job that another daemon has is looked at again.
@@ -45,7 +59,11 @@ impl Daemon {
     async fn lease(&mut self, job: &Job, now: DateTime<Utc>) -> Result<Option<Lease>, StoreError> {
         let name = self.lease_name(job);
         let ttl = self.setup.workspace.installation.serve.lease;
-        let Some(lease) = self.store.acquire_lease(&name, &self.own.holder, ttl).await? else {
+        let holder = match job {
+            Job::Backfill(_) => for_backfill(&self.own.holder),
+            Job::Pipeline(_) | Job::Feed(_) => self.own.holder.clone(),
+        };
+        let Some(lease) = self.store.acquire_lease(&name, &holder, ttl).await? else {
             self.schedule.ended(job, Ended::Elsewhere(self.look_again(now)), now);
             return Ok(None);
         };

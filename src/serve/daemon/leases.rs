@@ -6,30 +6,18 @@ use chrono::{DateTime, Utc};
 
 use super::super::{ServeError, Setup};
 use super::Daemon;
+use crate::serve::holder::{give_back_of_the_dead, host};
 use crate::store::{Lease, Store, StoreError};
 
 /// Daemons on one machine that announce themselves.
 const DAEMONS: u32 = 64;
 
-/// This process, told apart from every other and from its own earlier lives: `host:pid:random`.
-pub(super) fn holder() -> String {
-    let mut bytes = [0_u8; 4];
-    if getrandom::fill(&mut bytes).is_err() {
-        bytes = std::process::id().to_le_bytes();
-    }
-    format!("{}:{}:{:08x}", host(), std::process::id(), u32::from_le_bytes(bytes))
-}
-
-/// The machine's name.
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
-}
-
 /// Takes the first free of this machine's daemon leases.
 pub(super) async fn announce(store: &mut dyn Store, holder: &str, setup: &Setup) -> Result<Lease, ServeError> {
     let ttl = setup.workspace.installation.serve.lease;
+    for name in give_back_of_the_dead(store).await? {
+        tracing::info!(name, "its holder died here; whoever comes first has it");
+    }
     for n in 1..=DAEMONS {
         let name = format!("daemon/{}/{n}", host());
         if let Some(lease) = store.acquire_lease(&name, holder, ttl).await? {

@@ -16,6 +16,7 @@ use super::http::{self, Shared};
 use super::worker::{Order, Report, Worker};
 use super::{ServeError, Setup, notify};
 use crate::engine::schedule::{Job, Schedule};
+use crate::serve::holder::this_process;
 use crate::store::{Lease, Store, StoreError};
 
 mod alerts;
@@ -31,8 +32,17 @@ const ROUND: Duration = Duration::from_secs(1);
 /// A clock that goes back further than this was set; less is how clocks are kept right.
 const BACKWARDS: TimeDelta = TimeDelta::seconds(2);
 
+/// What a worker is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    All,
+    Live,
+    Backfills,
+}
+
 /// A worker as the daemon sees it.
 struct Seat {
+    takes: Takes,
     orders: mpsc::Sender<Order>,
     stop: Arc<AtomicBool>,
     at: Option<(Job, Lease)>,
@@ -96,15 +106,19 @@ impl Daemon {
         let registers: Vec<_> = setup.workspace.registers.values().collect();
         store.prepare(&registers).await?;
         let now = setup.clock.now();
-        let holder = leases::holder();
+        let holder = this_process();
         let own = leases::announce(&mut *store, &holder, &setup).await?;
-        let pulse = Arc::new(Pulse::new(setup.workers, setup.clock));
+        let seats = match setup.backfill_worker {
+            true => [vec![Takes::Live; setup.workers], vec![Takes::Backfills]].concat(),
+            false => vec![Takes::All; setup.workers],
+        };
+        let pulse = Arc::new(Pulse::new(seats.len(), setup.clock));
         let shared = Arc::new(Shared::new(&setup, Arc::clone(&pulse), holder.clone()));
         shared.metrics.defined(&setup.workspace);
         let seed = xxhash_rust::xxh3::xxh3_64(holder.as_bytes());
         let schedule = Schedule::new(&setup.workspace, seed, now);
-        let (sender, reports) = mpsc::channel(setup.workers.max(1));
-        let seats = (0..setup.workers).map(|n| seat(n, &setup, (&pulse, &sender))).collect();
+        let (sender, reports) = mpsc::channel(seats.len().max(1));
+        let seats = seats.into_iter().enumerate().map(|at| seat(at, &setup, (&pulse, &sender))).collect();
         let http = listener.map(|listener| answering(listener, &shared));
         let mut daemon = Self {
             setup,
@@ -177,7 +191,9 @@ impl Daemon {
     }
 
     async fn event(&mut self, now: DateTime<Utc>, signals: &mut Signals) -> Event {
-        let next = self.schedule.next(now).filter(|_| self.seats.iter().any(|seat| seat.at.is_none()));
+        let live = self.schedule.next_live().filter(|_| self.free(Takes::Live).is_some());
+        let backfill = self.schedule.next_backfill(now).filter(|_| self.free(Takes::Backfills).is_some());
+        let next = [live, backfill].into_iter().flatten().min();
         let wait = next.map_or(ROUND, |next| (next - now).to_std().unwrap_or_default());
         // A due job that no lease was free for must not make the loop spin.
         let until = Instant::now() + wait.clamp(Duration::from_millis(20), ROUND);
@@ -256,7 +272,7 @@ impl Daemon {
     }
 }
 
-fn seat(n: usize, setup: &Setup, (pulse, reports): (&Arc<Pulse>, &mpsc::Sender<Report>)) -> Seat {
+fn seat((n, takes): (usize, Takes), setup: &Setup, (pulse, reports): (&Arc<Pulse>, &mpsc::Sender<Report>)) -> Seat {
     let (orders, received) = mpsc::channel(1);
     let stop = Arc::new(AtomicBool::new(false));
     let worker = Worker {
@@ -268,7 +284,7 @@ fn seat(n: usize, setup: &Setup, (pulse, reports): (&Arc<Pulse>, &mpsc::Sender<R
         receipts: None,
     };
     let task = tokio::spawn(worker.work(received, reports.clone()));
-    Seat { orders, stop, at: None, task }
+    Seat { takes, orders, stop, at: None, task }
 }
 
 fn answering(
