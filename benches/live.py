@@ -115,8 +115,11 @@ class Scene:
         self.huiliu("feed", "release")
         self.receivers = [Receiver(servers, self.ws, subscriber) for subscriber in self.subscribers]
         self.log = self.ws / "serve.log"
-        log = open(self.log, "w")
-        self.daemon = subprocess.Popen([str(bench.BIN), "--dir", str(self.ws), "serve"], stdout=log, stderr=log)
+        self.begin()
+
+    def begin(self):
+        log = open(self.log, "a")
+        self.daemon = subprocess.Popen([str(self.servers.bench.BIN), "--dir", str(self.ws), "serve"], stdout=log, stderr=log)
 
     def huiliu(self, *words):
         command = [str(self.servers.bench.BIN), "--dir", str(self.ws), *words]
@@ -156,6 +159,25 @@ class Scene:
             sys.exit(f"{name}: changes did not arrive: {self.log.read_text()[-2000:]}")
         return p99
 
+    def killed(self):
+        """The daemon, killed at a backfill and started again: seconds until the backfill's next commit."""
+        sql = "select coalesce(sum(chunks), 0) from huiliu.file where dataset like '%#%'"
+        commits = lambda: int(self.servers.sql(sql, self.servers.database("ours")))
+        before, patience = commits(), time.time() + 60
+        self.huiliu("backfill", "resume", "1")
+        while commits() == before and time.time() < patience:
+            time.sleep(0.1)
+        self.daemon.kill()
+        self.daemon.wait()
+        time.sleep(1)  # the server notices, and ends what the dead one had begun
+        before, start = commits(), time.time()
+        self.begin()
+        while commits() == before:
+            if time.time() > start + 60:
+                sys.exit(f"live: the backfill did not go on: {self.log.read_text()[-2000:]}")
+            time.sleep(0.02)
+        return {"goes_on_after": time.time() - start}
+
     def end(self):
         for receiver in self.receivers:
             if receiver.process.poll() is None:
@@ -193,6 +215,8 @@ def live(servers, options):
         steady = (alone + again) / 2
         say("live", p99=alone, p99_again=again, blocked_ratio=beside / steady, backfill_ratio=filled / steady, backfill=status["state"],
             backfilled=status["rows_done"])
+        if status["state"] == "running":
+            say("live_killed", **scene.killed())
     finally:
         scene.end()
 

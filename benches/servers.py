@@ -7,9 +7,10 @@
 `amqp`  A signed feed of everything over RabbitMQ, and the peer (psycopg, fastavro, cryptography, pika) after it.
 `audit` `--entries` entries appended to the audit log in PostgreSQL, durable when answered; the walk along all of it; kill -9 while
         more are appended, after which every answered one must be there and the chain hold.
-`live`  A daemon, `--subscribers` feeds over RabbitMQ, one receiver each; every second a file with `--rate` changed records, for
-        `--seconds`. A record's latency runs from the file's appearance to the receiver's line. Once undisturbed, once with one
-        queue full and its receiver gone, once beside a backfill of older extracts of the same enterprises.
+`live`  A daemon, `--subscribers` feeds over RabbitMQ, one receiver each; `--rate` changed records a second, in a file about every
+        second, for `--seconds`. A record's latency runs from the file's appearance to the receiver's line. Once undisturbed, once
+        with one queue full and its receiver gone, once beside a backfill of older extracts of the same enterprises, once more
+        undisturbed; then kill -9 in the middle of the backfill, and the seconds from the next start to its next commit.
 `soak`  The same with one receiver, for `--minutes`: a line a minute with memory and latency, and a verdict whether they grow."""
 import json, os, random, signal, statistics, subprocess, sys, threading, time, urllib.parse, urllib.request
 from pathlib import Path
