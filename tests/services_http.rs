@@ -49,6 +49,7 @@ pub async fn serve(service: Shared) -> String {
         .route("/v1/certs", any(certs))
         .route("/token", any(token))
         .route("/soap", any(soap))
+        .route("/share", any(share))
         .with_state(service);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -139,6 +140,27 @@ async fn soap(State(service): State<Shared>, headers: HeaderMap, body: String) -
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\"><soap:Body><result>{rows}</result></soap:Body></soap:Envelope>"
     );
     ([("content-type", "text/xml; charset=utf-8")], envelope).into_response()
+}
+
+/// 证照共享: what is asked for, encrypted to the public key whose file the caller names.
+async fn share(State(service): State<Shared>, uri: Uri) -> Response {
+    let records = Value::from(service.records.lock().unwrap().clone());
+    let query = uri.query().unwrap_or_default().as_bytes();
+    let (_, to) = url::form_urlencoded::parse(query).find(|(name, _)| name == "to").unwrap();
+    let sealed = openssl_sm2(&to, &json!({ "items": records }).to_string());
+    answer(&json!({ "head": { "status": 0 }, "data": { "certData": sealed } }))
+}
+
+/// In hexadecimal, as services send it.
+fn openssl_sm2(public: &str, text: &str) -> String {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let args = ["pkeyutl", "-encrypt", "-pubin", "-inkey", public];
+    let mut openssl = Command::new("openssl").args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    openssl.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let sealed = openssl.wait_with_output().unwrap().stdout;
+    assert!(!sealed.is_empty(), "openssl gave nothing");
+    sealed.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn openssl_hmac_sm3(key: &str, text: &str) -> String {
@@ -294,6 +316,34 @@ async fn envelopes_of_soap_are_sent_and_read() {
     extract: full";
     connect(&small, &base, "", dataset);
     assert_eq!(line(&small.run("qy").await), "succeeded 5/0/0/5/0/0/0/0");
+}
+
+/// The keys are openssl's, and so is the encryption.
+#[tokio::test]
+async fn what_a_service_encrypts_to_us_is_opened() {
+    let (small, _service, base) = five().await;
+    let path = |name: &str| small.path().join(name).display().to_string();
+    for name in ["ours", "other"] {
+        let (private, public) = (path(&format!("{name}.pem")), path(&format!("{name}.pub")));
+        for args in [
+            ["genpkey", "-algorithm", "SM2", "-out", &private].as_slice(),
+            ["pkey", "-in", &private, "-pubout", "-out", &public].as_slice(),
+        ] {
+            assert!(std::process::Command::new("openssl").args(args).status().unwrap().success());
+        }
+    }
+    let dataset = |key: &str| {
+        format!(
+            "    request: {{ path: share, query: {{ to: \"{}\" }} }}\n    format: {{ kind: json, records: items, unpack: [{{ member: data.certData }}, {{ sm2: \"file:{key}.pem\" }}] }}\n    extract: full\n",
+            path("ours.pub")
+        )
+    };
+    connect(&small, &base, "", &dataset("other"));
+    let why = failure(&small).await;
+    assert!(why.contains("HL0324") && !why.contains("BEGIN"), "{why}");
+    connect(&small, &base, "", &dataset("ours"));
+    let report = small.run("qy").await;
+    assert_eq!((report.status, report.registers[0].counts.new), ("succeeded", 5), "{report:?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Separated text, fixed width, DBF, HJ 212, and what may be around a file. The first byte chooses.
 #![no_main]
 
-use huiliu_fuzz::config::{Encoding, Format, Layer, Template};
+use huiliu_fuzz::config::{Encoding, Format, Layer, Password, Template};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -36,7 +36,11 @@ fuzz_target!(|data: &[u8]| {
         3 => Format::Hj212,
         4 => Format::Packed { layers: vec![Layer::Zip(None)], inner: csv },
         5 => Format::Packed { layers: vec![Layer::Base64], inner: csv },
-        6 => Format::Packed { layers: vec![Layer::Element("a/b".to_owned())], inner: csv },
+        6 if choice & 8 == 0 => Format::Packed { layers: vec![Layer::Element("a/b".to_owned())], inner: csv },
+        6 => Format::Packed {
+            layers: vec![Layer::Member("a.b".to_owned()), Layer::Sm2(Password::new("11".repeat(32)))],
+            inner: csv,
+        },
         _ => Format::Packed { layers: vec![Layer::Zlib], inner: csv },
     };
     huiliu_fuzz::decode_all(bytes, &format, &huiliu_fuzz::columns());

@@ -16,12 +16,15 @@ pub mod record;
 pub mod config {
     #[path = "format.rs"]
     mod format;
+    #[path = "password.rs"]
+    mod password;
     #[path = "pattern.rs"]
     mod pattern;
     #[path = "template.rs"]
     mod template;
 
     pub use format::{Encoding, Format, Layer, Report};
+    pub use password::Password;
     pub use pattern::matches;
     pub use template::{Match, Template};
 }
@@ -46,6 +49,7 @@ pub mod crypto {
     mod files;
     mod purpose;
     mod sm2;
+    mod sm2_opener;
     mod suite;
 
     pub use certificate::Certificate;
@@ -54,7 +58,8 @@ pub mod crypto {
     pub use error::CryptoError;
     pub use eseal::{Bearers, ElectronicSeal, SealFault};
     pub use purpose::Purpose;
-    pub use suite::{Digest, DigestAlgorithm, Suite, hex};
+    pub use sm2_opener::Sm2Opener;
+    pub use suite::{Digest, DigestAlgorithm, Suite, digest_from_hex, hex};
 }
 
 use std::sync::Arc;

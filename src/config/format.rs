@@ -1,6 +1,6 @@
 //! How the bytes of a dataset's files become rows, as its connector says.
 
-use super::Template;
+use super::{Password, Template};
 
 /// How bytes become rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +127,10 @@ pub enum Layer {
     Base64,
     /// The text of one element of an XML envelope, by its path from the root.
     Element(String),
+    /// The text of one member of a JSON document, by its path, dot-separated.
+    Member(String),
+    /// SM2 ciphertext (国密; GB/T 32918.4), in hexadecimal or as bytes, for this private key.
+    Sm2(Password),
 }
 
 impl Format {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
-use super::TokenUri;
+use super::{Password, TokenUri};
 
 /// This installation.
 #[derive(Debug, Clone)]
@@ -178,27 +178,5 @@ pub enum Stale {
 impl Default for Rules {
     fn default() -> Self {
         Self { national_only: false, rsa_bits: 2048, stale: Stale::Refuse, crl_max_age: None }
-    }
-}
-
-/// A password. Never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
-
-impl Password {
-    /// This one.
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// For whoever opens something with it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(…)")
     }
 }

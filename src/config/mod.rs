@@ -16,6 +16,7 @@ mod format;
 mod installation;
 mod load;
 mod names;
+mod password;
 mod pattern;
 mod pipeline;
 mod read;
@@ -42,9 +43,9 @@ pub use feed::{Approval, BatchLimit, Delivery, DeliveryEncryption, Feed, FreeTex
 pub use files::{Beside, Control, Files, Settle};
 pub use format::{Encoding, Format, Layer, Report};
 pub use installation::{
-    AtRest, Broker, Installation, LogFormat, Password, Rules, Serve, SigningFiles, SigningKey, Stale, Timestamps,
-    TrustFiles,
+    AtRest, Broker, Installation, LogFormat, Rules, Serve, SigningFiles, SigningKey, Stale, Timestamps, TrustFiles,
 };
+pub use password::Password;
 pub use pattern::{Pattern, matches};
 pub use pipeline::{Check, LagLimit, Limits, MissedRun, Pipeline};
 pub use read::cases::{Case, Cell, Given, Refused};

@@ -27,6 +27,7 @@ mod request;
 mod rules;
 mod signer;
 mod sm2;
+mod sm2_opener;
 mod suite;
 mod timestamp;
 mod token;
@@ -47,6 +48,7 @@ pub use purpose::Purpose;
 pub use request::{distinguished_name, new_request};
 pub use rules::{When, check_rules};
 pub use signer::Signer;
+pub use sm2_opener::Sm2Opener;
 pub use suite::{Digest, DigestAlgorithm, Suite, digest_from_hex, hex};
 pub use timestamp::{
     Demands, Question, StampError, StampedBy, policy, signature_value, verify_kept_stamp, verify_stamp,
@@ -61,6 +63,7 @@ pub(crate) mod tests {
     pub(crate) use super::eseal::tests::made as made_seal;
     pub(crate) use super::issue::tests::noon;
     use super::issue::tests::{authority_of, fresh, leaf, pem};
+    pub(crate) use super::sm2_opener::tests::{KEY as SM2_KEY, sealed as sm2_sealed};
     use super::{Certificate, Opener, PrivateKey, Recipient, Signer, Suite, Trust, issue};
 
     /// A signer; somebody to encrypt to, with their key; and somebody else's key.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::testing::{gbk, wanted};
 use super::{Decoded, Limits, Memory, Resume, Wanted, open};
-use crate::config::{Encoding, Format, Layer, Template};
+use crate::config::{Encoding, Format, Layer, Password, Template};
 use crate::crypto::SealForm;
 use crate::crypto::tests::made_seal;
 
@@ -53,8 +53,19 @@ fn formats() -> Vec<(Format, Vec<u8>)> {
         (Format::Eseal, SEAL.clone()),
         (Format::Dbf { encoding: Encoding::Auto }, table()),
         (csv.clone(), super::unpack::tests::gz(b"a,b\n1,2\n3,4\n")),
+        (packed(&[Layer::Member("a.b".to_owned()), sm2()]), envelope(b"a,b\n1,2\n")),
         (packed(&[Layer::Zip(None), Layer::Base64]), super::unpack::tests::zip(&[("x", b"YSxiCjEsMgo=")])),
     ]
+}
+
+fn sm2() -> Layer {
+    Layer::Sm2(Password::new(crate::crypto::tests::SM2_KEY.to_owned()))
+}
+
+/// What a service encrypted to us.
+fn envelope(text: &[u8]) -> Vec<u8> {
+    let sealed = crate::crypto::tests::sm2_sealed(text).swap_remove(2);
+    format!("{{\"a\":{{\"b\":\"{}\"}}}}", crate::crypto::hex(&sealed)).into_bytes()
 }
 
 /// A table of two columns with three rows.

@@ -2,7 +2,7 @@
 
 use super::super::shape::{Key, Kind, Shape, Variant, Word};
 use super::super::view::View;
-use super::super::{Encoding, Format, Layer, Report, Template, scalar};
+use super::super::{Encoding, Format, Layer, Password, Report, Template, scalar};
 use super::{flag, number};
 
 const ENCODINGS: &[Word] = &[
@@ -34,10 +34,22 @@ const LAYERS: &[Word] = &[
 
 const LAYER: Shape = Shape {
     title: "外层 layer",
-    about: "One thing around the file that needs a name: { zip: \"*.csv\" } or { element: ROOT/BODY/content }.",
+    about: "One thing around the file that needs a name: { zip: \"*.csv\" }, { element: ROOT/BODY/content }, { member: data.certData }, { sm2: file:keys/share.pem }.",
     keys: &[
         Key::optional("zip", "压缩包内文件 zip", Kind::Text, "A zip archive, and the pattern of the file in it."),
         Key::optional("element", "报文元素 element", Kind::Text, "The text of this element of an XML envelope."),
+        Key::optional(
+            "member",
+            "报文成员 member",
+            Kind::Text,
+            "The text of this member of a JSON document: data.certData.",
+        ),
+        Key::optional(
+            "sm2",
+            "国密解密 sm2",
+            Kind::Secret,
+            "SM2 ciphertext, hexadecimal or bytes, for our private key: env:NAME or file:PATH, PKCS#8 in PEM or 64 hexadecimal digits.",
+        ),
     ],
 };
 
@@ -210,8 +222,10 @@ pub(super) fn read(view: View<'_>) -> Format {
 
 fn layer(view: View<'_>) -> Option<Layer> {
     if view.is_map() {
-        let element = view.get("element").maybe().map(Layer::Element);
-        return element.or_else(|| view.get("zip").maybe().map(|pattern| Layer::Zip(Some(pattern))));
+        let text = |name: &str| view.get(name).maybe();
+        let named = text("element").map(Layer::Element).or_else(|| text("member").map(Layer::Member));
+        let named = named.or_else(|| text("zip").map(|pattern| Layer::Zip(Some(pattern))));
+        return named.or_else(|| view.get("sm2").resolved().map(Password::new).map(Layer::Sm2));
     }
     match view.raw()? {
         "zip" => Some(Layer::Zip(None)),

@@ -2,11 +2,12 @@
 //!
 //! Decides: which file of an archive is meant, and what is too much. Where the definition says nothing, gzip and zip are
 //! recognised by their first bytes. Must not know: formats, rows. Guarantees: nothing is unpacked to disk and no layer is
-//! in memory as a whole (but the text of an envelope's element, up to [`MOST_TEXT`]); every layer is read to its end
+//! in memory as a whole (but the text of an envelope's element, or one encrypted to us, up to [`MOST_TEXT`]); every layer is read to its end
 //! once before the first row is handed over, so that a file that is damaged, cut off, or a bomb is refused whole and its
 //! length is known; resuming reads the layers again from their beginning and passes over what was taken.
 
 mod entry;
+mod sealed;
 mod stream;
 
 use std::io::{self, Read};
@@ -29,7 +30,7 @@ const MOST: u64 = 64 << 30;
 const MOST_TEXT: usize = 64 << 20;
 
 /// What is inside `layers`. Errors: `HL0310` not what a layer says, `HL0314` a bomb, `HL0317` damaged, `HL0319` no such
-/// element, `HL0321` protected by a password, `HL0323` not exactly one such file.
+/// element, `HL0321` protected by a password, `HL0323` not exactly one such file, `HL0324` encrypted to another key.
 pub(super) fn unpack(input: Arc<dyn Input>, layers: &[Layer], limits: Limits) -> Result<Arc<dyn Input>, DecodeError> {
     layers.iter().try_fold(input, |outer, layer| match layer {
         Layer::Zip(pattern) => weighed(Packed::Entry(Entry::find(&outer, pattern.as_deref())?), outer),
@@ -37,6 +38,8 @@ pub(super) fn unpack(input: Arc<dyn Input>, layers: &[Layer], limits: Limits) ->
         Layer::Zlib => weighed(Packed::Zlib, outer),
         Layer::Base64 => weighed(Packed::Base64, outer),
         Layer::Element(path) => element(outer, path, limits),
+        Layer::Member(path) => sealed::member(&outer, path),
+        Layer::Sm2(key) => sealed::opened(&outer, key.reveal()),
     })
 }
 

@@ -100,6 +100,42 @@ fn layers_are_taken_off_from_the_outside_in() {
 }
 
 #[test]
+fn what_a_service_encrypts_to_us_opens_in_every_form() {
+    use crate::config::Password;
+    use crate::crypto::{hex, tests};
+    let json = || Format::Json { records: Some("items".to_owned()) };
+    let layers = |path: &str, key: &str| {
+        packed(&[Layer::Member(path.to_owned()), Layer::Sm2(Password::new(key.to_owned()))], json())
+    };
+    let envelope = |sealed: &str| format!(r#"{{"head":{{"status":0}},"data":{{"certData":"{sealed}"}}}}"#).into_bytes();
+    for sealed in tests::sm2_sealed("{\"items\":[{\"a\":\"青岛\"}]}".as_bytes()) {
+        for text in [hex(&sealed), hex(&sealed).to_uppercase()] {
+            check(&envelope(&text), &layers("data.certData", tests::SM2_KEY), &["a"], &["青岛"]);
+        }
+        let bytes = packed(&[Layer::Sm2(Password::new(tests::SM2_KEY.to_owned()))], json());
+        check(&sealed, &bytes, &["a"], &["青岛"]);
+    }
+    let sealed = envelope(&hex(&tests::sm2_sealed(b"{}")[2]));
+    let refused = |bytes: &[u8], path: &str, key: &str| error(bytes, &layers(path, key));
+    let other = "11".repeat(32);
+    assert_eq!(
+        refused(&sealed, "data.certData", &other),
+        "HL0324 it does not open with the private key that `sm2` names"
+    );
+    assert_eq!(refused(&sealed, "data.certData", "11"), "HL0324 what `sm2` names is no private key of SM2");
+    assert_eq!(refused(&sealed, "data.other", tests::SM2_KEY), "HL0319 there is no text at data.other");
+    assert_eq!(refused(&sealed, "data", tests::SM2_KEY), "HL0319 there is no text at data");
+    assert_eq!(
+        refused(&envelope("0"), "data.certData", tests::SM2_KEY),
+        "HL0324 it does not open with the private key that `sm2` names"
+    );
+    assert_eq!(
+        refused(&sealed[..9], "data.certData", tests::SM2_KEY),
+        "HL0317 the envelope is not JSON: line 1, column 9"
+    );
+}
+
+#[test]
 fn damage_is_told_before_the_first_row() {
     let rows: String = (0..20_000).map(|i| format!("{i},{}\n", i * 7919 % 104_729)).collect();
     let text = format!("a,b\n{rows}");
