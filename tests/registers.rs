@@ -166,7 +166,7 @@ async fn a_term_in_working_days_ends_as_the_calendar_says() {
     drop(engine);
     missed.sort_unstable();
     let line = review(&small, "seal", "filing").await;
-    assert_eq!((line.looked, line.broken, line.unpublished), (5, 2, 1), "{line:?}");
+    assert_eq!((line.looked, line.broken, line.overdue, line.unpublished), (5, 2, 1, 1), "{line:?}");
     assert_eq!(line.examples, missed);
 }
 
@@ -244,5 +244,5 @@ async fn a_seal_is_filed_within_a_day() {
     small.write("outbox/e-seal/YZ_1.json", format!(r#"{{"data":{{"list":[{}]}}}}"#, rows.join(",")));
     assert_eq!(small.run("seals").await.status, "succeeded");
     let filing = review(&small, "seal", "filing").await;
-    assert_eq!((filing.looked, filing.broken), (4, 2), "{filing:?}");
+    assert_eq!((filing.looked, filing.broken, filing.overdue), (4, 2, 1), "{filing:?}");
 }

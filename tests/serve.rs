@@ -300,6 +300,39 @@ fn asked_to_end_when_idle_it_makes_up_for_what_was_missed_and_ends() {
     assert!(small.path().join(".huiliu/spool/housing.enterprise/000000000002.avro").exists(), "{log}");
 }
 
+#[test]
+fn terms_that_passed_are_told_beside_the_live_work_and_until_they_are_met() {
+    let small = Small::empty();
+    for (path, text) in huiliu::demo::definitions() {
+        small.write(path, text);
+    }
+    crate::support::seals_as_files(&small);
+    let seals = |name: &str, filed: &str, at: &str| {
+        let row = |id: &str, filed: &str| {
+            format!(r#"{{"esID":"{id}","zt":"有效","zzsj":"2026-10-01 10:00:00","basj":"{filed}","gxsj":"{at}"}}"#)
+        };
+        let rows = [row("in_time", "2026-10-02 10:00:00"), row("late", "2026-10-09 10:00:00"), row("open", filed)];
+        small.write(&format!("outbox/e-seal/{name}"), format!(r#"{{"data":{{"list":[{}]}}}}"#, rows.join(",")));
+        assert_eq!(huiliu(small.path(), &["run", "seals", "--no-release"]).0, 0);
+    };
+    let overdue = |daemon: &Daemon, n: f64| {
+        let told = daemon.ask_until("/metrics", |_, text| {
+            metric(text, r#"huiliu_deadlines_overdue{register="seal",deadline="filing"}"#) == Some(n)
+        });
+        let broken = r#"huiliu_review_broken{register="seal",name="filing",kind="deadline"}"#;
+        assert_eq!(metric(&told, broken), Some(2.0), "one that is late stays so: {told}");
+    };
+    seals("YZ_1.json", "", "2026-10-01 11:00:00");
+    let daemon = Daemon::start(small.path());
+    overdue(&daemon, 1.0);
+    assert!(daemon.log().contains("deadlines passed and nothing was done"), "{}", daemon.log());
+    daemon.stop();
+    seals("YZ_2.json", "2026-11-01 10:00:00", "2026-11-01 11:00:00");
+    let daemon = Daemon::start(small.path());
+    overdue(&daemon, 0.0);
+    daemon.stop();
+}
+
 /// On a store that takes several writers several jobs are done at a time; SQLite takes a feed beside a pipeline.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_do_two_things_at_a_time() {

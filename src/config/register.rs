@@ -55,6 +55,13 @@ pub struct Bonds {
     pub deadlines: Vec<Deadline>,
 }
 
+impl Bonds {
+    /// Whether there is nothing to ask.
+    pub const fn asks_nothing(&self) -> bool {
+        self.links.is_empty() && self.single.is_empty() && self.totals.is_empty() && self.deadlines.is_empty()
+    }
+}
+
 /// Something that must be done by a time (期限), such as filing a seal within 24 hours.
 #[derive(Debug, Clone)]
 pub struct Deadline {

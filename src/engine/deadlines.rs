@@ -69,6 +69,7 @@ impl State {
 pub(super) struct Missed {
     pub(super) looked: u64,
     pub(super) broken: u64,
+    pub(super) overdue: u64,
     /// Not judged, because the calendar does not reach as far.
     pub(super) unpublished: u64,
     pub(super) examples: Vec<EntityId>,
@@ -121,6 +122,7 @@ impl Engine {
         let (mut missed, mut after) = (Missed::default(), 0);
         let fields = [from, deadline.done.value.as_str()];
         loop {
+            self.check_stop()?;
             let page = self.store.entities_after(&register.name, &fields, after, PAGE).await?;
             let column = |name: &str| page.rows.column_by_name(name).map(|column| Cells::of(column.as_ref()));
             if let (Some(began), Some(done)) = (column(from), column(&deadline.done.value)) {
@@ -133,8 +135,10 @@ impl Engine {
                         missed.unpublished += 1;
                         continue;
                     };
-                    if matches!(State::of(due, instant(done.get(row)), now), State::Overdue | State::Late) {
+                    let state = State::of(due, instant(done.get(row)), now);
+                    if matches!(state, State::Overdue | State::Late) {
                         missed.broken += 1;
+                        missed.overdue += u64::from(state == State::Overdue);
                         missed.examples.push(*id);
                     }
                 }

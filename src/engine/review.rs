@@ -26,6 +26,9 @@ pub struct ReviewLine {
     pub looked: u64,
     /// How many of them dangle, are one too many, do not add up, or were missed.
     pub broken: u64,
+    /// Of the missed deadlines, those for which nothing was done yet (超期未办).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub overdue: u64,
     /// How many could not be judged, because the calendar does not reach as far (HL0517).
     #[serde(skip_serializing_if = "is_zero")]
     pub unpublished: u64,
@@ -79,6 +82,7 @@ impl Engine {
             title: title.to_owned(),
             looked: found.looked,
             broken: found.broken,
+            overdue: found.overdue,
             unpublished: 0,
             examples: found.examples,
         })
@@ -106,6 +110,7 @@ impl Engine {
             title: title.clone(),
             looked: missed.looked,
             broken: missed.broken,
+            overdue: missed.overdue,
             unpublished: missed.unpublished,
             examples: missed.examples,
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::engine::schedule::Ended;
-use crate::engine::{BackfillStep, EngineError, FeedReport, RunReport};
+use crate::engine::{BackfillStep, EngineError, FeedReport, ReviewLine, RunReport};
 use crate::error::Disposition;
 
 /// What a worker brings back.
@@ -17,6 +17,8 @@ pub(super) enum Outcome {
     Feed(FeedReport, Option<Duration>),
     /// A chunk of a backfill.
     Chunk(BackfillStep),
+    /// What holds in a register, and what does not.
+    Review(Vec<ReviewLine>),
     /// It could not begin, or broke off.
     Error {
         /// Code and message.
@@ -38,6 +40,7 @@ impl Outcome {
             Self::Run(report) => report.why.as_deref(),
             Self::Feed(report, _) => report.why.as_deref(),
             Self::Chunk(step) => step.why(),
+            Self::Review(_) => None,
             Self::Error { why, .. } => Some(why),
         }
     }
@@ -70,6 +73,7 @@ impl Outcome {
                 BackfillStep::Yielded => Ended::Stopped,
                 BackfillStep::Chunk { .. } | BackfillStep::Refused { .. } | BackfillStep::Over(_) => Ended::Done,
             },
+            Self::Review(_) => Ended::Done,
             Self::Error { disposition, .. } => match disposition {
                 Disposition::Retry => Ended::Failed,
                 Disposition::Quarantine | Disposition::Halt => Ended::Broken,

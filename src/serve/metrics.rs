@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::config::{LagLimit, OutletKind, Workspace};
-use crate::engine::{FeedReport, Open, RunReport};
+use crate::engine::{FeedReport, Open, ReviewLine, RunReport};
 use crate::store::{RunView, Store, StoreError};
 
 type Labels = Vec<(&'static str, String)>;
@@ -52,6 +52,8 @@ pub(super) struct Metrics {
     behind_bytes: Gauges,
     behind_most_seconds: Floats,
     behind_most_bytes: Gauges,
+    broken: Gauges,
+    overdue: Gauges,
     lease_held: Gauges,
     lease_token: Gauges,
     definitions: Gauges,
@@ -113,6 +115,16 @@ impl Metrics {
                 &mut registry,
                 "huiliu_source_lag_limit_bytes",
                 "What the pipeline allows of huiliu_source_lag_bytes; absent where it says nothing",
+            ),
+            broken: gauges(
+                &mut registry,
+                "huiliu_review_broken",
+                "Links that dangle, entities too many, totals that do not add up, deadlines missed, at the last hourly review",
+            ),
+            overdue: gauges(
+                &mut registry,
+                "huiliu_deadlines_overdue",
+                "Deadlines that passed and nothing was done, at the last hourly review",
             ),
             lease_held: gauges(&mut registry, "huiliu_lease_held", "Whether this daemon holds the lease"),
             lease_token: gauges(&mut registry, "huiliu_lease_token", "Fencing token of the lease"),
@@ -208,6 +220,18 @@ impl Metrics {
         }
     }
 
+    /// A register was reviewed.
+    pub(super) fn reviewed(&self, lines: &[ReviewLine]) {
+        for line in lines {
+            let of = |name: &'static str| vec![("register", line.register.clone()), (name, line.name.clone())];
+            let kind = ("kind", line.kind.to_owned());
+            self.broken.get_or_create(&of("name").into_iter().chain([kind]).collect()).set(signed(line.broken));
+            if line.kind == "deadline" {
+                self.overdue.get_or_create(&of("deadline")).set(signed(line.overdue));
+            }
+        }
+    }
+
     /// Definitions are in force; counters that alerts look at begin at zero.
     pub(super) fn defined(&self, workspace: &Workspace) {
         self.definitions.clear();
@@ -216,6 +240,8 @@ impl Metrics {
         self.behind_most_seconds.clear();
         self.behind_most_bytes.clear();
         self.stamps_within.clear();
+        self.broken.clear();
+        self.overdue.clear();
         if let Some(asked) = &workspace.installation.timestamps {
             self.stamps_within.get_or_create(&Vec::new()).set(asked.within.as_secs_f64());
         }

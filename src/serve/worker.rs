@@ -21,7 +21,8 @@ use crate::store::{Lease, StoreError};
 /// What a worker is told.
 pub(super) struct Order {
     pub(super) job: Job,
-    pub(super) lease: Lease,
+    /// `None` for a job that writes nothing.
+    pub(super) lease: Option<Lease>,
     pub(super) workspace: Arc<Workspace>,
 }
 
@@ -78,7 +79,7 @@ impl Worker {
     async fn serve(
         &mut self,
         engine: &mut Option<Engine>,
-        (job, lease): (&Job, Lease),
+        (job, lease): (&Job, Option<Lease>),
         workspace: &Arc<Workspace>,
     ) -> (Outcome, bool) {
         let ready = match engine.take() {
@@ -89,7 +90,7 @@ impl Worker {
             Ok(ready) => ready,
             Err(error) => return (Outcome::error(&error), false),
         };
-        let outcome = match ready.store().set_fence(Some(lease)).await {
+        let outcome = match ready.store().set_fence(lease).await {
             Ok(()) => perform(&mut ready, job, self.clock).await,
             Err(error) => Outcome::error(&error.into()),
         };
@@ -123,6 +124,7 @@ async fn perform(engine: &mut Engine, job: &Job, clock: Clock) -> Outcome {
         Job::Pipeline(name) => engine.run(name, &RunOptions::default()).await.map(Outcome::Run),
         Job::Feed(name) => release(engine, name, clock).await,
         Job::Backfill(id) => engine.backfill_step(*id).await.map(Outcome::Chunk),
+        Job::Review(register) => engine.review(Some(register), 0).await.map(Outcome::Review),
     };
     done.unwrap_or_else(|error| Outcome::error(&error))
 }

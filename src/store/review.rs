@@ -34,6 +34,8 @@ pub struct Reviewed {
     pub looked: u64,
     /// Of these, links that dangle, groups with more than one entity, totals that details do not add up to.
     pub broken: u64,
+    /// Of the broken ones, deadlines that passed and nothing was done.
+    pub overdue: u64,
     /// Entities to look at, one for each broken thing, ascending.
     pub examples: Vec<EntityId>,
 }
@@ -64,7 +66,7 @@ pub(super) struct Dialect {
     pub(super) instant: fn(i64) -> String,
 }
 
-/// Two statements: one row with two counts, and ids.
+/// Two statements: one row with the three counts, and ids.
 pub(super) struct Questions {
     pub(super) counts: String,
     pub(super) examples: String,
@@ -80,7 +82,8 @@ impl Questions {
                 let missed = format!("coalesce({done}, {}) > {due}", instant(now));
                 Self {
                     counts: format!(
-                        "select count(*), count(case when {missed} then 1 end) from {table} where {due} is not null"
+                        "select count(*), count(case when {missed} then 1 end), \
+                         count(case when {done} is null and {missed} then 1 end) from {table} where {due} is not null"
                     ),
                     examples: format!("select _id from {table} where {due} is not null and {missed} order by _id"),
                 }
@@ -114,7 +117,7 @@ impl Questions {
         );
         Self {
             counts: format!(
-                "select count(*), count(case when {dangles} then 1 end) from {table} r where r.{column} is not null"
+                "select count(*), count(case when {dangles} then 1 end), cast(0 as bigint) from {table} r where r.{column} is not null"
             ),
             examples: format!("select r._id from {table} r where r.{column} is not null and {dangles} order by r._id"),
         }
@@ -123,7 +126,8 @@ impl Questions {
     fn groups(groups: &str, counted: &str) -> Self {
         Self {
             counts: format!(
-                "select cast(coalesce(sum({counted}), 0) as bigint), count(case when broken then 1 end) from ({groups}) g"
+                "select cast(coalesce(sum({counted}), 0) as bigint), count(case when broken then 1 end), \
+                 cast(0 as bigint) from ({groups}) g"
             ),
             examples: format!("select first from ({groups}) g where broken order by first"),
         }

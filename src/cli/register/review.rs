@@ -39,6 +39,9 @@ pub(in crate::cli) fn lines_text(lines: &[ReviewLine]) -> String {
     ];
     let rows = lines.iter().map(|line| {
         let mut examples: Vec<String> = line.examples.iter().map(|id| format!("#{id}")).collect();
+        if line.overdue > 0 {
+            examples.push(format!("(超期未办 {} overdue)", count(line.overdue)));
+        }
         if line.unpublished > 0 {
             examples.push(format!("({} 待日历公布 HL0517)", count(line.unpublished)));
         }

@@ -267,6 +267,7 @@ mod tests {
                 title: "持证主体".into(),
                 looked: 900,
                 broken: 7,
+                overdue: 0,
                 unpublished: 0,
                 examples: Vec::new(),
             }],

@@ -30,6 +30,15 @@ pub enum Job {
     Feed(String),
     /// The next chunk of a backfill.
     Backfill(i64),
+    /// A look at what must hold in a register (核查).
+    Review(String),
+}
+
+impl Job {
+    /// Whether others wait for it: it goes before all that is done beside.
+    pub const fn is_live(&self) -> bool {
+        matches!(self, Self::Pipeline(_) | Self::Feed(_))
+    }
 }
 
 impl fmt::Display for Job {
@@ -38,6 +47,7 @@ impl fmt::Display for Job {
             Self::Pipeline(name) => write!(f, "pipeline/{name}"),
             Self::Feed(name) => write!(f, "feed/{name}"),
             Self::Backfill(id) => write!(f, "backfill/{id}"),
+            Self::Review(register) => write!(f, "review/{register}"),
         }
     }
 }
@@ -96,7 +106,11 @@ struct Turn {
 enum Rhythm {
     Cron { due: Box<Due>, missed: MissedRun },
     Every { every: Duration, register: String },
+    Review,
 }
+
+/// Between two reviews of a register, and before the first.
+const REVIEWS: (TimeDelta, TimeDelta) = (TimeDelta::hours(1), TimeDelta::seconds(5));
 
 /// The schedule of one installation.
 #[derive(Debug)]
@@ -135,11 +149,12 @@ impl Schedule {
         let mut put = |job: Job, rhythm: Rhythm| {
             let before = old.remove(&job);
             let mut turn = Turn { next: None, taken: None, failures: 0, running: false, rhythm };
-            turn.next = turn.after(now);
+            turn.next = if matches!(turn.rhythm, Rhythm::Review) { Some(now + REVIEWS.1) } else { turn.after(now) };
             if let Some(before) = before {
                 turn.failures = before.failures;
                 turn.running = before.running;
-                if before.rhythm.same(&turn.rhythm) || before.failures > 0 {
+                let anew = matches!(turn.rhythm, Rhythm::Review); // other definitions may ask something else
+                if !anew && (before.rhythm.same(&turn.rhythm) || before.failures > 0) {
                     turn.next = before.next;
                 }
             }
@@ -152,6 +167,9 @@ impl Schedule {
         for feed in workspace.feeds.values() {
             let rhythm = Rhythm::Every { every: feed.delivery.every, register: feed.register.value.clone() };
             put(Job::Feed(feed.name.clone()), rhythm);
+        }
+        for register in workspace.registers.values().filter(|register| !register.bonds.asks_nothing()) {
+            put(Job::Review(register.name.clone()), Rhythm::Review);
         }
     }
 
@@ -178,8 +196,12 @@ impl Schedule {
 
     /// Takes the pipeline or feed that has been due longest.
     pub fn take_live(&mut self, now: DateTime<Utc>) -> Option<Job> {
-        let live = self.turns.iter().filter(|(job, turn)| turn.due(now) && !self.occupied(job));
-        let job = live.min_by_key(|(_, turn)| turn.next).map(|(job, _)| job.clone())?;
+        self.take_due(now, Job::is_live)
+    }
+
+    fn take_due(&mut self, now: DateTime<Utc>, of: fn(&Job) -> bool) -> Option<Job> {
+        let due = self.turns.iter().filter(|(job, turn)| of(job) && turn.due(now) && !self.occupied(job));
+        let job = due.min_by_key(|(_, turn)| turn.next).map(|(job, _)| job.clone())?;
         let turn = self.turns.get_mut(&job)?;
         turn.running = true;
         turn.taken = turn.next;
@@ -187,8 +209,11 @@ impl Schedule {
         Some(job)
     }
 
-    /// Takes a backfill: those that may work, chunk by chunk in turn.
-    pub fn take_backfill(&mut self, now: DateTime<Utc>) -> Option<Job> {
+    /// Takes what is done beside live work: a review that is due, or a backfill, those that may work chunk by chunk in turn.
+    pub fn take_beside(&mut self, now: DateTime<Utc>) -> Option<Job> {
+        if let Some(review) = self.take_due(now, |job| !job.is_live()) {
+            return Some(review);
+        }
         let may = || self.backfills.iter().filter(|lane| self.may_work(lane, now)).map(|lane| lane.id);
         let id = may().find(|id| *id > self.last_backfill).or_else(|| may().next())?;
         self.last_backfill = id;
@@ -198,7 +223,7 @@ impl Schedule {
 
     /// Whether a live job is due that has no worker, or whose place a backfill has.
     pub fn presses(&self, now: DateTime<Utc>) -> bool {
-        self.turns.values().any(|turn| turn.due(now))
+        self.turns.iter().any(|(job, turn)| job.is_live() && turn.due(now))
     }
 
     /// Whether the pipeline or feed is due whose data this backfill touches.
@@ -231,7 +256,7 @@ impl Schedule {
             Ended::Stopped => Some(now),
             Ended::Done | Ended::Held | Ended::Broken => match &turn.rhythm {
                 Rhythm::Cron { missed: MissedRun::Skip, .. } if turn.due(now) => turn.after(now),
-                Rhythm::Cron { .. } | Rhythm::Every { .. } => turn.next,
+                Rhythm::Cron { .. } | Rhythm::Every { .. } | Rhythm::Review => turn.next,
             },
         };
     }
@@ -292,23 +317,28 @@ impl Schedule {
 
     /// When something is due next; `None` when nothing ever is, or everything is at work.
     pub fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        [self.next_live(), self.next_backfill(now)].into_iter().flatten().min()
+        [self.next_live(), self.next_beside(now)].into_iter().flatten().min()
     }
 
     /// When a pipeline or feed is due next.
     pub fn next_live(&self) -> Option<DateTime<Utc>> {
-        let live = self.turns.iter().filter(|(job, turn)| !turn.running && !self.occupied(job));
-        live.filter_map(|(_, turn)| turn.next).min()
+        self.next_due(Job::is_live)
     }
 
-    /// When a backfill may work next.
-    pub fn next_backfill(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    fn next_due(&self, of: fn(&Job) -> bool) -> Option<DateTime<Utc>> {
+        let idle = self.turns.iter().filter(|(job, turn)| of(job) && !turn.running && !self.occupied(job));
+        idle.filter_map(|(_, turn)| turn.next).min()
+    }
+
+    /// When a review is due next, or a backfill may work.
+    pub fn next_beside(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let review = self.next_due(|job| !job.is_live());
         let opens = |lane: &BackfillLane| {
             let opens = lane.window.map_or(now, |window| window.opens(now, self.zone));
             self.resting.get(&lane.id).map_or(opens, |(then, _)| opens.max(*then))
         };
         let waiting = self.backfills.iter().filter(|lane| !self.working.contains(&lane.id) && self.free(lane));
-        waiting.map(opens).min()
+        waiting.map(opens).chain(review).min()
     }
 
     /// When this job comes next.
@@ -347,6 +377,7 @@ impl Turn {
         match &self.rhythm {
             Rhythm::Cron { due, .. } => due.next(now),
             Rhythm::Every { every, .. } => Some(now + span(*every)),
+            Rhythm::Review => Some(now + REVIEWS.0),
         }
     }
 }

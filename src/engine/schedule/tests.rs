@@ -138,7 +138,7 @@ fn feeds_come_on_their_own_time_and_right_after_a_change() {
 impl Schedule {
     /// As a single worker is given work.
     fn take(&mut self, now: DateTime<Utc>) -> Option<Job> {
-        self.take_live(now).or_else(|| self.take_backfill(now))
+        self.take_live(now).or_else(|| self.take_beside(now))
     }
 }
 
@@ -151,13 +151,13 @@ fn backfills_take_turns() {
     s.set_backfills(vec![lane(1, "a"), lane(2, "b"), lane(3, "b")]);
     let mut order = Vec::new();
     for _ in 0..4 {
-        let Some(job @ Job::Backfill(id)) = s.take_backfill(noon) else { panic!("one may work") };
+        let Some(job @ Job::Backfill(id)) = s.take_beside(noon) else { panic!("one may work") };
         order.push(id);
         s.ended(&job, Ended::Done, noon);
     }
     assert_eq!(order, [1, 2, 3, 1]);
-    assert_eq!((s.take_backfill(noon), s.take_backfill(noon)), (Some(Job::Backfill(2)), Some(Job::Backfill(1))));
-    assert_eq!(s.take_backfill(noon), None, "the third is of the same pipeline as the second");
+    assert_eq!((s.take_beside(noon), s.take_beside(noon)), (Some(Job::Backfill(2)), Some(Job::Backfill(1))));
+    assert_eq!(s.take_beside(noon), None, "the third is of the same pipeline as the second");
 }
 
 #[test]

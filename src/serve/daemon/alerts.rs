@@ -1,13 +1,13 @@
 //! Freshness (时限): a pipeline that is late is told once, and again when it is not any more; so is one that is too far
-//! behind its source (滞后), and a feed whose batches wait too long for their time stamps (时间戳).
+//! behind its source (滞后), a feed whose batches wait too long for their time stamps (时间戳), and a deadline that passed (超期).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Daemon;
 use crate::config::Pipeline;
-use crate::engine::Due;
+use crate::engine::{Due, ReviewLine};
 use crate::source::Lag;
 
 /// What was told.
@@ -17,6 +17,22 @@ pub(super) struct Alerts {
     late: BTreeSet<String>,
     behind: BTreeSet<String>,
     unstamped: BTreeSet<String>,
+    overdue: BTreeMap<(String, String), u64>,
+}
+
+impl Alerts {
+    /// How many deadlines of each kind passed with nothing done, when there are more or none any longer.
+    pub(super) fn tell_overdue(&mut self, lines: &[ReviewLine]) {
+        for ReviewLine { register, name: deadline, overdue, .. } in lines.iter().filter(|line| line.kind == "deadline")
+        {
+            let before = self.overdue.insert((register.clone(), deadline.clone()), *overdue).unwrap_or(0);
+            if *overdue > before {
+                tracing::warn!(register, deadline, overdue, "deadlines passed and nothing was done");
+            } else if before > 0 && *overdue == 0 {
+                tracing::info!(register, deadline, "nothing is overdue any more");
+            }
+        }
+    }
 }
 
 impl Daemon {

@@ -19,8 +19,12 @@ impl Daemon {
     /// Hands what is due to idle workers. A backfill that keeps a live job waiting is asked to give way.
     pub(super) async fn begin_what_is_due(&mut self, now: DateTime<Utc>) {
         while let Some((worker, job)) = self.next_job(now) {
+            if matches!(job, Job::Review(_)) {
+                self.order(worker, (job, None), now).await; // it writes nothing
+                continue;
+            }
             match self.lease(&job, now).await {
-                Ok(Some(lease)) => self.order(worker, (job, lease), now).await,
+                Ok(Some(lease)) => self.order(worker, (job, Some(lease)), now).await,
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(%job, %error, "could not begin");
@@ -41,7 +45,7 @@ impl Daemon {
     /// What is due, and who is free for it; live work first.
     fn next_job(&mut self, now: DateTime<Utc>) -> Option<(usize, Job)> {
         let live = self.free(Takes::Live).and_then(|worker| Some((worker, self.schedule.take_live(now)?)));
-        live.or_else(|| Some((self.free(Takes::Backfills)?, self.schedule.take_backfill(now)?)))
+        live.or_else(|| Some((self.free(Takes::Beside)?, self.schedule.take_beside(now)?)))
     }
 
     /// A worker for this kind of job that has nothing to do.
@@ -61,7 +65,7 @@ impl Daemon {
         let ttl = self.setup.workspace.installation.serve.lease;
         let holder = match job {
             Job::Backfill(_) => for_backfill(&self.own.holder),
-            Job::Pipeline(_) | Job::Feed(_) => self.own.holder.clone(),
+            Job::Pipeline(_) | Job::Feed(_) | Job::Review(_) => self.own.holder.clone(),
         };
         let Some(lease) = self.store.acquire_lease(&name, &holder, ttl).await? else {
             self.schedule.ended(job, Ended::Elsewhere(self.look_again(now)), now);
@@ -81,7 +85,7 @@ impl Daemon {
         }
     }
 
-    async fn order(&mut self, worker: usize, (job, lease): (Job, Lease), now: DateTime<Utc>) {
+    async fn order(&mut self, worker: usize, (job, lease): (Job, Option<Lease>), now: DateTime<Utc>) {
         let workspace = self.shared.workspace();
         let Some(seat) = self.seats.get_mut(worker) else { return };
         seat.stop.store(false, Ordering::Relaxed);
@@ -98,7 +102,7 @@ impl Daemon {
         let Report { worker, job, outcome } = report;
         let now = self.setup.clock.now();
         let seat = self.seats.get_mut(worker).and_then(|seat| seat.at.take());
-        if let Some((_, lease)) = seat
+        if let Some((_, Some(lease))) = seat
             && let Err(error) = self.store.release_lease(&lease).await
         {
             tracing::warn!(%job, %error, "the lease could not be given back; it ends by itself");
@@ -120,6 +124,10 @@ impl Daemon {
                 step.registers().iter().for_each(|register| self.schedule.changed(register, now));
                 self.backfills_changed();
             }
+            Outcome::Review(lines) => {
+                self.shared.metrics.reviewed(lines);
+                self.alerts.tell_overdue(lines);
+            }
             Outcome::Error { .. } => {
                 if let Job::Pipeline(name) = &job {
                     self.shared.metrics.did_not_run(name);
@@ -139,7 +147,8 @@ impl Daemon {
         match ended {
             Ended::DoneBut(_) if !why.is_empty() => tracing::warn!(%job, why, next, "waits; will be tried again"),
             Ended::Done | Ended::DoneBut(_) => {
-                let quiet = matches!(outcome, Outcome::Feed(report, _) if report.status == "nothing new");
+                let nothing_new = matches!(outcome, Outcome::Feed(report, _) if report.status == "nothing new");
+                let quiet = nothing_new || matches!(outcome, Outcome::Review(_));
                 if !quiet {
                     tracing::info!(%job, "done");
                 }
@@ -158,7 +167,7 @@ impl Daemon {
     fn lease_name(&self, job: &Job) -> String {
         match job {
             Job::Backfill(id) => self.schedule.beside(*id).unwrap_or(job).to_string(),
-            Job::Pipeline(_) | Job::Feed(_) => job.to_string(),
+            Job::Pipeline(_) | Job::Feed(_) | Job::Review(_) => job.to_string(),
         }
     }
 }

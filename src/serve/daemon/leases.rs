@@ -47,7 +47,7 @@ impl Daemon {
             Err(error) => self.reconnect(&error).await,
         }
         for seat in &self.seats {
-            let Some((job, lease)) = &seat.at else { continue };
+            let Some((job, Some(lease))) = &seat.at else { continue };
             match self.store.renew_lease(lease, ttl).await {
                 Ok(true) => {}
                 Ok(false) => {

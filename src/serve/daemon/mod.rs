@@ -37,7 +37,8 @@ const BACKWARDS: TimeDelta = TimeDelta::seconds(2);
 enum Takes {
     All,
     Live,
-    Backfills,
+    /// Reviews and backfills.
+    Beside,
 }
 
 /// A worker as the daemon sees it.
@@ -45,7 +46,8 @@ struct Seat {
     takes: Takes,
     orders: mpsc::Sender<Order>,
     stop: Arc<AtomicBool>,
-    at: Option<(Job, Lease)>,
+    /// Its job, and the lease of one that writes.
+    at: Option<(Job, Option<Lease>)>,
     task: JoinHandle<()>,
 }
 
@@ -109,7 +111,7 @@ impl Daemon {
         let holder = this_process();
         let own = leases::announce(&mut *store, &holder, &setup).await?;
         let seats = match setup.backfill_worker {
-            true => [vec![Takes::Live; setup.workers], vec![Takes::Backfills]].concat(),
+            true => [vec![Takes::Live; setup.workers], vec![Takes::Beside]].concat(),
             false => vec![Takes::All; setup.workers],
         };
         let pulse = Arc::new(Pulse::new(seats.len(), setup.clock));
@@ -192,8 +194,8 @@ impl Daemon {
 
     async fn event(&mut self, now: DateTime<Utc>, signals: &mut Signals) -> Event {
         let live = self.schedule.next_live().filter(|_| self.free(Takes::Live).is_some());
-        let backfill = self.schedule.next_backfill(now).filter(|_| self.free(Takes::Backfills).is_some());
-        let next = [live, backfill].into_iter().flatten().min();
+        let beside = self.schedule.next_beside(now).filter(|_| self.free(Takes::Beside).is_some());
+        let next = [live, beside].into_iter().flatten().min();
         let wait = next.map_or(ROUND, |next| (next - now).to_std().unwrap_or_default());
         // A due job that no lease was free for must not make the loop spin.
         let until = Instant::now() + wait.clamp(Duration::from_millis(20), ROUND);

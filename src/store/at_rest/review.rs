@@ -157,6 +157,7 @@ fn look(
                 found.looked += 1;
                 if instant(done).unwrap_or(now) > due {
                     found.broken += 1;
+                    found.overdue += u64::from(instant(done).is_none());
                     found.examples.push(id);
                 }
             }

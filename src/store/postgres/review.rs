@@ -30,7 +30,7 @@ impl PostgresStore {
         let examples = format!("{examples} limit {limit}");
         let examples = sqlx::query_scalar(AssertSqlSafe(examples)).fetch_all(conn).await.map_err(refused)?;
         let count = |at: usize| row.get::<i64, _>(at).unsigned_abs();
-        Ok(Reviewed { looked: count(0), broken: count(1), examples })
+        Ok(Reviewed { looked: count(0), broken: count(1), overdue: count(2), examples })
     }
 
     /// The stored id of a register's key field.

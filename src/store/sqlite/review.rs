@@ -26,7 +26,8 @@ impl SqliteStore {
         let examples = format!("{examples} limit {limit}");
         let examples = sqlx::query_scalar(AssertSqlSafe(examples)).fetch_all(&mut self.conn).await;
         let count = |at: usize| row.get::<i64, _>(at).unsigned_abs();
-        Ok(Reviewed { looked: count(0), broken: count(1), examples: examples.map_err(unavailable)? })
+        let examples = examples.map_err(unavailable)?;
+        Ok(Reviewed { looked: count(0), broken: count(1), overdue: count(2), examples })
     }
 
     /// The stored id of a register's key field.
