@@ -8,6 +8,8 @@ use std::fs;
 
 use crate::store::{Lease, LeaseView, Result, Store};
 
+/// The first process of every namespace.
+const INIT: u32 = 1;
 /// Between the parts of a holder: `host:pid:place-start-random`.
 const BETWEEN: char = ':';
 
@@ -53,6 +55,7 @@ fn died(holder: &str) -> Option<bool> {
     let mut marks = marks.split('-');
     let of = u32::from_str_radix(marks.next()?, 16).ok()?;
     let start = u64::from_str_radix(marks.next()?, 16).ok()?;
+    started(INIT)?; // where other users' processes are hidden (proc(5), hidepid), nobody looks alive
     (of == place()? && start > 0).then(|| started(pid) != Some(start))
 }
 

@@ -25,13 +25,13 @@ pub(super) struct Courtesy {
     /// Asked to wait for nobody.
     eager: bool,
     rows: Arc<AtomicUsize>,
-    /// Since when it works.
-    since: Instant,
+    /// Since when it works; `None` before the first commit of a step.
+    since: Option<Instant>,
 }
 
 impl Courtesy {
     pub(super) fn new(eager: bool) -> Self {
-        Self { eager, rows: Arc::new(AtomicUsize::new(CHUNK_ROWS)), since: Instant::now() }
+        Self { eager, rows: Arc::new(AtomicUsize::new(CHUNK_ROWS)), since: None }
     }
 
     /// Rows that a reader may give to one commit, as they come to be known.
@@ -45,16 +45,17 @@ impl Engine {
     /// as it worked; told to stop, it waits no longer.
     pub(super) async fn give_way(&mut self, courtesy: &mut Courtesy) -> Result<(), EngineError> {
         let mut live = self.look_for_live_work(courtesy).await?;
-        if courtesy.rows.load(Ordering::Relaxed) == FEW_ROWS {
+        // A step that is stopped while it waits would never come to anything, were its pipeline due again and again.
+        if let Some(since) = courtesy.since.filter(|_| courtesy.rows.load(Ordering::Relaxed) == FEW_ROWS) {
             self.store.rest().await?;
-            let (worked, began) = (courtesy.since.elapsed().min(PATIENCE), Instant::now());
+            let (worked, began) = (since.elapsed().min(PATIENCE), Instant::now());
             while began.elapsed() < if live { PATIENCE } else { worked } && self.check_stop().is_ok() {
                 #[expect(clippy::disallowed_methods, reason = "others' work is waited for")]
                 tokio::time::sleep(LOOK).await;
                 live = self.look_for_live_work(courtesy).await?;
             }
         }
-        courtesy.since = Instant::now();
+        courtesy.since = Some(Instant::now());
         Ok(())
     }
 

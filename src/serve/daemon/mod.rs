@@ -217,6 +217,10 @@ impl Daemon {
         let patience = self.setup.workspace.installation.serve.stop_within;
         tracing::info!(seconds = patience.as_secs(), "stopping at the next commit boundary");
         self.seats.iter().for_each(|seat| seat.stop.store(true, Ordering::Relaxed));
+        for seat in self.seats.iter_mut().filter(|seat| matches!(seat.at, Some((Job::Review(_), _)))) {
+            seat.task.abort(); // it writes nothing
+            seat.at = None;
+        }
         let until = Instant::now() + patience;
         while self.seats.iter().any(|seat| seat.at.is_some()) {
             match timeout_at(until, self.reports.recv()).await {

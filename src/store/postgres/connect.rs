@@ -15,12 +15,14 @@ const CONNECTING: Duration = Duration::from_secs(15);
 const ANSWERING: Duration = Duration::from_secs(330);
 
 /// What every connection of ours is told. Plans are made for lookups of a few thousand keys in large tables, whatever
-/// the statistics of the moment say; compiling them (`jit`) takes longer than running them.
+/// the statistics of the moment say; compiling them (`jit`) takes longer than running them, and so does starting processes
+/// to run them in.
 const SETTINGS: &[(&str, &str)] = &[
     ("search_path", "huiliu"),
     ("timezone", "UTC"),
     ("jit", "off"),
     ("plan_cache_mode", "force_generic_plan"),
+    ("max_parallel_workers_per_gather", "0"),
     ("random_page_cost", "1.1"),
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
