@@ -52,8 +52,7 @@ pub(super) struct Metrics {
     behind_bytes: Gauges,
     behind_most_seconds: Floats,
     behind_most_bytes: Gauges,
-    broken: Gauges,
-    overdue: Gauges,
+    reviews: Reviews,
     lease_held: Gauges,
     lease_token: Gauges,
     definitions: Gauges,
@@ -63,6 +62,23 @@ pub(super) struct Metrics {
     unsettled: Gauges,
     unsettled_age: Floats,
     found: Gauges,
+}
+
+/// What the hourly reviews found.
+struct Reviews {
+    broken: Gauges,
+    overdue: Gauges,
+}
+
+impl Reviews {
+    fn new(registry: &mut Registry) -> Self {
+        let broken = "Links that dangle, entities too many, totals that do not add up, deadlines missed, at the last hourly review";
+        let overdue = "Deadlines that passed and nothing was done, at the last hourly review";
+        Self {
+            broken: gauges(registry, "huiliu_review_broken", broken),
+            overdue: gauges(registry, "huiliu_deadlines_overdue", overdue),
+        }
+    }
 }
 
 impl Metrics {
@@ -116,16 +132,7 @@ impl Metrics {
                 "huiliu_source_lag_limit_bytes",
                 "What the pipeline allows of huiliu_source_lag_bytes; absent where it says nothing",
             ),
-            broken: gauges(
-                &mut registry,
-                "huiliu_review_broken",
-                "Links that dangle, entities too many, totals that do not add up, deadlines missed, at the last hourly review",
-            ),
-            overdue: gauges(
-                &mut registry,
-                "huiliu_deadlines_overdue",
-                "Deadlines that passed and nothing was done, at the last hourly review",
-            ),
+            reviews: Reviews::new(&mut registry),
             lease_held: gauges(&mut registry, "huiliu_lease_held", "Whether this daemon holds the lease"),
             lease_token: gauges(&mut registry, "huiliu_lease_token", "Fencing token of the lease"),
             definitions: gauges(&mut registry, "huiliu_definitions_info", "The definitions in force"),
@@ -225,9 +232,9 @@ impl Metrics {
         for line in lines {
             let of = |name: &'static str| vec![("register", line.register.clone()), (name, line.name.clone())];
             let kind = ("kind", line.kind.to_owned());
-            self.broken.get_or_create(&of("name").into_iter().chain([kind]).collect()).set(signed(line.broken));
+            self.reviews.broken.get_or_create(&of("name").into_iter().chain([kind]).collect()).set(signed(line.broken));
             if line.kind == "deadline" {
-                self.overdue.get_or_create(&of("deadline")).set(signed(line.overdue));
+                self.reviews.overdue.get_or_create(&of("deadline")).set(signed(line.overdue));
             }
         }
     }
@@ -240,8 +247,8 @@ impl Metrics {
         self.behind_most_seconds.clear();
         self.behind_most_bytes.clear();
         self.stamps_within.clear();
-        self.broken.clear();
-        self.overdue.clear();
+        self.reviews.broken.clear();
+        self.reviews.overdue.clear();
         if let Some(asked) = &workspace.installation.timestamps {
             self.stamps_within.get_or_create(&Vec::new()).set(asked.within.as_secs_f64());
         }
