@@ -177,10 +177,8 @@ impl Manner {
         words: &Words,
     ) -> Result<bool, EngineError> {
         while at.resume.row < end {
-            let Some(decoded) = decoder.next(next_rows(end, at.resume.row).min(self.rows.load(Ordering::Relaxed)))?
-            else {
-                break;
-            };
+            let rows = next_rows(end, at.resume.row).min(self.rows.load(Ordering::Relaxed));
+            let Some(decoded) = decoder.next(rows)? else { break };
             Boundary::ReadAhead.reached();
             at = decoded.position.clone();
             let read = decoded.rows.num_rows() as u64;

@@ -6,7 +6,8 @@
 //!
 //! Several workers (并行) read and map at a time; one commits, chunk after chunk, so that nothing depends on how many work.
 //!
-//! Live work goes first ([`courtesy`]). A chunk runs under the lease of its pipeline or feed, so it never meets a live run of the same data.
+//! Live work goes first ([`courtesy`]). A chunk runs under the lease of its pipeline or feed, so it never meets a live run of
+//! the same data.
 
 mod ahead;
 mod courtesy;
