@@ -155,9 +155,23 @@ class Scene:
         p99 = quantile(everything, 0.99)
         say(name, subscribers=len(there), changes=files * self.rate, received=len(everything), fewest=min(map(len, each)),
             p50=quantile(everything, 0.5), p99=p99, worst_p99=max(quantile(latencies, 0.99) for latencies in each), load=os.getloadavg()[0])
+        self.tell_each_file(name, first)
         if min(map(len, each)) < wanted / 2:
             sys.exit(f"{name}: changes did not arrive: {self.log.read_text()[-2000:]}")
         return p99
+
+    def tell_each_file(self, name, first):
+        """What came of each file, as a table beside the workspace: where a p99 came from."""
+        files = {}
+        for receiver in self.receivers:
+            for nth, latency in receiver.latencies:
+                if nth >= first:
+                    files.setdefault(nth, []).append(latency)
+        with open(self.ws / f"{name}.csv", "w") as table:
+            table.write("second,records,p50,p99,max\n")
+            for nth, latencies in sorted(files.items()):
+                second, (p50, p99) = (nth - first) * INTERVAL, (quantile(latencies, share) for share in (0.5, 0.99))
+                table.write(f"{second:.1f},{len(latencies)},{p50:.2f},{p99:.2f},{max(latencies):.2f}\n")
 
     def killed(self):
         """The daemon, killed at a backfill and started again: seconds until the backfill's next commit."""

@@ -309,6 +309,57 @@ async fn a_recall_passes_a_suspension_of_the_office_and_nothing_else_does() {
 }
 
 #[tokio::test]
+async fn what_nobody_takes_is_not_sealed_and_comes_once_as_it_is_then() {
+    let (small, feed) = (Small::new(), "housing.enterprise");
+    small.write("pipelines/feeds/housing.enterprise.yaml", FEED.replace("records: 3", "records: 1"));
+    let change = async |n: u32, names: &[&'static str]| {
+        let row =
+            |(nth, name): (usize, &&'static str)| [CODES[nth], *name, "", "100万元", "在营", "2026-10-01 00:00:00"];
+        let rows: Vec<_> = names.iter().enumerate().map(row).collect();
+        small.extract(&format!("QY_{n}.csv"), &rows);
+        small.run("qy").await;
+        small.release().await
+    };
+    change(1, &["甲"]).await;
+    let spool = small.path().join(".huiliu/spool").join(feed);
+    let away = spool.with_extension("away");
+    fs::rename(&spool, &away).unwrap();
+    fs::write(&spool, "").unwrap();
+    let lag = async || small.engine().await.store().feed_lag(feed, "enterprise").await.unwrap();
+    let sealed = change(2, &["乙"]).await;
+    assert_eq!((sealed.status, sealed.batches), ("waiting", 1), "{sealed:?}");
+    let one = lag().await;
+    assert!(one.records == 1 && one.bytes > 0, "{one:?}");
+    for (n, name) in [(3, "丙"), (4, "丁")] {
+        let waits = change(n, &[name]).await;
+        assert_eq!((waits.status, waits.batches, waits.counts.considered), ("waiting", 0, 0), "{waits:?}");
+    }
+    let three = lag().await;
+    assert_eq!((three.records, three.bytes, three.since), (3, 3 * one.bytes, one.since), "{three:?}");
+
+    fs::remove_file(&spool).unwrap();
+    fs::rename(&away, &spool).unwrap();
+    let rest = small.release().await;
+    assert_eq!((rest.batches, rest.durable, rest.counts.released), (1, 2, 1), "{rest:?}");
+    assert_eq!(
+        spooled(&small, feed).values().map(|row| row[1].clone()).collect::<Vec<_>>(),
+        [Some(Value::Text("丁".into()))]
+    );
+
+    // A long comparison ends where the outlet ends it, and goes on there.
+    fs::rename(&spool, &away).unwrap();
+    fs::write(&spool, "").unwrap();
+    let names: Vec<&'static str> = vec!["戊"; CODES.len()];
+    let broken = change(5, &names).await;
+    assert!(broken.status == "waiting" && broken.batches < 4, "{broken:?} of {} records, one a batch", CODES.len());
+    fs::remove_file(&spool).unwrap();
+    fs::rename(&away, &spool).unwrap();
+    small.release().await;
+    assert_eq!(spooled(&small, feed).len(), CODES.len());
+    assert_eq!(small.engine().await.doctor().await.unwrap().disagreements, 0);
+}
+
+#[tokio::test]
 async fn what_was_sealed_before_a_suspension_leaves_only_before_a_recall() {
     let (small, feed) = (Small::new(), "housing.enterprise");
     let row = |name: &'static str| [CODES[0], name, "", "100万元", "在营", "2026-10-01 00:00:00"];

@@ -250,8 +250,10 @@ async fn what_has_no_queue_waits_and_after_a_crash_the_same_bytes_are_applied_on
     let city = City::new().await;
     let report = city.release(0).await;
     waits(&report, "HL0732");
-    assert_eq!((report.durable, city.waiting(0).await.len()), (0, 5), "all wait behind the first");
+    let sealed = city.waiting(0).await.len();
+    assert!(report.durable == 0 && (1..5).contains(&sealed), "{sealed} of 5: what follows waits in the change log");
     waits(&city.release(0).await, "HL0732");
+    assert_eq!(city.waiting(0).await.len(), sealed, "the very same");
     city.provision(&[]);
     city.provision(&[]); // again is harmless
 

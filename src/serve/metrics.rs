@@ -104,7 +104,7 @@ impl Metrics {
             quarantine_age: floats(&mut registry, "huiliu_quarantine_oldest_seconds", "Age of the oldest of them"),
             lag_records: gauges(&mut registry, "huiliu_feed_lag_records", "Changes and records not yet durable"),
             lag_seconds: floats(&mut registry, "huiliu_feed_lag_seconds", "Age of the oldest of them"),
-            lag_bytes: gauges(&mut registry, "huiliu_feed_lag_bytes", "Bytes of sealed batches not yet durable"),
+            lag_bytes: gauges(&mut registry, "huiliu_feed_lag_bytes", "Bytes of them, of changes an estimate"),
             unstamped: gauges(&mut registry, "huiliu_feed_unstamped_batches", "Batches that wait for their time stamp"),
             unstamped_seconds: floats(&mut registry, "huiliu_feed_unstamped_seconds", "Age of the oldest of them"),
             stamps_within: floats(

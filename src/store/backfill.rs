@@ -186,12 +186,24 @@ pub struct ChunkEnd {
 /// What a feed has still to bring to its subscriber.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct FeedLag {
-    /// Changes of the register after the feed's cursor, and records sealed but not durable.
+    /// Changes of the register after the feed's cursor, as their numbers tell, and records sealed but not durable.
     pub records: u64,
-    /// Bytes of sealed batches that are not durable.
+    /// Bytes of sealed batches that are not durable, and what the changes will come to if their records are as long as those
+    /// of the newest batch.
     pub bytes: u64,
     /// When the oldest of them was committed or sealed, microseconds; `None` when nothing waits.
     pub since: Option<i64>,
+}
+
+impl FeedLag {
+    /// With changes that are not sealed yet; bytes a record where some were.
+    pub(super) fn and_unsealed(self, changes: u64, since: Option<i64>, size: Option<f64>) -> Self {
+        Self {
+            records: self.records + changes,
+            bytes: self.bytes + (changes as f64 * size.unwrap_or(0.0)).round() as u64,
+            since: self.since.into_iter().chain(since).min(),
+        }
+    }
 }
 
 /// Set-aside rows of a dataset that wait for somebody.

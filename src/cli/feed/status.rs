@@ -5,9 +5,9 @@ use serde::Serialize;
 use super::super::table::{count, number, table, text};
 use super::super::workspace::{Access, open};
 use super::super::{Context, Exit};
-use crate::config::{OutletKind, Workspace};
+use crate::config::{Feed, OutletKind, Workspace};
 use crate::outlet::rabbitmq::{Address, BrokerError, Depth, Manager};
-use crate::store::{DeliveryView, Found, Suspension};
+use crate::store::{DeliveryView, FeedLag, Found, Suspension};
 
 const MICROS_PER_MINUTE: i64 = 60_000_000;
 
@@ -18,7 +18,9 @@ struct Line {
     outlet: &'static str,
     #[serde(flatten)]
     delivery: DeliveryView,
-    /// Minutes that the oldest batch waits which no outlet has.
+    /// What the subscriber's queue or directory does not have, sealed or not.
+    lag: FeedLag,
+    /// Minutes that the oldest of it waits.
     lag_minutes: Option<i64>,
     /// Minutes since the oldest batch without a receipt was sealed.
     unanswered_minutes: Option<i64>,
@@ -39,16 +41,18 @@ pub async fn run(context: &Context) -> anyhow::Result<Exit> {
     let mut opened = open(context, Access::Read).await?;
     let now = context.clock.now().timestamp_micros();
     let minutes = |since: Option<i64>| since.map(|since| (now - since).max(0) / MICROS_PER_MINUTE);
-    let feeds: Vec<(String, OutletKind)> =
-        opened.engine.workspace().feeds.values().map(|feed| (feed.name.clone(), feed.delivery.outlet.value)).collect();
+    let of = |feed: &Feed| (feed.name.clone(), feed.register.value.clone(), feed.delivery.outlet.value);
+    let feeds: Vec<_> = opened.engine.workspace().feeds.values().map(of).collect();
     let open_chases = opened.engine.open_chases().await?;
     let mut lines = Vec::with_capacity(feeds.len());
-    for (feed, outlet) in feeds {
+    for (feed, register, outlet) in feeds {
         let delivery = opened.engine.store().delivery(&feed).await?;
+        let lag = opened.engine.store().feed_lag(&feed, &register).await?;
         let open = open_chases.iter().find(|open| open.feed == feed);
         lines.push(Line {
             outlet: if outlet == OutletKind::Rabbitmq { "rabbitmq" } else { "spool" },
-            lag_minutes: minutes(delivery.waiting_since),
+            lag_minutes: minutes(lag.since),
+            lag,
             unanswered_minutes: minutes(delivery.unanswered_since).filter(|_| outlet == OutletKind::Rabbitmq),
             unsettled: open.map_or(0, |open| open.open),
             unsettled_minutes: minutes(open.map(|open| open.since)),
@@ -100,15 +104,15 @@ fn shown(lines: &[Line]) -> String {
     let n = |n: i64| count(n.unsigned_abs());
     let maybe = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), count);
     let rows = lines.iter().map(|line| {
-        let DeliveryView { sealed, durable, received, waiting_records, waiting_bytes, mismatches, .. } = line.delivery;
+        let DeliveryView { sealed, durable, received, mismatches, .. } = line.delivery;
         [
             line.feed.clone(),
             line.outlet.to_owned(),
             n(sealed),
             n(durable),
             if line.outlet == "rabbitmq" { n(received) } else { "-".to_owned() },
-            n(waiting_records),
-            n(waiting_bytes),
+            count(line.lag.records),
+            count(line.lag.bytes),
             maybe(line.lag_minutes.map(i64::unsigned_abs)),
             maybe(line.queue.map(|queue| queue.ready + queue.unacknowledged)),
             maybe(line.queue.map(|queue| queue.dead)),

@@ -36,7 +36,7 @@ impl Engine {
             let mut waiting = self.store.undelivered(&pass.feed.name, most).await?;
             most = AT_A_TIME;
             waiting.retain(|row| row.seq <= through);
-            if waiting.is_empty() || pass.outlet.is_none() {
+            if waiting.is_empty() || !pass.is_taken() {
                 return Ok(());
             }
             for row in waiting {
@@ -77,7 +77,7 @@ impl Engine {
 
     /// Waits for the outlet's answer, if a batch is on its way. False when the outlet does not take batches now.
     pub(super) async fn delivered(&mut self, pass: &mut Pass) -> Result<bool, EngineError> {
-        let Some(mut leaving) = pass.leaving.take() else { return Ok(pass.outlet.is_some()) };
+        let Some(mut leaving) = pass.leaving.take() else { return Ok(pass.is_taken()) };
         let answer = (&mut leaving.answer).await.map_err(|error| EngineError::Internal(error.to_string()))?;
         match answer {
             Ok(Delivered::Durable) => {

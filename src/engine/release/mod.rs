@@ -102,7 +102,9 @@ impl Engine {
         pass.recalls_only = true;
         self.deliver_waiting(&mut pass, through).await?;
         self.note_feed(&pass.feed).await?;
-        self.chase(&mut pass).await?;
+        if pass.is_taken() {
+            self.chase(&mut pass).await?;
+        }
         if self.delivered(&mut pass).await? {
             pass.report.status = "waiting";
             pass.report.why = Some(suspended.told.clone());
@@ -114,15 +116,26 @@ impl Engine {
         let mut pass = self.begin(name).await?.ok_or_else(|| not_defined(name))?;
         self.deliver_waiting(&mut pass, i64::MAX).await?;
         self.note_feed(&pass.feed).await?;
-        self.chase(&mut pass).await?;
-        let passed = match pass.state.sweep {
-            Some(_) => self.sweep(&mut pass).await,
-            None => self.delta(&mut pass).await,
+        let passed = match pass.is_taken() {
+            true => self.seal_all(&mut pass).await,
+            false => Ok(()),
         };
         let kept = self.keep(&mut pass).await; // also of a pass that broke off
         passed.and(kept)?;
         self.delivered(&mut pass).await?;
         self.finish(pass).await
+    }
+
+    /// Corrections and recalls, then what changed.
+    ///
+    /// It ends soon after the outlet takes no more: a feed that waits keeps its place in the change log instead of a growing
+    /// pile of sealed bodies, delays nobody by making them, and its subscriber gets every record once, as it is by then.
+    async fn seal_all(&mut self, pass: &mut Pass) -> Result<(), EngineError> {
+        self.chase(pass).await?;
+        match pass.state.sweep {
+            Some(_) => self.sweep(pass).await,
+            None => self.delta(pass).await,
+        }
     }
 
     async fn begin(&mut self, name: &str) -> Result<Option<Pass>, EngineError> {
@@ -287,7 +300,7 @@ impl Engine {
         Ok(page.last.is_some().then_some(page))
     }
 
-    /// Puts what must go out into batches. False when the quota of the day is used up.
+    /// Puts what must go out into batches. False when the quota of the day is used up, or the outlet takes no more.
     async fn send(&mut self, pass: &mut Pass, encoding: Encoding) -> Result<bool, EngineError> {
         let encoded = encoding.await.map_err(|error| EngineError::Internal(error.to_string()));
         let (encoded, page) = encoded??;
@@ -313,6 +326,9 @@ impl Engine {
                     }
                     if !pass.body.has_room_for(rows, row, &pass.feed.delivery.batch) {
                         self.seal_batch(pass, false).await?;
+                        if !pass.is_taken() {
+                            return Ok(false);
+                        }
                     }
                     pass.counts.considered += 1;
                     pass.body.push(rows, row)?;
@@ -348,6 +364,11 @@ fn follow(state: &mut FeedState, grant: &str, day: Option<NaiveDate>, horizon: i
 }
 
 impl Pass {
+    /// Whether the outlet takes batches, as far as anybody knows.
+    const fn is_taken(&self) -> bool {
+        self.outlet.is_some()
+    }
+
     /// Register fields that the grant looks at, and those that records commit to.
     fn reads(&self) -> Vec<&str> {
         let Some(release) = &self.release else { return Vec::new() };

@@ -33,6 +33,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("014_lag.sql"),
     include_str!("015_suspended_side.sql"),
     include_str!("016_remembered.sql"),
+    include_str!("017_false_receipts.sql"),
 ];
 
 /// Made if they may be; whoever runs the server can make them beforehand (`deploy/postgres/roles.sql`).

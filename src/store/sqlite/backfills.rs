@@ -233,7 +233,9 @@ impl SqliteStore {
     pub(super) async fn lag_of(&mut self, feed: &str, register: &str) -> Result<FeedLag> {
         let waiting = sqlx::query(
             "select coalesce(sum(records), 0), coalesce(sum(length(body)), 0), min(sealed_at), \
-             (select coalesce(max(cursor), 0) from feed where name = ?1) \
+             (select coalesce(max(cursor), 0) from feed where name = ?1), \
+             (select cast(length(body) as real) / records from batch where feed = (select id from feed where name = ?1) \
+             and records > 0 order by seq desc limit 1) \
              from batch where durable = 0 and feed = (select id from feed where name = ?1)",
         )
         .bind(feed)
@@ -244,7 +246,7 @@ impl SqliteStore {
         let (live, past) = (quoted(register), quoted(&format!("{register}_history")));
         let change = quoted(&format!("{register}_change"));
         let sql = format!(
-            "select (select count(*) from {change} where seq > ?1), coalesce(l._since, h._since, r.started) \
+            "select (select max(seq) from {change}) - ?1, coalesce(l._since, h._since, r.started) \
              from (select * from {change} where seq > ?1 order by seq limit 1) c \
              left join {live} l on l._id = c.entity and l._version = c.version \
              left join {past} h on h._id = c.entity and h._version = c.version left join run r on r.id = c.run"
@@ -252,11 +254,8 @@ impl SqliteStore {
         let changes =
             sqlx::query(AssertSqlSafe(sql)).bind(cursor).fetch_optional(&mut self.conn).await.map_err(unavailable)?;
         let (count, oldest) = changes.map_or((0, None), |row| (unsigned(&row, 0), row.get::<Option<i64>, _>(1)));
-        Ok(FeedLag {
-            records: unsigned(&waiting, 0) + count,
-            bytes: unsigned(&waiting, 1),
-            since: sealed.into_iter().chain(oldest).min(),
-        })
+        let sealed_lag = FeedLag { records: unsigned(&waiting, 0), bytes: unsigned(&waiting, 1), since: sealed };
+        Ok(sealed_lag.and_unsealed(count, oldest, waiting.get(4)))
     }
 
     pub(super) async fn waiting_quarantine(&mut self) -> Result<Vec<QuarantineBacklog>> {
