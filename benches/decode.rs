@@ -54,7 +54,7 @@ fn main() {
             max_cells: 50_000_000,
             report: Report::default(),
         },
-        _ => Format::Xml { record: "taxpayers/taxpayer".into(), encoding: Encoding::Auto },
+        _ => Format::Xml { record: "taxpayers/taxpayer".into(), each: None, encoding: Encoding::Auto },
     };
     let input = Arc::new(Local(PathBuf::from(path)));
     let bytes = input.len();

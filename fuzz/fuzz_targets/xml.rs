@@ -8,6 +8,6 @@ fuzz_target!(|data: &[u8]| {
     let Some((choice, bytes)) = data.split_first() else { return };
     let encoding = if choice & 2 == 0 { Encoding::Auto } else { Encoding::Gb18030 };
     let record = if choice & 1 == 0 { "r/w" } else { "r" };
-    let format = Format::Xml { record: record.to_owned(), encoding };
+    let format = Format::Xml { record: record.to_owned(), each: None, encoding };
     huiliu_fuzz::decode_all(bytes, &format, &huiliu_fuzz::columns());
 });

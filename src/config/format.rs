@@ -37,6 +37,8 @@ pub enum Format {
     Xml {
         /// Path of the record element from the root, local names: `ExchangeMessage/Body/fields`.
         record: String,
+        /// Path below the record, of what has a row of its own with the rest of the record beside it: a bill's details.
+        each: Option<String>,
         /// `auto` follows the declaration, then BOM, UTF-8, GB18030.
         encoding: Encoding,
     },

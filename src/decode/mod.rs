@@ -116,7 +116,9 @@ fn open_format(
             };
             Ok(Box::new(Decoder::new(excel::Excel::open(job, layout)?)))
         }
-        Format::Xml { record, encoding } => Ok(Box::new(Decoder::new(xml::Xml::open(job, record, *encoding)?))),
+        Format::Xml { record, each, encoding } => {
+            Ok(Box::new(Decoder::new(xml::Xml::open(job, (record, each.as_deref()), *encoding)?)))
+        }
         Format::Json { records } => Ok(Box::new(Decoder::new(json::Json::open(job, records.as_deref())?))),
         Format::Ndjson => Ok(Box::new(Decoder::new(ndjson::Ndjson::open(job)?))),
         Format::Separated { encoding, fields, rows, header, ragged, head, tail } => {

@@ -223,6 +223,26 @@ impl Window {
         (0..rest).fold(from, |at, _| at + self.step(unread.get(at..).unwrap_or_default())).min(unread.len())
     }
 
+    /// The same for several ends in ascending order, in one pass.
+    pub(super) fn raw_lens(&self, ends: &[usize]) -> Vec<usize> {
+        let Some(raw) = &self.raw else { return ends.to_vec() };
+        let unread = raw.bytes.get(raw.start..).unwrap_or_default();
+        let rest = |at: usize| unread.get(at..).unwrap_or_default();
+        let mut chars = self.text().char_indices().peekable();
+        let mut at = 0;
+        let mut lens = Vec::with_capacity(ends.len());
+        for end in ends {
+            while let Some((_, c)) = chars.next_if(|(start, _)| start < end) {
+                at += match u8::try_from(c).is_ok_and(is_anchor) {
+                    true => after_nth_anchor(rest(at), 1),
+                    false => self.step(rest(at)),
+                };
+            }
+            lens.push(at.min(unread.len()));
+        }
+        lens
+    }
+
     /// The same for text of whole lines: `lines` line feeds, or the end of the file.
     pub(super) fn raw_len_of_lines(&self, text: usize, lines: usize) -> usize {
         let Some(raw) = &self.raw else { return text };

@@ -43,6 +43,7 @@ const MEANINGS: &[(&str, &str, &str)] = &[
     ("bad_json", "不是有效的 JSON", "the record is not valid JSON"),
     ("bad_xml", "不是有效的 XML", "the record is not well-formed XML"),
     ("too_deep", "嵌套层数过多", "the record is nested too deeply"),
+    ("too_many_parts", "一条记录的明细过多", "a record has too many details"),
     ("bad_record", "记录的结构不对", "the record is not built as its format wants"),
     ("row_length", "一行的长度与约定不一致", "the row is longer or shorter than its columns"),
     ("split_character", "定长字段切断了一个汉字", "a fixed column cuts a character"),

@@ -130,6 +130,12 @@ const XML: Shape = Shape {
     about: "One record per element.",
     keys: &[
         Key::required("record", "记录路径 record", Kind::Text, "Path of the record element: ExchangeMessage/Body/row."),
+        Key::optional(
+            "each",
+            "明细路径 each",
+            Kind::Text,
+            "Path below the record of what has a row each, the rest of the record beside it: XMMX.",
+        ),
         ENCODING,
         UNPACK,
     ],
@@ -250,7 +256,11 @@ fn inner(view: View<'_>) -> Format {
                 totals: view.get("totals").texts().into_iter().map(|pattern| pattern.value).collect(),
             },
         },
-        Some("xml") => Format::Xml { record: view.get("record").text(), encoding: encoding(view.get("encoding")) },
+        Some("xml") => Format::Xml {
+            record: view.get("record").text(),
+            each: view.get("each").maybe(),
+            encoding: encoding(view.get("encoding")),
+        },
         Some("json") => Format::Json { records: view.get("records").maybe() },
         Some("ndjson") => Format::Ndjson,
         Some("separated") => Format::Separated {

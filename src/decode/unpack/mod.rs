@@ -148,7 +148,7 @@ impl Input for Unpacked {
 
 /// The text of the one element at `path`.
 fn element(outer: Arc<dyn Input>, path: &str, limits: Limits) -> Result<Arc<dyn Input>, DecodeError> {
-    let format = Format::Xml { record: path.to_owned(), encoding: Encoding::Auto };
+    let format = Format::Xml { record: path.to_owned(), each: None, encoding: Encoding::Auto };
     let wanted = [Wanted { name: "text".to_owned(), path: Some(".".to_owned()) }];
     let limits = Limits { row_bytes: MOST_TEXT, ..limits };
     let name = format!("{}!{path}", outer.name());

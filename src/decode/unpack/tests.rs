@@ -86,7 +86,7 @@ fn of_several_files_the_pattern_says_which() {
 fn layers_are_taken_off_from_the_outside_in() {
     let xml =
         gbk("<?xml version=\"1.0\" encoding=\"GBK\"?><ROOT><DATA><A>青岛</A></DATA><DATA><A>即墨</A></DATA></ROOT>");
-    let inner = || Format::Xml { record: "ROOT/DATA".to_owned(), encoding: Encoding::Auto };
+    let inner = || Format::Xml { record: "ROOT/DATA".to_owned(), each: None, encoding: Encoding::Auto };
     let bytes = zip(&[("data", &base64(&xml))]);
     check(&bytes, &packed(&[Layer::Zip(None), Layer::Base64], inner()), &["A"], &["青岛", "即墨"]);
     let content = String::from_utf8(base64(&zlib("{\"list\":[{\"a\":\"青岛\"}]}".as_bytes()))).unwrap();
@@ -191,7 +191,7 @@ fn bombs_are_refused() {
 #[test]
 fn the_real_payload_of_the_treasury_is_zip_of_base64_of_gbk_xml() {
     let Some(input) = shared_input("data/nontax/derived/qdf_toa3001.zip_b64_gbkxml.bin") else { return };
-    let inner = Format::Xml { record: "ROOT/BODY/DATA".to_owned(), encoding: Encoding::Auto };
+    let inner = Format::Xml { record: "ROOT/BODY/DATA".to_owned(), each: None, encoding: Encoding::Auto };
     let format = packed(&[Layer::Zip(None), Layer::Base64], inner);
     let all = read(&input, &format, &["JKSBH"], Limits::default());
     assert_eq!((all.error, all.rows.len() + all.aside.len()), (None, 1));

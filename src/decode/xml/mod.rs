@@ -15,7 +15,7 @@ use super::chunk::{Chunk, RAW_KEPT};
 use super::encoding::{Charset, decide, fill};
 use super::records::Records;
 use super::window::Window;
-use super::{DecodeError, Header, Input, Job, Limits, Resume, Wanted, broken, read_error};
+use super::{DecodeError, Header, Input, Job, Limits, Resume, RowPlace, Wanted, broken, read_error};
 use crate::config::Encoding;
 use fields::Fields;
 pub(super) use token::local_name;
@@ -45,8 +45,13 @@ enum Record {
 }
 
 impl Xml {
-    /// Settles the encoding. `record` is the path of the record element from the root, with `/` between local names.
-    pub(super) fn open(job: Job, record: &str, encoding: Encoding) -> Result<Self, DecodeError> {
+    /// Settles the encoding. `record` is the path of the record element from the root, with `/` between local names; `each` that
+    /// of its parts that have a row each.
+    pub(super) fn open(
+        job: Job,
+        (record, each): (&str, Option<&str>),
+        encoding: Encoding,
+    ) -> Result<Self, DecodeError> {
         let label = declared(job.input.as_ref())?;
         let decided = decide(job.input.as_ref(), encoding, label)?;
         let path: Vec<String> = record.split('/').filter(|s| !s.is_empty()).map(|s| local_name(s).to_owned()).collect();
@@ -55,7 +60,7 @@ impl Xml {
         Ok(Self {
             window: Window::open(job.input.clone(), &decided, job.resume)?,
             header: Header { columns: None, kinds: Vec::new(), encoding: decided.evidence },
-            fields: Fields::new(&job.wanted, job.limits.depth),
+            fields: Fields::new(&job.wanted, each, job.limits.depth),
             open: if resumed { path.get(..around).unwrap_or_default().to_vec() } else { Vec::new() },
             arrived: resumed || around == 0,
             path,
@@ -202,10 +207,17 @@ impl Xml {
         match refused {
             Some((code, detail)) => chunk.set_aside(place, raw, code, detail),
             None => {
-                for (column, cell) in self.fields.cells().enumerate() {
-                    chunk.cell(column, cell);
+                let ends: Vec<usize> = self.fields.parts().flat_map(|part| [part.start, part.end]).collect();
+                let ends = self.window.raw_lens(&ends);
+                for (nth, row) in self.fields.rows().enumerate() {
+                    for (column, cell) in row.enumerate() {
+                        chunk.cell(column, cell);
+                    }
+                    let part = ends.get(nth * 2).zip(ends.get(nth * 2 + 1));
+                    let raw = part.map_or(raw, |(from, to)| raw.get(*from..*to).unwrap_or_default());
+                    chunk.end_row(RowPlace { row: place.row + nth as u64, ..place }, raw);
                 }
-                chunk.end_row(place, raw);
+                self.rows += self.fields.parts().len().saturating_sub(1) as u64;
             }
         }
         self.window.skip(len);

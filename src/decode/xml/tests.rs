@@ -9,7 +9,7 @@ use crate::decode::Limits;
 use crate::decode::testing::{All, gbk, memory, read, resume_everywhere, shared_input};
 
 fn at(record: &str) -> Format {
-    Format::Xml { record: record.into(), encoding: Encoding::Auto }
+    Format::Xml { record: record.into(), each: None, encoding: Encoding::Auto }
 }
 
 fn get(text: impl AsRef<[u8]>, record: &str, names: &[&str]) -> All {
@@ -28,6 +28,48 @@ fn fields_are_found_by_local_names_attributes_and_paths() {
     assert_eq!(all.raw[1], b"<row/>");
     let whole = get("<r><w x='1'>a<i>b</i> c</w></r>", "r/w", &["t=.", "x=@x", "i"]);
     assert_eq!(whole.lines(), ["ab c|1|b"]);
+}
+
+fn parts(text: impl AsRef<[u8]>, names: &[&str]) -> All {
+    let format = Format::Xml { record: "r/bill".into(), each: Some("items/item".into()), encoding: Encoding::Auto };
+    read(&memory(text), &format, names, Limits::default())
+}
+
+#[test]
+fn details_have_a_row_each_with_the_rest_of_the_record_beside_them() {
+    let text = "<?xml version='1.0' encoding='GBK'?><r><bill no='1'><payer>青岛</payer><items><item k='a'><je>1</je><je>2</je></item>\n\
+        <item k='乙'/><other/><item><je>&lt;三</je></item></items><total>青6</total></bill><bill no='2'><items/></bill>\n\
+        <bill no='3'><items><item k='c'>x<je>7</je></item></items></bill></r>";
+    let names = ["no=@no", "payer", "total", "k=items/item/@k", "je=items/item/je", "text=items/item", "all=items"];
+    let utf8: fn(&str) -> Vec<u8> = |text| text.replace("GBK", "UTF-8").into_bytes();
+    for raw in [utf8, gbk] {
+        let bytes = raw(text);
+        let all = parts(&bytes, &names);
+        let rows = [
+            "1|青岛|青6|a|1;2|12|12\n<三",
+            "1|青岛|青6|乙|␀||12\n<三",
+            "1|青岛|青6|␀|<三|<三|12\n<三",
+            "2|␀|␀|␀|␀|␀|",
+            "3|␀|␀|c|7|x7|x7",
+        ];
+        assert_eq!((all.lines(), all.error), (rows.map(str::to_owned).to_vec(), None));
+        assert_eq!(all.raw[0], raw("<item k='a'><je>1</je><je>2</je></item>"));
+        assert_eq!(all.raw[1], raw("<item k='乙'/>"));
+        assert_eq!(all.raw[2], raw("<item><je>&lt;三</je></item>"));
+        assert_eq!(all.raw[3], b"<bill no='2'><items/></bill>");
+        let numbers: Vec<_> = all.places.iter().map(|place| place.split(':').next().unwrap().to_owned()).collect();
+        assert_eq!(numbers, ["1", "2", "3", "4", "5"]);
+        let format = Format::Xml { record: "r/bill".into(), each: Some("items/item".into()), encoding: Encoding::Auto };
+        resume_everywhere(&memory(&bytes), &format, &names, Limits::default());
+    }
+}
+
+#[test]
+fn a_record_of_too_many_details_is_set_aside() {
+    let all =
+        parts(format!("<r><bill><items>{}</items></bill><bill/></r>", "<item/>".repeat(10_001)), &["i=items/item"]);
+    assert_eq!((all.rows.len(), all.aside.len(), all.error), (1, 1, None));
+    assert!(all.aside[0].contains("too_many_parts"), "{}", all.aside[0]);
 }
 
 #[test]
