@@ -127,19 +127,32 @@ async fn a_dangling_link_resolves_itself() {
 async fn a_term_in_working_days_ends_as_the_calendar_says() {
     let small = city();
     let register = std::fs::read_to_string(small.path().join("mappings/registers/seal.yaml")).unwrap();
-    let term = "due: { from: made_at, within: 5 working days }, basis: 条例第八条";
-    small.write("mappings/registers/seal.yaml", register.replace("due: filing_due_at", term));
+    let term = "due: { from: made_at, within: 5 working days, excluding: stopped_days }, basis: 条例第八条";
+    let days = "  stopped_days: { title: 不计时天数, type: integer, share: unconditional, level: 1, from: [e-seal] }\n";
+    small.write("mappings/registers/seal.yaml", register.replace("due: filing_due_at", term) + days);
+    let edit = |path: &str, from: &str, to: &str| {
+        let text = std::fs::read_to_string(small.path().join(path)).unwrap();
+        assert!(text.contains(from), "{text}");
+        small.write(path, text.replace(from, to));
+    };
+    edit("connectors/e-seal.yaml", "zzdw: text", "zzdw: integer");
+    edit("mappings/e-seal/seal.seal.sql", "org_name(zzdw)                            as maker", "zzdw as stopped_days");
     let seals = [
-        ("kept", "2026-09-24 09:00:00", "2026-10-09 23:00:00"), // 中秋 and 国庆 lie between
-        ("late", "2026-09-24 09:00:00", "2026-10-10 00:30:00"),
-        ("open", "2026-11-16 09:00:00", ""),
-        ("overdue", "2026-11-10 09:00:00", ""),
-        ("unpublished", "2026-12-29 09:00:00", ""),
-        ("not_made", "", ""),
+        ("kept", "2026-09-24 09:00:00", "2026-10-09 23:00:00", "null"), // 中秋 and 国庆 lie between
+        ("late", "2026-09-24 09:00:00", "2026-10-10 00:30:00", "0"),
+        ("open", "2026-11-16 09:00:00", "", "-3"), // less than nothing is nothing
+        ("overdue", "2026-11-10 09:00:00", "", "null"),
+        ("unpublished", "2026-12-29 09:00:00", "", "null"),
+        ("not_made", "", "", "null"),
+        // A hearing of so many working days does not count.
+        ("kept 2", "2026-09-24 09:00:00", "2026-10-12 23:30:00", "2"),
+        ("late 2", "2026-09-24 09:00:00", "2026-10-13 00:30:00", "2"),
+        ("open 2", "2026-11-10 09:00:00", "", "20"),
+        ("unpublished 2", "2026-11-10 09:00:00", "", "9999999"),
     ];
-    let row = |(id, made, filed): (&str, &str, &str)| {
+    let row = |(id, made, filed, stopped): (&str, &str, &str, &str)| {
         format!(
-            r#"{{"esID":"{id}","yzmc":"印章","yzlx":"1","ssdwdm":"91350100M000100Y43","zt":"有效","zzsj":"{made}","basj":"{filed}","gxsj":"2026-10-01 08:00:00"}}"#
+            r#"{{"esID":"{id}","yzmc":"印章","yzlx":"1","ssdwdm":"91350100M000100Y43","zt":"有效","zzdw":{stopped},"zzsj":"{made}","basj":"{filed}","gxsj":"2026-10-01 08:00:00"}}"#
         )
     };
     let rows = seals.map(row).join(",");
@@ -150,23 +163,24 @@ async fn a_term_in_working_days_ends_as_the_calendar_says() {
     let mut engine = small.engine().await;
     let register = engine.workspace().registers["seal"].clone();
     let mut missed = Vec::new();
-    for (id, made, _) in seals {
+    for (id, made, ..) in seals {
         let entity = engine.store().entity("seal", id).await.unwrap().unwrap();
         let value = |name: &str| entity.fields.iter().find(|(field, ..)| field == name).and_then(|(_, v, _)| v.clone());
         let clocks = engine.deadlines(&register, value);
         assert_eq!(clocks.is_empty(), made.is_empty(), "{id}: {clocks:?}");
         if let [clock] = clocks.as_slice() {
-            assert_eq!(serde_json::to_value(clock).unwrap()["state"], id, "{clock:?}");
+            let state = serde_json::to_value(clock).unwrap()["state"].as_str().unwrap().to_owned();
+            assert_eq!(state, id.trim_end_matches(" 2"), "{clock:?}");
             assert_eq!(clock.basis.as_deref(), Some("条例第八条"));
         }
-        if ["late", "overdue"].contains(&id) {
+        if ["late", "late 2", "overdue"].contains(&id) {
             missed.push(entity.id);
         }
     }
     drop(engine);
     missed.sort_unstable();
     let line = review(&small, "seal", "filing").await;
-    assert_eq!((line.looked, line.broken, line.overdue, line.unpublished), (5, 2, 1, 1), "{line:?}");
+    assert_eq!((line.looked, line.broken, line.overdue, line.unpublished), (9, 3, 1, 2), "{line:?}");
     assert_eq!(line.examples, missed);
 }
 

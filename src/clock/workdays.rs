@@ -133,6 +133,16 @@ impl Term {
         }
     }
 
+    /// Longer by days of its own kind that do not count (不计时); hours stay as they are.
+    #[must_use]
+    pub const fn and_days(self, more: u32) -> Self {
+        match self {
+            Self::Hours(n) => Self::Hours(n),
+            Self::Days(n) => Self::Days(n.saturating_add(more)),
+            Self::WorkingDays(n) => Self::WorkingDays(n.saturating_add(more)),
+        }
+    }
+
     /// The last moment that is still in time when it begins at `start`. A term of days ends with its last day, at
     /// midnight in `zone`.
     ///

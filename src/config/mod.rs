@@ -50,7 +50,7 @@ pub use pattern::{Pattern, matches};
 pub use pipeline::{Check, LagLimit, Limits, MissedRun, Pipeline};
 pub use read::cases::{Case, Cell, Given, Refused};
 pub use register::{
-    Bonds, Deadline, EvidenceOf, Expired, Field, Link, Register, ShareClass, Single, States, Totals, Until,
+    Bonds, Counted, Deadline, EvidenceOf, Expired, Field, Link, Register, ShareClass, Single, States, Totals, Until,
 };
 pub use schema::{KINDS, schema};
 pub use template::{Match, Template};

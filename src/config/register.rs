@@ -83,12 +83,18 @@ pub enum Until {
     /// Timestamp field: the source says it.
     Field(At<String>),
     /// It is counted.
-    Term {
-        /// Timestamp or date field: from when; the day itself is not counted.
-        from: At<String>,
-        /// 24 hours, 5 working days.
-        within: At<Term>,
-    },
+    Counted(Counted),
+}
+
+/// A term (时限) that is counted from a day on.
+#[derive(Debug, Clone)]
+pub struct Counted {
+    /// Timestamp or date field: from when; the day itself is not counted.
+    pub from: At<String>,
+    /// 24 hours, 5 working days.
+    pub within: At<Term>,
+    /// Integer field: so many days of that kind do not count (特别程序: hearings, tests, appraisals; 行政许可法 第四十五条).
+    pub excluding: Option<At<String>>,
 }
 
 /// A field whose value is a key of an entity elsewhere.

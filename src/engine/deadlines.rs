@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Engine, EngineError};
 use crate::clock::{Calendar, NotPublished, Term};
-use crate::config::{Deadline, Register, Until, Workspace};
+use crate::config::{Counted, Deadline, Register, Until, Workspace};
 use crate::linking::EntityId;
 use crate::record::Value;
 use crate::store::Cells;
@@ -79,8 +79,8 @@ pub(super) struct Missed {
 struct Counting {
     zone: Tz,
     days: Calendar,
-    /// Terms of days end on the same day for all that begin on one.
-    known: HashMap<NaiveDate, Result<DateTime<Utc>, NotPublished>>,
+    /// Terms of as many days end on the same day for all that begin on one.
+    known: HashMap<(NaiveDate, Term), Result<DateTime<Utc>, NotPublished>>,
 }
 
 impl Counting {
@@ -88,8 +88,18 @@ impl Counting {
         Self { zone: workspace.installation.zone, days: workspace.working_days(), known: HashMap::new() }
     }
 
-    /// The last moment in time of a term that began then, microseconds; `None` for a value that is no time.
-    fn last_moment(&mut self, within: Term, from: &Value) -> Option<Result<i64, NotPublished>> {
+    /// The last moment in time of a term that began then and leaves out so many days, microseconds; `None` for a value that
+    /// is no time.
+    fn last_moment(
+        &mut self,
+        within: Term,
+        from: &Value,
+        excluded: Option<Value>,
+    ) -> Option<Result<i64, NotPublished>> {
+        let within = match excluded {
+            Some(Value::Integer(days)) => within.and_days(u32::try_from(days.max(0)).unwrap_or(u32::MAX)),
+            _ => within,
+        };
         let start = match from {
             Value::Timestamp(at) => DateTime::from_timestamp_micros(*at)?,
             Value::Date(days) => {
@@ -103,7 +113,7 @@ impl Counting {
             Term::Days(_) | Term::WorkingDays(_) => {
                 let first = start.with_timezone(&self.zone).date_naive();
                 let count = || within.last_moment(start, self.zone, &self.days);
-                *self.known.entry(first).or_insert_with(count)
+                *self.known.entry((first, within)).or_insert_with(count)
             }
         };
         Some(end.map(|at| at.timestamp_micros()))
@@ -115,21 +125,24 @@ impl Engine {
     pub(super) async fn count_term(
         &mut self,
         register: &Register,
-        (deadline, from, within): (&Deadline, &str, Term),
+        (deadline, term): (&Deadline, &Counted),
         limit: i64,
     ) -> Result<Missed, EngineError> {
         let (mut counting, now) = (Counting::by(&self.workspace), self.now());
         let (mut missed, mut after) = (Missed::default(), 0);
-        let fields = [from, deadline.done.value.as_str()];
+        let excluding = term.excluding.as_ref().map(|field| field.value.as_str());
+        let fields: Vec<&str> =
+            [&term.from, &deadline.done].map(|at| at.value.as_str()).into_iter().chain(excluding).collect();
         loop {
             self.check_stop()?;
             let page = self.store.entities_after(&register.name, &fields, after, PAGE).await?;
             let column = |name: &str| page.rows.column_by_name(name).map(|column| Cells::of(column.as_ref()));
-            if let (Some(began), Some(done)) = (column(from), column(&deadline.done.value)) {
+            let excluded = excluding.and_then(column);
+            if let (Some(began), Some(done)) = (column(&term.from.value), column(&deadline.done.value)) {
                 for (row, id) in page.ids.iter().enumerate() {
-                    let Some(until) = began.get(row).and_then(|from| counting.last_moment(within, &from)) else {
-                        continue;
-                    };
+                    let days = excluded.as_ref().and_then(|days| days.get(row));
+                    let until = began.get(row).and_then(|from| counting.last_moment(term.within.value, &from, days));
+                    let Some(until) = until else { continue };
                     missed.looked += 1;
                     let Ok(due) = until else {
                         missed.unpublished += 1;
@@ -162,9 +175,9 @@ impl Engine {
             let done = instant(typed(&deadline.done.value));
             let due = match &deadline.until {
                 Until::Field(due) => instant(typed(&due.value)).map(Ok),
-                Until::Term { from, within } => {
-                    counting.known.clear(); // of another term
-                    typed(&from.value).and_then(|from| counting.last_moment(within.value, &from))
+                Until::Counted(Counted { from, within, excluding }) => {
+                    let days = excluding.as_ref().and_then(|field| typed(&field.value));
+                    typed(&from.value).and_then(|from| counting.last_moment(within.value, &from, days))
                 }
             };
             let Some(due) = due else { continue };

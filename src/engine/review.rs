@@ -95,14 +95,14 @@ impl Engine {
         limit: i64,
     ) -> Result<ReviewLine, EngineError> {
         let Deadline { name, title, until, done, .. } = deadline;
-        let (from, within) = match until {
+        let term = match until {
             Until::Field(due) => {
                 let bond = Bond::Deadline { due: &due.value, done: &done.value, now: self.now() };
                 return self.review_bond(register, ("deadline", name, title), bond, limit).await;
             }
-            Until::Term { from, within } => (&from.value, within.value),
+            Until::Counted(term) => term,
         };
-        let missed = self.count_term(register, (deadline, from, within), limit).await?;
+        let missed = self.count_term(register, (deadline, term), limit).await?;
         Ok(ReviewLine {
             register: register.name.clone(),
             kind: "deadline",

@@ -1,7 +1,8 @@
 //! What a register says beyond single fields: fields that exist and have the right type, keys that exist elsewhere.
 
-use super::super::{At, Link, Register, Until};
+use super::super::{At, Counted, Link, Register, Until};
 use super::{Ground, dangling};
+use crate::clock::Term;
 use crate::error::Problem;
 use crate::record::FieldType;
 
@@ -39,11 +40,27 @@ pub(super) fn check(register: &Register, ground: &Ground<'_>) -> Vec<Problem> {
         let timestamp = |name| field(register, name, FieldType::Timestamp);
         problems.extend(match &deadline.until {
             Until::Field(due) => timestamp(due),
-            Until::Term { from, .. } => timestamp(from).filter(|_| field(register, from, FieldType::Date).is_some()),
+            Until::Counted(Counted { from, .. }) => {
+                timestamp(from).filter(|_| field(register, from, FieldType::Date).is_some())
+            }
         });
+        if let Until::Counted(term) = &deadline.until {
+            problems.extend(excluded(register, term));
+        }
         problems.extend(timestamp(&deadline.done));
     }
     problems
+}
+
+/// What a term excludes are days, so it must be one of days.
+fn excluded(register: &Register, term: &Counted) -> Option<Problem> {
+    let excluding = term.excluding.as_ref()?;
+    if matches!(term.within.value, Term::Hours(_)) {
+        let message = "a term of hours excludes no days";
+        let hint = "say `within` in days or working days";
+        return Some(Problem::error("HL0161", message).at(excluding.place.clone()).hint(hint));
+    }
+    field(register, excluding, FieldType::Integer)
 }
 
 fn unknown(register: &Register, name: &At<String>) -> Problem {
@@ -126,6 +143,8 @@ mod tests {
         term("{ from: established_on, within: 5 working days }", &["HL0161 4:90"]);
         term("{ from: name, within: 24h }", &["HL0161 4:42", "HL0161 4:69"]);
         term("{ from: established_on, within: soon }", &["HL0111 4:66", "HL0161 4:80"]);
+        term("{ from: established_on, within: 5d, excluding: name }", &["HL0161 4:81", "HL0161 4:95"]);
+        term("{ from: established_on, within: 24h, excluding: days }", &["HL0161 4:82", "HL0161 4:96"]);
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn missing(workspace: &Workspace) -> Option<Problem> {
         return None;
     }
     let counts = |until: &Until| match until {
-        Until::Term { within, .. } if !matches!(within.value, Term::Hours(_)) => Some(within.place.clone()),
+        Until::Counted(term) if !matches!(term.within.value, Term::Hours(_)) => Some(term.within.place.clone()),
         _ => None,
     };
     let deadlines = workspace.registers.values().flat_map(|register| &register.bonds.deadlines);

@@ -3,7 +3,7 @@
 use super::super::shape::{Key, Kind, Naming, Shape, Word};
 use super::super::view::View;
 use super::super::{
-    At, Bonds, Deadline, EvidenceOf, Expired, Field, Link, Register, ShareClass, Single, States, Totals, Until,
+    At, Bonds, Counted, Deadline, EvidenceOf, Expired, Field, Link, Register, ShareClass, Single, States, Totals, Until,
 };
 use super::{FIELD_TYPES, VERSION, field_type, flag, number};
 use crate::clock::Term;
@@ -101,6 +101,12 @@ const TERM: Shape = Shape {
             "The timestamp or date field from which it runs; the day itself is not counted.",
         ),
         Key::required("within", "时限 within", Kind::Term, "24h, 30d or 5 working days (5 个工作日)."),
+        Key::optional(
+            "excluding",
+            "不计时 excluding",
+            Kind::Text,
+            "An integer field: so many more days, as `within` counts them, do not count (特别程序).",
+        ),
     ],
 };
 
@@ -264,7 +270,11 @@ fn until(view: View<'_>) -> Until {
     }
     let within = view.get("within");
     let term = within.parsed(Term::parse).unwrap_or(Term::Hours(0));
-    Until::Term { from: view.get("from").text_at(), within: At { value: term, place: within.place() } }
+    Until::Counted(Counted {
+        from: view.get("from").text_at(),
+        within: At { value: term, place: within.place() },
+        excluding: view.get("excluding").maybe_at(),
+    })
 }
 
 fn states(view: View<'_>) -> Option<States> {
