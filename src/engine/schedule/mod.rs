@@ -250,7 +250,7 @@ impl Schedule {
             Ended::Elsewhere(_) | Ended::Stopped => {}
         }
         turn.next = match ended {
-            Ended::Failed => Some(now + span(backoff::after(turn.failures, seed, &job.to_string()))),
+            Ended::Failed => Some(now + span(backoff::after(turn.failures, seed, job))),
             Ended::Elsewhere(then) => Some(then),
             Ended::DoneBut(then) => Some(turn.next.map_or(then, |next| next.min(then))),
             Ended::Stopped => Some(now),
@@ -268,7 +268,7 @@ impl Schedule {
             Ended::Elsewhere(then) => drop(self.resting.insert(id, (then, 0))),
             Ended::Failed | Ended::Held | Ended::Broken => {
                 let failures = self.resting.get(&id).map_or(0, |(_, failures)| *failures) + 1;
-                let then = now + span(backoff::after(failures, self.seed, &Job::Backfill(id).to_string()));
+                let then = now + span(backoff::after(failures, self.seed, &Job::Backfill(id)));
                 self.resting.insert(id, (then, failures));
             }
         }
