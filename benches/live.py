@@ -97,7 +97,7 @@ class Scene:
         rate = round(rate * INTERVAL)
         self.servers, self.rate, self.nth, self.random = servers, rate, 0, random.Random(7)
         self.subscribers = [f"s{n:02}" for n in range(subscribers)]
-        self.receivers, self.daemon = [], None
+        self.receivers, self.daemon, self.gone = [], None, None
         servers.fresh("ours")
         self.ws = definitions(servers, self.subscribers)
         bench = servers.bench
@@ -133,32 +133,32 @@ class Scene:
         if self.daemon.poll() is not None:
             sys.exit(f"the daemon ended with {self.daemon.returncode}: {self.log.read_text()[-2000:]}")
         for receiver in self.receivers:
-            if receiver.process.poll() is not None and receiver.subscriber != getattr(self, "gone", None):
+            if receiver.process.poll() is not None and receiver.subscriber != self.gone:
                 sys.exit(f"receiver {receiver.subscriber} ended: {(self.ws / (receiver.subscriber + '.log')).read_text()[-2000:]}")
         self.nth += 1
         offer(self.ws, self.random.sample(self.rows, self.rate), self.nth)
 
     def drive(self, name, seconds):
-        """Changes every second; what the receivers saw of them."""
-        first, start = self.nth + 1, time.time()
+        """Changes every second; latencies of all that the receivers saw of them."""
+        first, start, watch = self.nth + 1, time.time(), self.servers.bench.Watch()
         files = round(seconds / INTERVAL)
         for nth in range(files):
             time.sleep(max(0, start + nth * INTERVAL - time.time()))
             self.change()
-        there = [receiver for receiver in self.receivers if receiver.subscriber != getattr(self, "gone", None)]
+        there = [receiver for receiver in self.receivers if receiver.subscriber != self.gone]
         # A record that changes twice while its feed works comes once.
         wanted, patience = files * self.rate * 0.9, time.time() + 60
         while min(len(receiver.since(first)) for receiver in there) < wanted and time.time() < patience:
             time.sleep(0.5)
         each = [receiver.since(first) for receiver in there]
         everything = [latency for latencies in each for latency in latencies]
-        p99 = quantile(everything, 0.99)
         say(name, subscribers=len(there), changes=files * self.rate, received=len(everything), fewest=min(map(len, each)),
-            p50=quantile(everything, 0.5), p99=p99, worst_p99=max(quantile(latencies, 0.99) for latencies in each), load=os.getloadavg()[0])
+            p50=quantile(everything, 0.5), p99=quantile(everything, 0.99), worst_p99=max(quantile(latencies, 0.99) for latencies in each), load=os.getloadavg()[0],
+            stolen=watch.read()[1])
         self.tell_each_file(name, first)
         if min(map(len, each)) < wanted / 2:
             sys.exit(f"{name}: changes did not arrive: {self.log.read_text()[-2000:]}")
-        return p99
+        return everything
 
     def tell_each_file(self, name, first):
         """What came of each file, as a table beside the workspace: where a p99 came from."""
@@ -202,18 +202,15 @@ class Scene:
 
 
 def live(servers, options):
+    """Quiet halves stand before, between and after what is compared with them: machines drift, and neighbours drift least."""
     scene = Scene(servers, options, options.subscribers or 20, options.rate or 1000)
+    half = options.seconds / 2
     try:
         # What the first snapshot of all subscribers left to be written to disks and vacuumed does not count.
         scene.drive("live_warm", min(60, options.seconds))
-        alone = scene.drive("live", options.seconds)
-        blocked = scene.receivers[0]
-        scene.gone = blocked.subscriber
-        blocked.end()
-        policy = {"pattern": f"^huiliu\\.feed\\.{blocked.subscriber}\\.", "definition": {"max-length": 1}, "priority": 10, "apply-to": "queues"}
-        servers.manage("PUT", "/api/policies/huiliu-bench/blocked", policy)
-        beside = scene.drive("live_one_blocked", options.seconds)
-        servers.manage("DELETE", "/api/policies/huiliu-bench/blocked")
+        first = scene.drive("live", half)
+        blocked = one_blocked(servers, scene, options.seconds)
+        second = scene.drive("live_again", half)
         # Extracts of the days before, of the same enterprises: what 补数 is for. Most of what they say is overruled.
         for day in range(OLDER):
             older, _ = servers.bench.w1(options.base, day + 1)
@@ -224,15 +221,35 @@ def live(servers, options):
         status = json.loads(scene.huiliu("--json", "backfill", "status"))
         if status["state"] == "running":
             scene.huiliu("backfill", "pause", "1")
-        # Machines drift: what stands beside it is the mean of before and after.
-        again = scene.drive("live_again", options.seconds)
-        steady = (alone + again) / 2
-        say("live", p99=alone, p99_again=again, blocked_ratio=beside / steady, backfill_ratio=filled / steady, backfill=status["state"],
-            backfilled=status["rows_done"])
+        third = scene.drive("live_at_last", half)
+        p99 = lambda *phases: quantile([latency for phase in phases for latency in phase], 0.99)
+        say("live", p99=p99(first, second, third), blocked_ratio=p99(blocked) / p99(first, second), backfill_ratio=p99(filled) / p99(second, third),
+            backfill=status["state"], backfilled=status["rows_done"])
         if status["state"] == "running":
             say("live_killed", **scene.killed())
     finally:
         scene.end()
+
+
+def one_blocked(servers, scene, seconds):
+    """What the others see while one subscriber is away and its queue is full; then it comes back."""
+    away = scene.receivers[0]
+    scene.gone = away.subscriber
+    away.end()
+    policy = {"pattern": f"^huiliu\\.feed\\.{away.subscriber}\\.", "definition": {"max-length": 1}, "priority": 10, "apply-to": "queues"}
+    servers.manage("PUT", "/api/policies/huiliu-bench/blocked", policy)
+    blocked = scene.drive("live_one_blocked", seconds)
+    servers.manage("DELETE", "/api/policies/huiliu-bench/blocked")
+    scene.receivers[0] = Receiver(servers, scene.ws, away.subscriber)
+    scene.gone = None
+    start, last = time.time(), scene.nth
+    while not scene.receivers[0].since(last):
+        if time.time() > start + 900:
+            sys.exit(f"live: {away.subscriber} got nothing after its queue was free: {scene.log.read_text()[-2000:]}")
+        time.sleep(0.5)
+    say("live_unblocked", seconds=time.time() - start, records=len(scene.receivers[0].latencies))
+    time.sleep(5)
+    return blocked
 
 
 def slope(samples):
