@@ -5,6 +5,7 @@ select
     uscc(FKRDM)                               as payer_code,
     case when null_token(FKRDM) then person_name(FKRMC) else org_name(FKRMC) end
                                               as payer_name,
+    clean_text(SRXMBM)                        as item_code,
     clean_text(SRXMMC)                        as item_name,
     cn_date(JKRQ)                             as received_on,
     cn_amount(JE, '元')                       as amount_yuan,

@@ -44,6 +44,19 @@ pub(super) fn place(outbox: &Path, dataset: &str, file: &str) -> io::Result<Path
     Ok(directory.join(file))
 }
 
+/// Writes a whole file of so many rows.
+pub(super) fn put(
+    outbox: &Path,
+    (dataset, file): (&'static str, &str),
+    rows: u64,
+    bytes: &[u8],
+) -> io::Result<OutboxFile> {
+    let path = place(outbox, dataset, file)?;
+    fs::write(unfinished(&path), bytes)?;
+    fs::rename(unfinished(&path), &path)?;
+    Ok(OutboxFile { dataset, path, rows, bytes: bytes.len() as u64 })
+}
+
 /// Name a file has until it is complete; connectors' patterns do not match it.
 pub(super) fn unfinished(path: &Path) -> PathBuf {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
