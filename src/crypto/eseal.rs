@@ -11,7 +11,7 @@ use super::asn1::{Element, Elements, NotDer, sequence, single};
 use super::{Certificate, Digest, DigestAlgorithm, Suite};
 
 /// SM2 with SM3 (GM/T 0006), the one algorithm of seals.
-const SM2_WITH_SM3: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.156.10197.1.501");
+pub(super) const SM2_WITH_SM3: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.156.10197.1.501");
 
 /// Which standard a seal follows; they differ in the kind of times, in what names the certificates, and in what is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,46 +218,18 @@ fn text(element: Element<'_>) -> Result<String, SealFault> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::asn1::{self, element, octet};
-    use super::super::issue::tests::{authority_of, noon};
+    use super::super::issue::tests::noon;
+    use super::super::seal_maker::{SealMaker, SealText};
     use super::*;
 
     /// A seal of ours, whose bearers are named by digest where the standard has that.
     pub(crate) fn made(form: SealForm) -> Vec<u8> {
-        const IA5_STRING: u8 = 0x16;
-        let (maker, key) = authority_of(Suite::Sm2Sm3, "制章单位");
-        let (bearer, _) = authority_of(Suite::Sm2Sm3, "用章单位");
-        let word = |text: &str| element(IA5_STRING, &[text.as_bytes()]);
-        let time = |text: &str| match form {
-            SealForm::Gmt0031 => element(octet::UTC_TIME, &[&text.as_bytes()[2..]]),
-            SealForm::Gbt38540 => element(octet::GENERALIZED_TIME, &[text.as_bytes()]),
-        };
-        let version = if form == SealForm::Gmt0031 { 1 } else { 4 };
-        let header = sequence(&[&word("ES"), &asn1::unsigned(&[version]), &word("HUILIU")]);
-        let name = element(octet::UTF8_STRING, &["青岛示例单位".as_bytes()]);
-        let digest = DigestAlgorithm::Sm3.digest(&[bearer.der()]);
-        let digest =
-            sequence(&[&element(octet::PRINTABLE_STRING, &[b"SM3"]), &element(octet::OCTET_STRING, &[&digest])]);
-        let bearers = match form {
-            SealForm::Gmt0031 => vec![sequence(&[&element(octet::OCTET_STRING, &[bearer.der()])])],
-            SealForm::Gbt38540 => vec![asn1::unsigned(&[2]), sequence(&[&digest])],
-        }
-        .concat();
-        let times = ["20260101000000Z", "20260101000000Z", "20280101000000Z"].map(time).concat();
-        let property = sequence(&[&asn1::unsigned(&[1]), &name, &bearers, &times]);
-        let picture = sequence(&[&word("PNG"), &element(octet::OCTET_STRING, &[b"pixels"])]);
-        let information = sequence(&[&header, &word("37020000000001"), &property, &picture]);
-        let by = [element(octet::OCTET_STRING, &[maker.der()]), asn1::oid(SM2_WITH_SM3)].concat();
-        match form {
-            SealForm::Gmt0031 => {
-                let signature = asn1::bits(&key.sign(&sequence(&[&information, &by])).unwrap());
-                sequence(&[&information, &sequence(&[&by, &signature])])
-            }
-            SealForm::Gbt38540 => {
-                let signature = asn1::bits(&key.sign(&information).unwrap());
-                sequence(&[&information, &by, &signature])
-            }
-        }
+        let times = ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "2028-01-01T00:00:00Z"];
+        let times = times.map(|time| time.parse().unwrap());
+        let maker = SealMaker::of_words("HUILIU", "a test's", (times[0], times[2])).unwrap();
+        let bearer = maker.bearer("用章单位", &[7]).unwrap();
+        let (id, name, picture) = ("37020000000001", "青岛示例单位", b"pixels");
+        maker.make(form, &SealText { id, kind: 1, name, bearer: &bearer, times, picture }).unwrap()
     }
 
     #[test]

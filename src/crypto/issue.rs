@@ -49,12 +49,20 @@ pub(super) fn issue(
         .map_err(|error| CryptoError::BadKey { what: format!("no randomness from the system: {error}") })?;
     // Positive and of full length, whatever was drawn.
     serial[0] = (serial[0] & 0x7F) | 0x40;
+    numbered(request, subject_key, (issuer, &serial))
+}
 
+/// The same with this serial number.
+pub(super) fn numbered(
+    request: &Request,
+    subject_key: &PrivateKey,
+    (issuer, serial): (Issuer<'_>, &[u8]),
+) -> Result<Certificate, CryptoError> {
     let issuer_name = issuer.certificate.map_or(request.subject.as_slice(), Certificate::subject_der);
     let algorithm = issuer.key.suite().signature_algorithm();
     let tbs = asn1::sequence(&[
         &asn1::element(octet::CONTEXT_0, &[&asn1::unsigned(&[2])]),
-        &asn1::unsigned(&serial),
+        &asn1::unsigned(serial),
         &algorithm,
         issuer_name,
         &asn1::sequence(&[&asn1::time(request.not_before), &asn1::time(request.not_after)]),

@@ -81,6 +81,16 @@ impl PrivateKey {
         Self::from_document(document)
     }
 
+    /// The SM2 key that these words are: whoever knows them has it. For what is made up, and must be the same tomorrow.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadKey`] for words whose digest is no key; there are none among 2²²⁰.
+    pub(super) fn of_words(words: &str) -> Result<Self, CryptoError> {
+        let digest = super::DigestAlgorithm::Sm3.digest(&[words.as_bytes()]);
+        let key = ::sm2::SecretKey::from_slice(&digest).map_err(|_| bad("the digest of these words is no key"))?;
+        Self::from_document(key.to_pkcs8_der().map_err(|_| bad("a key of words cannot be written as PKCS#8"))?)
+    }
+
     /// From PKCS#8 in PEM. The password is needed exactly when it is encrypted (PBES2, RFC 8018).
     ///
     /// # Errors

@@ -3,12 +3,14 @@
 
 use std::io;
 
+use chrono::NaiveDate;
 use serde_json::json;
 
 use super::city::City;
 use super::file::{Charset, Draft};
 use super::flaw::{Fate, Plan, State};
 use super::{Writing, identifiers};
+use crate::crypto::{DigestAlgorithm, hex};
 
 const SEALS: Plan = Plan {
     dataset: "e-seal.seal",
@@ -29,14 +31,29 @@ const SEALS: Plan = Plan {
 /// Seals on night 0, and more each night, per unit of scale.
 const BASE: (u64, u64) = (300, 3);
 
-/// Serial number of the certificate in seal `index`.
+/// Serial number of the certificate in seal `index`, as a number and as it is written.
+pub(super) fn certificate_number(index: u64) -> u64 {
+    0x3A00_0000_0000 + index
+}
+
+/// See [`certificate_number`].
 pub(super) fn certificate(index: u64) -> String {
-    format!("3A{index:010X}")
+    format!("{:X}", certificate_number(index))
 }
 
 /// 电子印章标识 of seal `index`.
 pub(super) fn id(index: u64) -> String {
     format!("370200{index:08}")
+}
+
+/// Picture of seal `index`; what makes it up stands where its pixels would.
+pub(super) fn picture(index: u64) -> Vec<u8> {
+    [b"\x89PNG\r\n\x1A\n".as_slice(), format!("seal {index}").as_bytes()].concat()
+}
+
+/// Day on which seal `index` was made.
+pub(super) fn made(city: City, index: u64) -> NaiveDate {
+    city.day(0) - chrono::Days::new(10 + city.dice.below("seal made", index, 900))
 }
 
 /// How many seals there are.
@@ -128,7 +145,7 @@ fn status(city: City, index: u64, born: u32, planned: &str) -> (&'static str, Op
 fn row(city: City, seal: &Seal<'_>) -> String {
     let Seal { index, id, flaw, status, updated } = seal;
     let enterprise = city.on(0).enterprise(holder(city, *index));
-    let made = city.day(0) - chrono::Days::new(10 + city.dice.below("seal made", *index, 900));
+    let made = made(city, *index);
     let mut code = enterprise.uscc.clone();
     let mut name = enterprise.name.clone();
     let mut status = (*status).to_owned();
@@ -168,7 +185,7 @@ fn row(city: City, seal: &Seal<'_>) -> String {
         "zt": status,
         "ztyy": if successor.is_some() { "换发" } else { "" },
         "zs": { "xlh": certificate(*index), "bfz": "示例电子认证" },
-        "tx_sm3": format!("{:064x}", city.dice.roll("seal picture", *index)),
+        "tx_sm3": hex(&DigestAlgorithm::Sm3.digest(&[&picture(*index)])),
         "xzbs": successor,
         "gxsj": updated,
         "tssj": city.put_out(),

@@ -14,6 +14,7 @@ mod dbf;
 mod definitions;
 mod e_license;
 mod e_seal;
+mod e_seal_archive;
 mod environment;
 mod exchange;
 mod file;
@@ -92,6 +93,7 @@ pub async fn write_outbox(dir: &Path, seed: u64, scale: u32, night: u32) -> io::
     finance::write(&mut writing)?;
     nontax::write(&mut writing)?;
     e_seal::write(&mut writing)?;
+    e_seal_archive::write(&mut writing)?;
     certificates::write(&mut writing)?;
     citizen_card::write(&mut writing)?;
     state_assets::write(&mut writing)?;

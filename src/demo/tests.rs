@@ -68,7 +68,7 @@ async fn every_planned_flaw_occurs_on_the_first_night() {
             assert_eq!(count("market-regulation.enterprise", kind), 4, "{kind}");
         }
         assert_eq!(count("social-security.insured", "fifteen_digits"), 12);
-        assert_eq!(outbox.defects.len(), 162, "{:#?}", outbox.defects);
+        assert_eq!(outbox.defects.len(), 164, "{:#?}", outbox.defects);
     }
 }
 
