@@ -4,6 +4,7 @@
 
 mod summary;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::TcpListener;
@@ -217,9 +218,10 @@ async fn receive(engine: &Engine, home: &Path, context: &Context) -> anyhow::Res
     Ok(receive_feed(&mut spool.feed(RECEIVED), RECEIVED, &trust, sink.as_mut(), context.clock).await)
 }
 
-/// Files, rows and bytes that the generator wrote.
+/// Datasets, rows and bytes that the generator wrote.
 fn written(outbox: &Outbox) -> (usize, u64, u64) {
     let rows = outbox.files.iter().map(|file| file.rows).sum();
     let bytes = outbox.files.iter().map(|file| file.bytes).sum();
-    (outbox.files.len(), rows, bytes)
+    let datasets: BTreeSet<_> = outbox.files.iter().map(|file| file.dataset).collect();
+    (datasets.len(), rows, bytes)
 }
