@@ -2,15 +2,17 @@
 
 `pg`    The first night of W1 and the next one (0.5 % changed) with the registers in PostgreSQL, `--rounds` times, each round
         right after the named peer (polars and adbc's COPY, by hand), on the same server: the ratio of the medians counts.
+        Between two runs the server vacuums what the first left: it would do so within the minute, beside one run or another.
         `cpu` are processor seconds of the program and of its server's processes, which other work on the machine does not
         change; a server elsewhere shows none.
 `amqp`  A signed feed of everything over RabbitMQ, and the peer (psycopg, fastavro, cryptography, pika) after it.
 `audit` `--entries` entries appended to the audit log in PostgreSQL, durable when answered; the walk along all of it; kill -9 while
         more are appended, after which every answered one must be there and the chain hold.
 `live`  A daemon, `--subscribers` feeds over RabbitMQ, one receiver each; `--rate` changed records a second, in a file about every
-        second, for `--seconds`. A record's latency runs from the file's appearance to the receiver's line. Once undisturbed, once
-        with one queue full and its receiver gone, once beside a backfill of older extracts of the same enterprises, once more
-        undisturbed; then kill -9 in the middle of the backfill, and the seconds from the next start to its next commit.
+        second. A record's latency runs from the file's appearance to the receiver's line. For `--seconds` with one queue full and
+        its receiver gone, for `--seconds` beside a backfill of older extracts of the same enterprises; before, between and after,
+        for half as long each, undisturbed: what each is compared with is its two neighbours. If the backfill is not done by then,
+        kill -9 in the middle of it, and the seconds from the next start to its next commit.
 `soak`  The same with one receiver, for `--minutes`: a line a minute with memory and latency, and a verdict whether they grow."""
 import json, os, random, signal, statistics, subprocess, sys, threading, time, urllib.parse, urllib.request
 from pathlib import Path
@@ -54,6 +56,11 @@ class Servers:
     def fresh(self, whose):
         self.sql(f"drop database if exists {DATABASES[whose]} with (force)")
         self.sql(f"create database {DATABASES[whose]}")
+        self.sql("checkpoint")
+
+    def settle(self, whose):
+        """What a run left to be vacuumed is vacuumed now: the server's own time for that falls within one run or another by chance."""
+        self.sql("vacuum (analyze)", self.database(whose))
         self.sql("checkpoint")
 
     def vhost(self):
@@ -191,9 +198,11 @@ def pg(servers, options):
     for _ in range(options.rounds):
         servers.fresh("peer")
         theirs.append(timed("pg_peer", command, DATABASES["peer"])[0])
+        servers.settle("peer")
         servers.fresh("ours")
         ws = workspace(servers, "pg")
         first.append(night(servers, ws, 1, 0))
+        servers.settle("ours")
         following.append(night(servers, ws, 2, 0.5))
     middle = [statistics.median(seconds) for seconds in (theirs, first, following)]
     say("pg", rounds=options.rounds, peer=middle[0], w1=middle[1], next=middle[2], ratio=middle[0] / middle[1], next_speedup=middle[1] / middle[2])

@@ -153,8 +153,12 @@ async fn a_corrected_row_comes_back_and_the_same_bad_row_does_not_undo_it() {
     let dir = small.path();
     let file = dir.join("back.csv");
     let name = file.to_str().unwrap();
-    let (code, _, err) = huiliu(dir, &["quarantine", "export", name, "--code", "uscc_check_digit"]);
+    let (code, _, err) = huiliu(dir, &["quarantine", "export", name, "--code", "uscc_check_digit", "--why", "第7号函"]);
     assert_eq!(code, 0, "{err}");
+    let noted = json(dir, &["audit", "search", "--action", "quarantine.export"])[0]["detail"].to_string();
+    assert!(noted.contains("1 rows of gs.qy, why: 第7号函, by "), "{noted}");
+    let listed = json(dir, &["quarantine", "list"]);
+    assert!(!listed["entries"].as_array().unwrap().is_empty() && !listed.to_string().contains(BAD[0]), "{listed}");
     let exported = fs::read_to_string(&file).unwrap();
     assert!(exported.starts_with('\u{feff}') && exported.contains("代码: 统一社会信用代码校验位不符"), "{exported}");
     let (unchanged, ..) = huiliu(dir, &["quarantine", "import", name]);

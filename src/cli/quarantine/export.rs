@@ -20,7 +20,7 @@ const MOST: usize = 200_000;
 pub(super) async fn run(
     engine: &mut Engine,
     filter: QuarantineFilter,
-    file: &Path,
+    (file, why): (&Path, Option<&str>),
     context: &Context,
 ) -> anyhow::Result<Exit> {
     let kind = Kind::of(file)?;
@@ -33,7 +33,8 @@ pub(super) async fn run(
     let undecodable = entries.iter().filter(|entry| entry.cells.is_none()).count();
     let sheet = sheet(engine.workspace(), &entries, context);
     write_new(file, &sheet.to_bytes(kind)?)?;
-    let detail = format!("{} rows of {dataset}", sheet.rows.len());
+    let why = why.map(|why| format!(", why: {why}")).unwrap_or_default();
+    let detail = format!("{} rows of {dataset}{why}", sheet.rows.len());
     audit::note(engine, "quarantine.export", &detail, context).await?;
     if context.json {
         let told = serde_json::json!({ "file": file, "dataset": dataset, "rows": sheet.rows.len(), "undecodable": undecodable });

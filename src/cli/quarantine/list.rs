@@ -39,7 +39,7 @@ pub(super) async fn run(
                 *counts.entry(key).or_default() += 1;
             }
             if (entries.len() as i64) < limit {
-                entries.push(entry);
+                entries.push(QuarantineView { key: None, ..entry }); // it may be anything; `show --why` has it
             }
         }
     })

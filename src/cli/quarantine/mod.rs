@@ -67,6 +67,9 @@ enum Act {
         /// Write masked cases for `huiliu test` instead
         #[arg(long)]
         as_case: bool,
+        /// Why; it goes into the audit log, beside how many rows left 事由
+        #[arg(long, value_name = "WHY", value_parser = NonEmptyStringValueParser::new())]
+        why: Option<String>,
     },
     /// Take back an exported file with corrected cells and replay the rows that changed 导入更正
     Import {
@@ -169,12 +172,12 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             list::run(&mut engine, &filter, limit, context).await
         }
         Act::Show { id, why } => show::run(&mut engine, (id, why.as_deref()), context).await,
-        Act::Export { file, filters, status, as_case } => {
+        Act::Export { file, filters, status, as_case, why } => {
             let filter = filters.checked(engine.workspace(), status)?;
             if as_case {
                 return case::run(&mut engine, filter, &file, context).await;
             }
-            export::run(&mut engine, filter, &file, context).await
+            export::run(&mut engine, filter, (&file, why.as_deref()), context).await
         }
         Act::Import { file } => import::run(&mut engine, &file, context).await,
         Act::Replay { ids, filters } => {
