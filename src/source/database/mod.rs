@@ -196,7 +196,14 @@ impl Source for DatabaseSource {
 async fn describe(client: &mut Client, relation: &Relation) -> Result<Described, SourceError> {
     let from = client.dialect().relation(relation);
     let columns = client.columns(&format!("select * from {from} where 1 = 0")).await?;
-    Ok(Described { dialect: client.dialect(), from, columns })
+    let never_null = match client.dialect() {
+        Dialect::Postgres => {
+            let named = client.first(&sql::never_null(&from)).await?.and_then(|row| row.into_iter().next().flatten());
+            named.unwrap_or_default().lines().map(str::to_owned).collect()
+        }
+        Dialect::MySql | Dialect::Sqlite | Dialect::Odbc(..) => Vec::new(),
+    };
+    Ok(Described { dialect: client.dialect(), from, columns, never_null })
 }
 
 /// Pulls of a relation that name themselves by the one before.
