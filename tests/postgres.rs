@@ -187,6 +187,58 @@ async fn a_slow_writer_of_the_change_log_makes_nobody_skip_anything() {
     assert_eq!((released.upserts, released.withdrawals), (3, 0), "the slow change and both fast ones");
 }
 
+/// Indexes of the tables that a first load goes into without.
+async fn indexes(url: &str) -> Option<i64> {
+    count(url, "pg_indexes where schemaname = 'huiliu' and tablename in ('claim', 'identity')").await
+}
+
+/// A long file into an empty store goes without indexes. Who comes after a crash finds none, and makes them before anything
+/// else; who only reads gets the right answers without.
+#[tokio::test]
+async fn a_first_load_goes_without_indexes_until_it_ends_or_somebody_else_writes() {
+    let (small, undisturbed) = (OnPostgres::new(), OnPostgres::new());
+    let codes: Vec<String> = (0..12_000).map(valid_code).collect();
+    let mut rows: Vec<_> = codes.iter().map(|code| row(code, "企业")).collect();
+    rows[11_000] = row(&codes[3], "改名的企业");
+    for small in [&small, &undisturbed] {
+        small.extract("QY_1.csv", &rows);
+    }
+    drop(small.engine().await);
+    let url = small.database().await.unwrap();
+    small.write("huiliu.yaml", format!("version: 1\nname: test\nstore: {url}\n"));
+    assert_eq!(indexes(&url).await, Some(4));
+    let huiliu = |args: &[&str], failpoints: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_huiliu"));
+        command.arg("--dir").arg(small.path()).args(args).env("FAILPOINTS", failpoints);
+        command.output().unwrap()
+    };
+    let died = huiliu(&["run", "qy"], "chunk-committed=return");
+    assert!(!died.status.success());
+    let told = String::from_utf8_lossy(&died.stderr);
+    assert_eq!((indexes(&url).await, count(&url, "huiliu.claim").await), (Some(0), Some(8_192)), "{told}");
+    let got = huiliu(&["register", "get", "enterprise", &codes[3]], "");
+    assert!(String::from_utf8_lossy(&got.stdout).contains("企业"), "{}", String::from_utf8_lossy(&got.stderr));
+    assert_eq!(indexes(&url).await, Some(0), "who reads makes none");
+
+    assert_eq!(small.run("qy").await.status, "succeeded");
+    assert_eq!(undisturbed.run("qy").await.status, "succeeded");
+    let other = undisturbed.database().await.unwrap();
+    assert_eq!((indexes(&url).await, indexes(&other).await), (Some(4), Some(4)));
+    let (mut engine, mut same) = (small.engine().await, undisturbed.engine().await);
+    assert_eq!(said(&mut engine).await, said(&mut same).await);
+    assert_eq!(count(&url, "registers.enterprise where name = '改名的企业'").await, Some(1));
+    for engine in [&mut engine, &mut same] {
+        assert_eq!(engine.doctor().await.unwrap().disagreements, 0);
+    }
+    for (table, columns) in [("claim", "entity, id"), ("identity", "field, value")] {
+        let key = format!(
+            "pg_constraint where conrelid = 'huiliu.{table}'::regclass and contype = 'p' and \
+             pg_get_constraintdef(oid) = 'PRIMARY KEY ({columns})'"
+        );
+        assert_eq!(count(&url, &key).await, Some(1), "{table}");
+    }
+}
+
 /// Two processes run two pipelines into one register at once; it ends as if one had run after the other.
 #[tokio::test]
 async fn two_writers_take_turns() {

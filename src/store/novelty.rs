@@ -25,7 +25,7 @@ pub(super) struct Novelty {
     registers: HashMap<String, Option<Filter>>,
 }
 
-/// A Bloom filter (B. H. Bloom, 1970) with four bits a key.
+/// A Bloom filter (B. H. Bloom, 1970) with six bits a key: of a million, one in two million is asked about for nothing.
 struct Filter {
     /// Sum of the versions of the register's streams.
     version: i64,
@@ -96,10 +96,11 @@ impl Filter {
     }
 }
 
-/// Four bits of a key.
+/// Six bits of a key, from two digests (A. Kirsch, M. Mitzenmacher, 2006).
 fn bits(kind: usize, key: &str) -> impl Iterator<Item = u64> {
     let digest = xxh3_128_with_seed(key.as_bytes(), kind as u64);
-    (0..4).map(move |i| (digest >> (i * 32)) as u64 % BITS)
+    let (first, step) = (digest as u64, (digest >> 64) as u64 | 1);
+    (0..6).map(move |i| first.wrapping_add(step.wrapping_mul(i)) % BITS)
 }
 
 #[cfg(test)]

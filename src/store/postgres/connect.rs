@@ -20,6 +20,7 @@ const ANSWERING: Duration = Duration::from_secs(330);
 const SETTINGS: &[(&str, &str)] = &[
     ("search_path", "huiliu"),
     ("timezone", "UTC"),
+    ("client_min_messages", "warning"),
     ("jit", "off"),
     ("plan_cache_mode", "force_generic_plan"),
     ("max_parallel_workers_per_gather", "0"),

@@ -13,6 +13,7 @@ mod connect;
 mod copy;
 mod definitions;
 mod feeds;
+mod first_load;
 mod leases;
 mod lookup;
 mod notes;
@@ -38,6 +39,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use self::ahead::Ahead;
 use self::connect::{Address, Link, refused, within};
+use self::first_load::FirstLoad;
 use self::schema::{Month, in_registers};
 use self::turn::Turn;
 use super::novelty::Novelty;
@@ -65,6 +67,7 @@ pub struct PostgresStore {
     recollections: Recollections,
     novelty: Novelty,
     ahead: Ahead,
+    first_load: FirstLoad,
     /// Months whose partitions are there.
     months: HashSet<Month>,
     /// The lease that writes stand under.
@@ -92,6 +95,7 @@ impl PostgresStore {
             recollections: Recollections::default(),
             novelty: Novelty::default(),
             ahead: Ahead::new(Link::new(address)),
+            first_load: FirstLoad::default(),
             months: HashSet::new(),
             fence: None,
             audited_by: crate::crypto::DigestAlgorithm::Sha256,
@@ -253,6 +257,7 @@ impl PostgresStore {
     }
 
     async fn before_settled(&mut self, register: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, Before>> {
+        self.before_looking_up(usize::from(!entities.is_empty())).await?;
         self.settle_entities(entities.iter().copied()).await?;
         self.before_of(register, entities).await
     }
@@ -281,6 +286,7 @@ impl Store for PostgresStore {
     }
 
     async fn end_run(&mut self, run: i64, end: RunEnd) -> Result<()> {
+        self.end_first_load().await?;
         self.forget();
         at_rest!(self.finish_run(run, end))
     }
@@ -300,6 +306,7 @@ impl Store for PostgresStore {
     async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>, note: Option<Note>) -> Result<()> {
         self.settle().await?;
         in_turn!(self.keep_packed())?;
+        self.end_first_load().await?;
         self.forget();
         at_rest!(self.finish_file((file, status), why, note))
     }
@@ -339,6 +346,7 @@ impl Store for PostgresStore {
         after: ClaimId,
         limit: i64,
     ) -> Result<Vec<(ClaimId, EntityId)>> {
+        self.end_first_load().await?;
         at_rest!(self.vanished_claims(stream, file, after, limit))
     }
 

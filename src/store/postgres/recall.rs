@@ -34,6 +34,7 @@ impl PostgresStore {
     }
 
     async fn recall_settled(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {
+        self.before_looking_up(rows.len()).await?;
         self.settle_sources(stream, rows).await?;
         let recalled = self.recall_claims(stream, rows).await?;
         let homes = recalled.iter().flat_map(|recalled| &recalled.claims).filter_map(|claim| claim.differs);
@@ -58,6 +59,7 @@ impl PostgresStore {
     }
 
     async fn known_settled(&mut self, register: &str, keys: &[(usize, Arc<str>)]) -> Result<Known> {
+        self.before_looking_up(keys.len()).await?;
         self.settle_keys(keys).await?;
         let known = self.known_keys(register, keys).await?;
         let named = known.entity_of.values().copied();

@@ -34,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("015_suspended_side.sql"),
     include_str!("016_remembered.sql"),
     include_str!("017_false_receipts.sql"),
+    include_str!("018_again.sql"),
 ];
 
 /// Made if they may be; whoever runs the server can make them beforehand (`deploy/postgres/roles.sql`).
@@ -122,7 +123,7 @@ async fn steps(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-async fn run(conn: &mut PgConnection, sql: &str) -> Result<()> {
+pub(super) async fn run(conn: &mut PgConnection, sql: &str) -> Result<()> {
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(conn).await.map(|_| ()).map_err(refused)
 }
 
@@ -235,7 +236,7 @@ async fn prepare_in(conn: &mut PgConnection, register: &Register) -> Result<Regi
         run(conn, &additions).await?;
         run(conn, GRANTS).await?;
     }
-    for field in &register.fields {
+    for field in register.fields.iter().filter(|field| !existing.contains_key(&field.name)) {
         sqlx::query("insert into register_field (register, name, kind) values ($1, $2, $3) on conflict do nothing")
             .bind(id)
             .bind(&field.name)

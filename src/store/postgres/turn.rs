@@ -48,9 +48,11 @@ impl PostgresStore {
             self.pass_turn().await?;
         }
         if let Some(next) = self.pending.as_ref().and_then(|pending| pending.touched.next_ids) {
+            self.first_load.notice(next);
             return Ok(next);
         }
         let held = self.turn.held && self.writer.is_open();
+        let mut first_load = self.first_load;
         let (kept, filled) = (self.recollections.streams(), self.novelty.registers());
         let done = within(async {
             let conn = self.writer.get().await?;
@@ -59,15 +61,18 @@ impl PostgresStore {
                 lock(conn).await?;
                 versions =
                     Some((recall::versions(conn, &kept).await?, recall::register_versions(conn, &filled).await?));
+                first_load.found(conn).await?;
             }
             Ok((counters(conn).await?, versions))
         })
         .await;
+        self.first_load = first_load;
         let done = done.map(|(next, versions)| {
             if let Some((streams, registers)) = versions {
                 self.recollections.compare(&streams);
                 self.novelty.compare(&registers);
             }
+            self.first_load.notice(next);
             next
         });
         self.turn.held = done.is_ok();
@@ -111,6 +116,7 @@ impl PostgresStore {
         if !self.turn.held && !change.parts.is_empty() {
             return Err(StoreError::Unavailable("the turn to write was lost; the chunk is worked out again".into()));
         }
+        self.begin_first_load(&change).await?;
         let months = self.missing_months(&change);
         let mut writer = self.writer.take().await?;
         let (wanted, fence) = (Arc::clone(&self.turn.wanted), self.fence.clone());
