@@ -4,9 +4,13 @@
 //! file to the next. Must not know: where claims are kept. Guarantees: an answer from memory is the one that the store would
 //! give. Each stream counts the commits that touch its claims; whoever gets the turn to write compares, and forgets what
 //! somebody else has changed meanwhile. Memory is bounded: about 32 bytes a claim, of at most [`MOST_CLAIMS`] claims.
+//!
+//! A file mostly has its rows in the order of the last one, and entries stay in the order in which they first came: the next
+//! row's is most often the next one, and no table need be asked for it.
 
 use std::collections::{HashMap, HashSet};
 
+use hashbrown::HashTable;
 use roaring::RoaringTreemap;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -17,7 +21,8 @@ use crate::linking::{ClaimId, SourceKey, StreamId};
 const MOST_CLAIMS: usize = 4_000_000;
 /// A stream is read into memory once so many of its claims, of this many, were asked about one by one.
 const PATIENCE: i64 = 16;
-const SHARDS: usize = 1 << 16;
+/// Entries that are looked through before the table is asked.
+const NEAR: usize = 4;
 /// Instead of a claim: this key has several, or one that is not its first; the store knows.
 const SEVERAL: ClaimId = -1;
 
@@ -97,9 +102,9 @@ impl Recollections {
     }
 
     /// What is remembered about these rows; the rows that the store must be asked about.
-    pub(super) fn look_up(&self, stream: StreamId, rows: &[(SourceKey, i64)]) -> (Vec<Recalled>, Vec<usize>) {
+    pub(super) fn look_up(&mut self, stream: StreamId, rows: &[(SourceKey, i64)]) -> (Vec<Recalled>, Vec<usize>) {
         let mut recalled = vec![Recalled::default(); rows.len()];
-        let Some(Kept::Whole(recollection)) = self.streams.get(&stream) else {
+        let Some(Kept::Whole(recollection)) = self.streams.get_mut(&stream) else {
             return (recalled, (0..rows.len()).collect());
         };
         let mut ask = Vec::new();
@@ -120,7 +125,7 @@ impl Recollections {
         for part in change.parts.iter().filter(|part| touches(part)) {
             let Some(Kept::Whole(recollection)) = self.streams.get_mut(&part.stream) else { continue };
             recollection.version += 1;
-            recollection.gone.extend(part.departed.iter().map(|departure| departure.claim));
+            recollection.take_back(part.departed.iter().map(|departure| departure.claim));
             recollection.take_in(&part.claims);
         }
         if self.claims() > MOST_CLAIMS {
@@ -148,7 +153,7 @@ impl Recollections {
     }
 
     fn claims(&self) -> usize {
-        let of = |kept: &Kept| if let Kept::Whole(recollection) = kept { recollection.claims } else { 0 };
+        let of = |kept: &Kept| if let Kept::Whole(recollection) = kept { recollection.len() } else { 0 };
         self.streams.values().map(of).sum()
     }
 }
@@ -185,6 +190,11 @@ impl Packed {
     pub(super) fn of((parts, bytes): (i64, i64)) -> Self {
         let whole = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
         Self { parts: whole(parts), entries: whole(bytes) / ENTRY_BYTES }
+    }
+
+    /// How many entries that is.
+    pub(super) const fn entries(self) -> usize {
+        self.entries
     }
 
     /// Whether anything is.
@@ -250,9 +260,14 @@ pub(super) fn packed(claims: &[ClaimChange]) -> Vec<u8> {
 /// The claims of one stream, by key.
 pub(super) struct Recollection {
     version: i64,
-    /// By the key's two highest bytes: so few in each that they are looked through.
-    shards: Vec<Vec<Entry>>,
-    claims: usize,
+    /// One of each key, in the order in which the keys first came.
+    entries: Vec<Entry>,
+    /// Their indexes, by key.
+    places: HashTable<u32>,
+    /// Behind the entry that was found last.
+    next: usize,
+    /// A claim newer than this is the first of its key.
+    newest: ClaimId,
     /// Claims that were taken back, whose keys nobody named.
     gone: HashSet<ClaimId>,
 }
@@ -260,7 +275,17 @@ pub(super) struct Recollection {
 impl Recollection {
     /// Of a stream at this version, still to be filled; these of its claims were taken back.
     pub(super) fn new(version: i64, gone: impl IntoIterator<Item = ClaimId>) -> Self {
-        Self { version, shards: vec![Vec::new(); SHARDS], claims: 0, gone: gone.into_iter().collect() }
+        let gone: HashSet<ClaimId> = gone.into_iter().collect();
+        let newest = if gone.is_empty() { 0 } else { ClaimId::MAX }; // a key whose claim was taken back may get another
+        Self { version, entries: Vec::new(), places: HashTable::new(), next: 0, newest, gone }
+    }
+
+    /// Room for so many keys.
+    pub(super) fn expecting(mut self, keys: usize) -> Self {
+        let keys = keys.min(MOST_CLAIMS);
+        self.entries.reserve_exact(keys);
+        self.places.reserve(keys, |_| 0); // it is empty: nothing is hashed
+        self
     }
 
     /// One claim, as it is stored.
@@ -276,12 +301,11 @@ impl Recollection {
         (rest.is_empty() && left.is_empty()).then_some(())
     }
 
-    /// Everything, packed in parts of about so many entries.
+    /// Everything, packed in parts of at most so many entries.
     pub(super) fn pack(&self, part: usize) -> impl Iterator<Item = Vec<u8>> {
-        let shards = (part * SHARDS / self.claims.max(1)).clamp(1, SHARDS);
-        self.shards.chunks(shards).filter_map(|shards| {
-            let mut bytes = Vec::new();
-            let entries = shards.iter().flatten().filter(|entry| !self.gone.contains(&entry.claim));
+        self.entries.chunks(part.max(1)).filter_map(|entries| {
+            let mut bytes = Vec::with_capacity(entries.len() * ENTRY_BYTES);
+            let entries = entries.iter().filter(|entry| !self.gone.contains(&entry.claim));
             entries.for_each(|entry| entry.pack(&mut bytes));
             (!bytes.is_empty()).then_some(bytes)
         })
@@ -289,33 +313,56 @@ impl Recollection {
 
     /// How many keys it knows.
     pub(super) const fn len(&self) -> usize {
-        self.claims
+        self.entries.len()
     }
 
     /// What a commit says of a key, after all that was said before.
     fn enter(&mut self, said: Entry) {
-        const GROWS_BY: usize = 4;
         if self.gone.contains(&said.claim) {
             return;
         }
-        let shard = &mut self.shards[shard(said.key)];
-        match shard.iter_mut().find(|entry| entry.key == said.key) {
-            Some(entry) if entry.claim == said.claim || self.gone.contains(&entry.claim) => *entry = said,
-            Some(entry) => entry.claim = SEVERAL,
-            None => {
-                if shard.len() == shard.capacity() {
-                    shard.reserve_exact(GROWS_BY); // not twice as much: there are many, and all grow
-                }
-                shard.push(said);
-                self.claims += 1;
+        let is_first = said.claim > self.newest;
+        self.newest = self.newest.max(said.claim);
+        let known = if is_first { None } else { self.place(said.key) };
+        if let Some(entry) = known.and_then(|at| self.entries.get_mut(at)) {
+            match entry.claim == said.claim || self.gone.contains(&entry.claim) {
+                true => *entry = said,
+                false => entry.claim = SEVERAL,
             }
+            return;
         }
+        if said.claim == SEVERAL {
+            self.newest = ClaimId::MAX; // its first claim may be yet to come
+        }
+        let Ok(at) = u32::try_from(self.entries.len()) else { return }; // far beyond what is kept in mind
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(self.entries.len() / 4 + PART); // not twice as much: it is large
+        }
+        self.entries.push(said);
+        let entries = &self.entries;
+        self.places.insert_unique(said.key, at, |&at| entries.get(at as usize).map_or(0, |entry| entry.key));
     }
 
-    fn find(&self, key: &str) -> Option<&Entry> {
-        let key = xxh3_64(key.as_bytes());
-        let found = self.shards[shard(key)].iter().find(|entry| entry.key == key);
+    fn place(&self, key: u64) -> Option<usize> {
+        let near = self.entries.iter().skip(self.next).take(NEAR).position(|entry| entry.key == key);
+        near.map(|ahead| self.next + ahead).or_else(|| {
+            let is = |at: &u32| self.entries.get(*at as usize).is_some_and(|entry| entry.key == key);
+            self.places.find(key, is).map(|&at| at as usize)
+        })
+    }
+
+    fn find(&mut self, key: &str) -> Option<Entry> {
+        let at = self.place(xxh3_64(key.as_bytes()))?;
+        self.next = at + 1;
+        let found = self.entries.get(at).copied();
         found.filter(|entry| !self.gone.contains(&entry.claim))
+    }
+
+    fn take_back(&mut self, claims: impl Iterator<Item = ClaimId>) {
+        self.gone.extend(claims);
+        if !self.gone.is_empty() {
+            self.newest = ClaimId::MAX;
+        }
     }
 
     fn take_in(&mut self, claims: &[ClaimChange]) {
@@ -323,12 +370,6 @@ impl Recollection {
             self.put(&claim.key, claim.digest, claim.id, claim.occurrence);
         }
     }
-}
-
-/// The shard of a key: its two highest bytes.
-fn shard(key: u64) -> usize {
-    let [high, low, ..] = key.to_be_bytes();
-    usize::from(u16::from_be_bytes([high, low]))
 }
 
 #[cfg(test)]
@@ -363,16 +404,16 @@ mod tests {
     }
 
     /// Claim that stands, 0 for none, -1 for "ask".
-    fn said(all: &Recollections, key: &str, digest: i64) -> ClaimId {
+    fn said(all: &mut Recollections, key: &str, digest: i64) -> ClaimId {
         let (recalled, ask) = all.look_up(1, &[(key.into(), digest)]);
         if ask.is_empty() { recalled[0].claims.first().map_or(0, |claim| claim.id) } else { -1 }
     }
 
     #[test]
     fn what_stands_and_what_never_was_is_known_and_all_else_is_asked() {
-        let all = with(&[("a", 10, 1, 0), ("b", 20, 2, 0), ("b", 21, 3, 1), ("c", 30, 4, 1)]);
+        let mut all = with(&[("a", 10, 1, 0), ("b", 20, 2, 0), ("b", 21, 3, 1), ("c", 30, 4, 1)]);
         let told: Vec<ClaimId> =
-            [("a", 10), ("a", 11), ("b", 20), ("c", 30), ("d", 1)].map(|(k, d)| said(&all, k, d)).into();
+            [("a", 10), ("a", 11), ("b", 20), ("c", 30), ("d", 1)].map(|(k, d)| said(&mut all, k, d)).into();
         assert_eq!(told, [1, -1, -1, -1, 0]);
     }
 
@@ -383,7 +424,7 @@ mod tests {
         whole.take_in(&[claim(1, "a", 0, 11, Some(1)), claim(5, "e", 0, 50, None), claim(6, "f", 0, 60, None)]);
         whole.take_in(&[claim(7, "e", 1, 51, None), claim(8, "g", 0, 70, None), claim(9, "g", 1, 71, None)]);
         let told: Vec<ClaimId> =
-            [("a", 10), ("a", 11), ("e", 50), ("f", 60), ("g", 70)].map(|(k, d)| said(&all, k, d)).into();
+            [("a", 10), ("a", 11), ("e", 50), ("f", 60), ("g", 70)].map(|(k, d)| said(&mut all, k, d)).into();
         assert_eq!(told, [-1, 1, -1, 6, -1]);
     }
 
@@ -391,12 +432,45 @@ mod tests {
     fn a_claim_that_was_taken_back_is_not_known_and_its_key_may_be_claimed_anew() {
         let mut all = with(&[("a", 10, 1, 0), ("b", 20, 2, 0)]);
         let Some(Kept::Whole(whole)) = all.streams.get_mut(&1) else { panic!("kept") };
-        whole.gone.insert(1);
+        whole.take_back([1].into_iter());
         whole.take_in(&[claim(3, "c", 0, 30, None)]);
-        assert_eq!(["a", "b", "c"].map(|key| said(&all, key, 20)), [0, 2, -1]);
+        assert_eq!(["a", "b", "c"].map(|key| said(&mut all, key, 20)), [0, 2, -1]);
         let Some(Kept::Whole(whole)) = all.streams.get_mut(&1) else { panic!("kept") };
         whole.take_in(&[claim(4, "a", 0, 11, None)]);
-        assert_eq!(said(&all, "a", 11), 4);
+        assert_eq!(said(&mut all, "a", 11), 4);
+    }
+
+    /// However they are read: what is asked about must not depend on which claim of a key came first.
+    #[test]
+    fn the_order_in_which_claims_are_read_changes_nothing() {
+        let stored = [("a", 10, 1, 0), ("b", 20, 2, 0), ("b", 21, 5, 1), ("c", 30, 4, 0)];
+        for turn in 0..stored.len() {
+            let mut order = stored;
+            order.rotate_left(turn);
+            for mut all in [with(&order), {
+                order.reverse();
+                with(&order)
+            }] {
+                assert_eq!([("a", 10), ("b", 20), ("c", 30)].map(|(k, d)| said(&mut all, k, d)), [1, -1, 4]);
+            }
+        }
+    }
+
+    /// Rows in the order of the entries, against it, several of a key together, and new ones between them.
+    #[test]
+    fn rows_are_found_in_whatever_order_they_come() {
+        let keys: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();
+        let stored: Vec<_> = keys.iter().zip(1..).map(|(key, claim)| (key.as_str(), claim, claim, 0)).collect();
+        let mut all = with(&stored);
+        let forwards = (0..100).collect::<Vec<usize>>();
+        let backwards = forwards.iter().rev().copied().collect();
+        let scattered = forwards.iter().map(|n| n * 37 % 100).flat_map(|n| [n, n]).collect();
+        for order in [forwards.clone(), backwards, scattered] {
+            for n in order {
+                assert_eq!(said(&mut all, &keys[n], n as i64 + 1), n as i64 + 1);
+                assert_eq!(said(&mut all, &format!("new{n}"), 1), 0);
+            }
+        }
     }
 
     #[test]
@@ -416,7 +490,7 @@ mod tests {
             let mut all = Recollections::default();
             all.learnt(1, Some(whole));
             let told: Vec<ClaimId> = [("a", 10), ("a", 11), ("b", 20), ("d", 40), ("d", 41), ("e", 50)]
-                .map(|(k, d)| said(&all, k, d))
+                .map(|(k, d)| said(&mut all, k, d))
                 .into();
             assert_eq!(told, [-1, 1, -1, -1, 6, 0]);
         }
@@ -426,9 +500,9 @@ mod tests {
     fn a_stream_that_somebody_else_changed_is_forgotten() {
         let mut all = with(&[("a", 10, 1, 0)]);
         all.compare(&[(1, 7)]);
-        assert_eq!((said(&all, "a", 10), all.streams()), (1, vec![1]));
+        assert_eq!((said(&mut all, "a", 10), all.streams()), (1, vec![1]));
         all.compare(&[(1, 8)]);
-        assert_eq!((said(&all, "a", 10), all.streams()), (-1, vec![]));
+        assert_eq!((said(&mut all, "a", 10), all.streams()), (-1, vec![]));
     }
 
     #[test]

@@ -80,8 +80,9 @@ impl PostgresStore {
         self.settle().await?;
         let conn = self.link.get().await?;
         let (version, _) = of_stream(conn, stream).await?;
-        let read = match packed(conn, stream).await?.is_kept() {
-            true => Some(read_packed(conn, stream, version).await?).filter(|read| read.len() <= most),
+        let packed = packed(conn, stream).await?;
+        let read = match packed.is_kept() {
+            true => Some(read_packed(conn, stream, (version, packed)).await?).filter(|read| read.len() <= most),
             false => read(conn, stream, (version, most)).await?,
         };
         self.recollections.learnt(stream, read);
@@ -92,11 +93,12 @@ impl PostgresStore {
         self.settle().await?;
         let room = self.recollections.room();
         let conn = self.link.get().await?;
-        if !packed(conn, stream).await?.is_worth(rows, room) {
+        let packed = packed(conn, stream).await?;
+        if !packed.is_worth(rows, room) {
             return Ok(());
         }
         let (version, _) = of_stream(conn, stream).await?;
-        let read = read_packed(conn, stream, version).await?;
+        let read = read_packed(conn, stream, (version, packed)).await?;
         if read.len() <= room {
             self.recollections.learnt(stream, Some(read));
         }
@@ -136,10 +138,14 @@ async fn packed(conn: &mut PgConnection, stream: StreamId) -> Result<Packed> {
 }
 
 /// Reads what is kept packed of a stream at this version.
-async fn read_packed(conn: &mut PgConnection, stream: StreamId, version: i64) -> Result<Recollection> {
+async fn read_packed(
+    conn: &mut PgConnection,
+    stream: StreamId,
+    (version, packed): (i64, Packed),
+) -> Result<Recollection> {
     let sql = "select gone from remembered where stream = $1 and gone is not null";
     let gone: Vec<Vec<u8>> = sqlx::query_scalar(sql).bind(stream).fetch_all(&mut *conn).await.map_err(refused)?;
-    let mut all = Recollection::new(version, departed(&gone)?.iter().map(u64::cast_signed));
+    let mut all = Recollection::new(version, departed(&gone)?.iter().map(u64::cast_signed)).expecting(packed.entries());
     let sql = "select entries from remembered where stream = $1 order by id";
     let mut parts = sqlx::query(sql).bind(stream).fetch(conn);
     while let Some(part) = parts.try_next().await.map_err(refused)? {

@@ -94,7 +94,8 @@ impl SqliteStore {
                 .fetch_all(&mut self.conn)
                 .await
                 .map_err(unavailable)?;
-        let mut read = Recollection::new(0, departed(&gone)?.iter().map(u64::cast_signed));
+        let gone = departed(&gone)?;
+        let mut read = Recollection::new(0, gone.iter().map(u64::cast_signed)).expecting(packed.entries());
         let mut after = 0;
         loop {
             let sql = "select id, entries from remembered where stream = ? and id > ? order by id limit ?";
