@@ -1,8 +1,9 @@
-//! Digests of files on servers, remembered from look to look: without them every look would fetch every file that lies
-//! there, to learn that it is an old one.
+//! Digests of files, remembered from look to look: without them every look would read, and from servers fetch, every file
+//! that lies there, to learn that it is an old one.
 //!
-//! Decides: when a remembered digest may be believed: size and time are the same, and the time was at least a minute past
-//! when the digest was taken, so that nobody can have written since within the same tick of the server's clock. Must not
+//! Decides: when a remembered digest may be believed: size and time are the same, and here the state in the file
+//! system, and the time was at least a minute past when the digest was taken, so that nobody can have written since within
+//! the same tick of the clock. Must not
 //! know: where files lie. Guarantees: what cannot be read or written is as if it had never been; losing it costs a fetch.
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::place::Look;
+use super::place::{Look, Node};
 
 /// A time younger than this may come again.
 const TICK: Duration = Duration::from_secs(60);
@@ -29,6 +30,8 @@ struct Known {
     bytes: u64,
     /// Since 1970.
     modified: Duration,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    node: Option<Node>,
     digest: String,
 }
 
@@ -42,7 +45,8 @@ impl Digests {
     /// The digest of the file at `path`, if it is still what it was.
     pub(super) fn find(&mut self, path: &str, look: &Look) -> Option<String> {
         let modified = since(look)?;
-        let known = self.known.get(path).filter(|k| k.bytes == look.bytes && k.modified == modified)?.clone();
+        let same = |k: &&Known| (k.bytes, k.modified, k.node) == (look.bytes, modified, look.node);
+        let known = self.known.get(path).filter(same)?.clone();
         self.seen.insert(path.to_owned(), known.clone());
         Some(known.digest)
     }
@@ -51,7 +55,7 @@ impl Digests {
     pub(super) fn keep(&mut self, path: &str, look: &Look, digest: &str) {
         let rested = look.age(SystemTime::now()).is_some_and(|age| age >= TICK);
         if let Some(modified) = since(look).filter(|_| rested) {
-            let known = Known { bytes: look.bytes, modified, digest: digest.to_owned() };
+            let known = Known { bytes: look.bytes, modified, node: look.node, digest: digest.to_owned() };
             self.seen.insert(path.to_owned(), known);
         }
     }
@@ -67,7 +71,7 @@ impl Digests {
             std::fs::rename(new, file).ok()
         };
         if written().is_none() {
-            tracing::debug!(file = %file.display(), "digests of remote files could not be kept");
+            tracing::debug!(file = %file.display(), "digests of files could not be kept");
         }
         self.known = seen;
     }
@@ -85,7 +89,9 @@ mod tests {
     fn a_digest_is_believed_only_of_the_same_file_that_had_rested() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("digests/gs.qy.json");
-        let at = |seconds| Look { bytes: 3, modified: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)) };
+        let time = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let node = |path: &std::path::Path| Some(Node::from(std::fs::metadata(path).unwrap()));
+        let at = |seconds| Look { bytes: 3, modified: time(seconds), node: node(dir.path()) };
         let old = at(1_700_000_000);
         let young = Look { modified: Some(SystemTime::now()), ..old };
         let mut digests = Digests::load(file.clone());
@@ -97,6 +103,7 @@ mod tests {
         assert_eq!((again.find("a", &old).as_deref(), again.find("b", &young)), (Some("d"), None));
         assert_eq!(again.find("a", &at(1_700_000_001)), None);
         assert_eq!(again.find("a", &Look { bytes: 4, ..old }), None);
+        assert_eq!(again.find("a", &Look { node: node("/proc".as_ref()), ..old }), None, "another file under its name");
         again.store();
         // What a look did not see is forgotten.
         again.store();

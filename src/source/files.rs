@@ -4,7 +4,8 @@
 //! control file is there (where one is defined) and its size and time stay the same between a first look, a last look
 //! after its digest was taken, and, if it was written a moment ago, a look after that moment. Must not know: what is in
 //! them. Guarantees: an unfinished file is reported and not taken; a file whose signature or control file does not hold
-//! gives no row; a digest takes bounded memory; the root is never made; settling twice is settling once.
+//! gives no row; a digest takes bounded memory; what was copied while its digest was taken is what is read; the root is never
+//! made; settling twice is settling once.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::beside::{self, Checks};
+use super::copies::{self, Copies};
 use super::digests::Digests;
 use super::input::FileInput;
 use super::place::{self, Look, Place};
@@ -36,6 +38,7 @@ pub struct FilesSource {
     /// A person accepted what the control file says.
     accepted: bool,
     digests: Digests,
+    copies: Copies,
 }
 
 /// A matching file at first look.
@@ -101,6 +104,7 @@ impl FilesSource {
             signers: crate::crypto::Signers::default(),
             accepted: false,
             digests: Digests::default(),
+            copies: Copies::default(),
         })
     }
 
@@ -108,6 +112,13 @@ impl FilesSource {
     #[must_use]
     pub(super) fn remembering(mut self, file: std::path::PathBuf) -> Self {
         self.digests = Digests::load(file);
+        self
+    }
+
+    /// Keeps copies of files on servers below this directory.
+    #[must_use]
+    pub(super) fn copying(mut self, below: std::path::PathBuf) -> Self {
+        self.copies = Copies::below(below);
         self
     }
 
@@ -179,6 +190,7 @@ impl FilesSource {
     /// Later looks: digests of the files that have not changed since the first, and are not waiting for anything.
     async fn confirm(&mut self, seen: Vec<Seen>) -> Result<Listing, SourceError> {
         let mut listing = Listing::default();
+        self.copies.clear();
         for file in seen {
             let young = file.look.age(SystemTime::now()).is_some_and(|age| age < self.settle.quiet);
             let Some(before) = self.place.look(&file.path).await? else { continue };
@@ -187,15 +199,16 @@ impl FilesSource {
                 continue;
             }
             let digest = match self.digests.find(&file.path, &file.look) {
-                Some(digest) if self.place.local(&file.path).is_none() => digest,
-                _ => {
-                    let digest = self.digest(&file).await?;
+                Some(digest) => digest,
+                None => {
+                    let (digest, copy) = self.digest(&file).await?;
                     if self.place.look(&file.path).await? != Some(file.look) {
                         listing.still_writing.push(file.name);
                         continue;
                     }
-                    if self.place.local(&file.path).is_none() {
-                        self.digests.keep(&file.path, &file.look, &digest);
+                    self.digests.keep(&file.path, &file.look, &digest);
+                    if let Some(copy) = copy {
+                        self.copies.keep(&file.path, copy, file.look.bytes);
                     }
                     digest
                 }
@@ -223,15 +236,18 @@ impl FilesSource {
     /// The bytes of an item, if they are still those that were listed.
     async fn bytes(&self, item: &Item) -> Result<Arc<dyn Input>, SourceError> {
         let now = self.place.look(&item.path).await?;
-        if now != Some(Look { bytes: item.bytes, modified: item.modified }) {
+        if !now.is_some_and(|now| now.is_of(item.bytes, item.modified)) {
             return Err(SourceError::Changed { name: item.name.clone() });
         }
         Ok(self.input(&item.name, &item.path, item.bytes))
     }
 
-    async fn digest(&self, file: &Seen) -> Result<String, SourceError> {
+    /// The digest of a file, and its copy if one is kept.
+    async fn digest(&self, file: &Seen) -> Result<(String, Option<std::fs::File>), SourceError> {
         let input = self.input(&file.name, &file.path, file.look.bytes);
-        let done = tokio::task::spawn_blocking(move || digest(input.as_ref())).await;
+        let here = input.local_path().is_some();
+        let copy = if here { None } else { self.copies.begin(file.look.bytes) };
+        let done = tokio::task::spawn_blocking(move || copies::digest(input.read_from(0)?, copy)).await;
         match done {
             Ok(Ok(digest)) => Ok(digest),
             Ok(Err(e)) => Err(SourceError::reading(&file.name, e)),
@@ -246,6 +262,7 @@ impl FilesSource {
             name: name.to_owned(),
             bytes,
             local: self.place.local(path),
+            copy: self.copies.of(path),
             runtime: tokio::runtime::Handle::current(),
         })
     }
@@ -355,23 +372,6 @@ impl FilesSource {
 
 fn joined(directory: &str, name: &str) -> String {
     if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
-}
-
-/// BLAKE3 of the content, lower-case hex, as `b3sum` prints it: as hard to forge as SHA-256 and several times faster,
-/// for every file is read once more for it.
-fn digest(input: &dyn Input) -> std::io::Result<String> {
-    let mut reader = input.read_from(0)?;
-    let mut hash = blake3::Hasher::new();
-    let mut buffer = vec![0u8; 256 << 10];
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => hash.update(buffer.get(..n).unwrap_or_default()),
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
-    }
-    Ok(hash.finalize().to_hex().to_string())
 }
 
 #[cfg(test)]

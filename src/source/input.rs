@@ -1,11 +1,13 @@
 //! The bytes of one listed file, as decoders read them.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use super::copies;
 use super::place::Place;
 use crate::decode::{BESIDE, Input};
 
@@ -17,6 +19,8 @@ pub(super) struct FileInput {
     pub(super) bytes: u64,
     /// Where it lies on this machine, if it does.
     pub(super) local: Option<PathBuf>,
+    /// The same bytes, fetched before.
+    pub(super) copy: Option<Arc<File>>,
     pub(super) runtime: Handle,
 }
 
@@ -30,6 +34,9 @@ impl Input for FileInput {
     }
 
     fn read_from(&self, from: u64) -> io::Result<Box<dyn Read + Send>> {
+        if let Some(copy) = &self.copy {
+            return Ok(copies::reading(Arc::clone(copy), from, self.bytes));
+        }
         let _entered = self.runtime.enter();
         self.place.read(&self.path, from, self.bytes)
     }

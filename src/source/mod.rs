@@ -7,6 +7,7 @@
 mod amqp;
 mod beside;
 mod bodies;
+mod copies;
 mod database;
 mod digests;
 mod error;
@@ -115,9 +116,14 @@ pub fn open(workspace: &Workspace, connector: &Connector, dataset: &Dataset) -> 
     let dir = &workspace.dir;
     match (&connector.source, &dataset.offer) {
         (SourceKind::Files(files), Offer::Files { path, .. }) => {
-            let known = workspace.installation.state_dir.join("digests");
+            let installation = &workspace.installation;
+            let known = installation.state_dir.join("digests");
             let known = known.join(format!("{}.{}.json", connector.system, dataset.name));
-            Ok(Box::new(FilesSource::new(workspace, files, path, dataset)?.remembering(known)))
+            let mut source = FilesSource::new(workspace, files, path, dataset)?.remembering(known);
+            if installation.at_rest.is_none() {
+                source = source.copying(installation.state_dir.clone());
+            }
+            Ok(Box::new(source))
         }
         (SourceKind::Database(database), Offer::Table(table)) => {
             Ok(Box::new(database::DatabaseSource::new(dir, database, table, dataset)))

@@ -249,6 +249,24 @@ async fn a_table_is_read_in_the_encoding_of_the_file_beside_it() {
     }
 }
 
+/// What has its digest taken is what is read, though another file of the same size and time has taken its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_on_a_server_is_fetched_once() {
+    for room in [Room::sftp().await, Room::ftp().await, Room::webdav().await] {
+        room.connect("settle: { quiet: 1s }, ");
+        room.extract("QY_1.csv", &ROWS[..1]).await;
+        let mut source = room.source();
+        let item = source.list(None).await.unwrap().items.remove(0);
+        let kept: Vec<_> = std::fs::read_dir(room.small.path().join(".huiliu")).unwrap().collect();
+        assert!(kept.iter().all(|entry| entry.as_ref().unwrap().path().is_dir()), "a copy has no name: {kept:?}");
+        room.extract("QY_1.csv", &[[ROWS[0][0], "乙", ROWS[0][2], ROWS[0][3], ROWS[0][4], ROWS[0][5]]]).await;
+        let mut decoder = source.open(&item, None).await.unwrap();
+        let rows = tokio::task::spawn_blocking(move || decoder.next(10).unwrap().unwrap()).await.unwrap();
+        let raw = String::from_utf8(rows.raw).unwrap();
+        assert!(raw.contains("甲") && !raw.contains("乙"), "{raw}");
+    }
+}
+
 /// `代码 C18`, `名称 C30`, `状态 C6` with one row and one that is deleted.
 fn table() -> Vec<u8> {
     let mut bytes = vec![3, 124, 2, 6, 2, 0, 0, 0, 129, 0, 55, 0];

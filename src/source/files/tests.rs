@@ -65,6 +65,28 @@ async fn a_file_is_opened_as_it_was_listed_or_not_at_all() {
     assert!(input.read_from(0).is_err());
 }
 
+/// Whatever else is as it was: an old extract that lies there is not read again, one that was written over is.
+#[tokio::test]
+async fn a_digest_is_remembered_until_anything_of_its_file_changes() {
+    let (dir, files) = outbox();
+    let past = SystemTime::now() - Duration::from_secs(3600);
+    let path = dir.path().join("outbox/QY_1.csv");
+    let written = |text: &str| {
+        fs::write(&path, text).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(past).unwrap();
+    };
+    let known = dir.path().join("state/digests/gs.qy.json");
+    let mut files = files.remembering(known.clone());
+    written("a");
+    let first = files.list(None).await.unwrap();
+    let remembered = fs::read_to_string(&known).unwrap();
+    fs::write(&known, remembered.replace(&first.items[0].digest, "remembered")).unwrap();
+    let mut again = source(dir.path(), "outbox", "QY_*.csv").unwrap().quiet_for(Duration::ZERO).remembering(known);
+    assert_eq!(again.list(None).await.unwrap().items[0].digest, "remembered");
+    written("b");
+    assert_eq!(again.list(None).await.unwrap().items[0].digest, blake3::hash(b"b").to_hex().to_string());
+}
+
 #[tokio::test]
 async fn a_file_that_grows_between_two_looks_is_left_alone() {
     let (dir, mut files) = outbox();

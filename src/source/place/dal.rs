@@ -13,11 +13,14 @@ use opendal::{ErrorKind, HttpTransporter, OperationContext, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use tokio::runtime::Handle as Runtime;
 
-use super::{ANSWER, CONNECT, Entry, Look, Place, SourceError, authorities};
+use super::{ANSWER, CONNECT, Entry, Look, Node, Place, SourceError, authorities};
 use crate::config::Files;
 
 /// Bytes fetched at a time from a place that is not a local file.
 const FETCH: u64 = 8 << 20;
+
+/// Whoever reads as much of a local file at a time reads past its buffer.
+const SMALL: usize = 64 << 10;
 
 /// See the module.
 pub(super) struct Dal {
@@ -176,7 +179,8 @@ impl Place for Dal {
         match self.operator()?.stat(path).await {
             Ok(m) if m.is_file() => {
                 let modified = m.last_modified().map(SystemTime::from);
-                Ok(Some(Look { bytes: m.content_length(), modified }))
+                let here = self.local(path).and_then(|path| std::fs::metadata(path).ok());
+                Ok(Some(Look { bytes: m.content_length(), modified, node: here.map(Node::from) }))
             }
             Ok(_) => Ok(None),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
@@ -202,7 +206,7 @@ impl Place for Dal {
             Kind::Local(root) => {
                 let mut file = std::fs::File::open(root.join(path))?;
                 io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
-                Ok(Box::new(io::BufReader::with_capacity(1 << 20, file.take(end.saturating_sub(from)))))
+                Ok(Box::new(io::BufReader::with_capacity(SMALL, file.take(end.saturating_sub(from)))))
             }
             Kind::Remote { operator, .. } => Ok(Box::new(Ranges {
                 operator: operator.clone(),

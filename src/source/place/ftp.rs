@@ -159,7 +159,7 @@ impl Place for Ftp {
         match found {
             Ok((bytes, modified)) => {
                 let modified = modified.map(|at| SystemTime::from(at.and_utc()));
-                Ok(Some(Look { bytes: bytes as u64, modified }))
+                Ok(Some(Look { bytes: bytes as u64, modified, node: None }))
             }
             Err(e) if to_io(&e).kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(self.failed(path, &e)),

@@ -9,11 +9,13 @@ mod remote;
 mod sftp;
 
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use super::SourceError;
 use crate::config::Files;
@@ -30,9 +32,30 @@ pub(super) struct Look {
     pub(super) bytes: u64,
     /// When it was last written, if the place knows.
     pub(super) modified: Option<SystemTime>,
+    /// Its state in the file system, if it lies on this machine.
+    pub(super) node: Option<Node>,
+}
+
+/// What of a file's state nobody can set: its number, and when anything of it changed last, since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Node {
+    number: u64,
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl From<std::fs::Metadata> for Node {
+    fn from(of: std::fs::Metadata) -> Self {
+        Self { number: of.ino(), seconds: of.ctime(), nanoseconds: of.ctime_nsec() }
+    }
 }
 
 impl Look {
+    /// Whether it is the file that was listed with this size and time.
+    pub(super) fn is_of(&self, bytes: u64, modified: Option<SystemTime>) -> bool {
+        (self.bytes, self.modified) == (bytes, modified)
+    }
+
     /// How long ago it was written; a time in the future counts as now.
     pub(super) fn age(&self, now: SystemTime) -> Option<Duration> {
         self.modified.map(|m| now.duration_since(m).unwrap_or_default())

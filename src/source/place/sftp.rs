@@ -226,6 +226,7 @@ impl Place for Sftp {
                 Ok(Some(Look {
                     bytes: m.size.unwrap_or(0),
                     modified: modified.filter(|at| *at > SystemTime::UNIX_EPOCH),
+                    node: None,
                 }))
             }
             Err(e) if to_io(&e).kind() == io::ErrorKind::NotFound => Ok(None),
