@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringBuilder};
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch, RecordBatchOptions, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::{Decoded, Position, RowPlace, Undecodable, Wanted, repair};
@@ -30,6 +30,25 @@ pub struct Chunk {
     max_rows: usize,
 }
 
+/// Room for as much as another chunk held, and a little more: chunks of one file are alike, and what need not grow is not
+/// copied.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    rows: usize,
+    raw: usize,
+    /// Bytes of each column.
+    columns: Vec<usize>,
+}
+
+impl Room {
+    /// As for this chunk.
+    pub(super) fn like(chunk: &Decoded) -> Self {
+        let more = |bytes: usize| bytes + bytes / 16;
+        let columns = chunk.rows.columns().iter().map(|column| column.as_string::<i32>().value_data().len());
+        Self { rows: chunk.places.len(), raw: more(chunk.raw.len()), columns: columns.map(more).collect() }
+    }
+}
+
 /// The Arrow schema of wanted columns: nullable Utf8, in wanted order.
 pub fn schema(wanted: &[Wanted]) -> SchemaRef {
     let field = |w: &Wanted| Field::new(&w.name, DataType::Utf8, true);
@@ -39,13 +58,20 @@ pub fn schema(wanted: &[Wanted]) -> SchemaRef {
 impl Chunk {
     /// An empty chunk that is full at `max_rows` rows of any kind.
     pub fn new(schema: SchemaRef, max_rows: usize) -> Self {
-        let columns = schema.fields().iter().map(|_| StringBuilder::new()).collect();
+        Self::with_room(schema, max_rows, &Room::default())
+    }
+
+    /// The same with room for what is likely to come.
+    pub(super) fn with_room(schema: SchemaRef, max_rows: usize, room: &Room) -> Self {
+        let rows = room.rows.min(max_rows);
+        let bytes = |column: usize| room.columns.get(column).copied().unwrap_or_default();
+        let columns = (0..schema.fields().len()).map(|i| StringBuilder::with_capacity(rows, bytes(i))).collect();
         Self {
             schema,
             columns,
-            places: Vec::new(),
-            raw: Vec::new(),
-            raw_ends: Vec::new(),
+            places: Vec::with_capacity(rows),
+            raw: Vec::with_capacity(room.raw),
+            raw_ends: Vec::with_capacity(rows),
             notes: Vec::new(),
             undecodable: Vec::new(),
             dropped: 0,

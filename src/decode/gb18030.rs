@@ -93,14 +93,19 @@ fn translate(bytes: &[u8], out: &mut [u8]) -> (usize, usize) {
     let pairs = &**PAIRS;
     let (mut read, mut written) = (0, 0);
     while let Some(eight) = bytes.get(read..).and_then(<[u8]>::first_chunk::<STEP>) {
-        let Some(to) = out.get_mut(written..).and_then(<[u8]>::first_chunk_mut::<STEP>) else { break };
         let high = u64::from_le_bytes(*eight) & HIGH_BITS;
         let ascii = (high.trailing_zeros() / 8) as usize; // 8 where no bit is set
         if ascii > 0 {
+            let Some(to) = out.get_mut(written..).and_then(<[u8]>::first_chunk_mut::<STEP>) else { break };
             *to = *eight; // what follows the ASCII is written over
             (read, written) = (read + ascii, written + ascii);
             continue;
         }
+        if high == HIGH_BITS && translate_four(pairs, eight, (out, written)) {
+            (read, written) = (read + STEP, written + 12);
+            continue;
+        }
+        let Some(to) = out.get_mut(written..).and_then(<[u8]>::first_chunk_mut::<STEP>) else { break };
         let [first, second, ..] = *eight;
         let utf8 = pairs[slot(first, second)];
         if utf8 == 0 {
@@ -113,6 +118,21 @@ fn translate(bytes: &[u8], out: &mut [u8]) -> (usize, usize) {
         (read, written) = (read + 2, written + if short { 2 } else { 3 });
     }
     (read, written)
+}
+
+/// Writes four pairs if they are four hanzi, each of three bytes: then none waits for the one before.
+#[inline]
+fn translate_four(pairs: &[u32; SLOTS], eight: &[u8; STEP], (out, written): (&mut [u8], usize)) -> bool {
+    const LEAST_OF_THREE_BYTES: u32 = 0x1_0000;
+    let [a, b, c, d, e, f, g, h] = *eight;
+    let four = [pairs[slot(a, b)], pairs[slot(c, d)], pairs[slot(e, f)], pairs[slot(g, h)]];
+    let Some(to) = out.get_mut(written..).and_then(<[u8]>::first_chunk_mut::<13>) else { return false };
+    // What of each is no character is written over by the next.
+    to[..4].copy_from_slice(&four[0].to_le_bytes());
+    to[3..7].copy_from_slice(&four[1].to_le_bytes());
+    to[6..10].copy_from_slice(&four[2].to_le_bytes());
+    to[9..].copy_from_slice(&four[3].to_le_bytes());
+    four.into_iter().all(|utf8| utf8 >= LEAST_OF_THREE_BYTES)
 }
 
 /// Where a pair stands in the table.

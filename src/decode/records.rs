@@ -6,7 +6,7 @@ use std::io;
 
 use arrow::datatypes::SchemaRef;
 
-use super::chunk::{self, Chunk};
+use super::chunk::{self, Chunk, Room};
 use super::{Decode, DecodeError, Decoded, Header, Resume, Wanted};
 
 /// One format: finds the next row and puts it into a chunk.
@@ -25,6 +25,8 @@ pub(super) trait Records: Send {
 pub(super) struct Decoder<R> {
     records: R,
     schema: SchemaRef,
+    /// What the last chunk held.
+    room: Room,
     state: State,
 }
 
@@ -38,11 +40,11 @@ impl<R: Records> Decoder<R> {
     /// A decoder at its first row.
     pub(super) fn new(records: R) -> Self {
         let schema = chunk::schema(records.wanted());
-        Self { records, schema, state: State::Reading }
+        Self { records, schema, room: Room::default(), state: State::Reading }
     }
 
     fn collect(&mut self, max_rows: usize) -> Decoded {
-        let mut chunk = Chunk::new(self.schema.clone(), max_rows);
+        let mut chunk = Chunk::with_room(self.schema.clone(), max_rows, &self.room);
         let mut resume = self.records.resume();
         while matches!(self.state, State::Reading) && !chunk.is_full() {
             match self.records.step(&mut chunk) {
@@ -51,7 +53,9 @@ impl<R: Records> Decoder<R> {
                 Err(e) => self.state = State::Failed(e),
             }
         }
-        chunk.finish(resume)
+        let chunk = chunk.finish(resume);
+        self.room = Room::like(&chunk);
+        chunk
     }
 }
 
