@@ -110,6 +110,13 @@ impl CompiledMapping {
     /// # Errors
     /// Every problem (HL0201–HL0219), each at its place in the `.sql` file or, for rules, in the register's file.
     pub fn compile(source: &MappingSource<'_>) -> Result<Self, Vec<Problem>> {
+        sql::with_room(|| Self::compile_here(source)).unwrap_or_else(|| {
+            let why = "the planner broke down; please report this";
+            Err(vec![Problem::error("HL0212", why).at(source.scope().origin.place_of_start())])
+        })
+    }
+
+    fn compile_here(source: &MappingSource<'_>) -> Result<Self, Vec<Problem>> {
         let scope = source.scope();
         let select = sql::select(&source.file.sql, scope.table, &scope.subject, &scope.origin)?;
         let (mut calls, mut problems) = (Calls::default(), Vec::new());

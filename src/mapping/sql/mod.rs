@@ -25,5 +25,6 @@ pub(crate) use evaluate::{Failed, evaluate};
 pub(crate) use parse::Origin;
 pub(crate) use plan::{Planned, Wanted, plan, schema};
 pub(crate) use resolve::{Calls, Resolved, Scope, listed, resolve};
+pub(crate) use room::with_room;
 pub(crate) use select::select;
 pub(crate) use sites::{Act, Event, Mode, ROW, row_ids};
