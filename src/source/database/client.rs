@@ -66,6 +66,11 @@ impl Client {
         on!(self, conn => conn.columns(sql).await)
     }
 
+    /// Those columns of a relation that hold no null, as far as its server tells.
+    pub(super) async fn never_null(&mut self, from: &str) -> Result<Vec<String>, SourceError> {
+        on!(self, conn => conn.never_null(from).await)
+    }
+
     /// The first row, as texts.
     pub(super) async fn first(&mut self, statement: &Statement) -> Result<Option<Vec<Option<String>>>, SourceError> {
         on!(self, conn => conn.first(statement).await)

@@ -196,13 +196,9 @@ impl Source for DatabaseSource {
 async fn describe(client: &mut Client, relation: &Relation) -> Result<Described, SourceError> {
     let from = client.dialect().relation(relation);
     let columns = client.columns(&format!("select * from {from} where 1 = 0")).await?;
-    let never_null = match client.dialect() {
-        Dialect::Postgres => {
-            let named = client.first(&sql::never_null(&from)).await?.and_then(|row| row.into_iter().next().flatten());
-            named.unwrap_or_default().lines().map(str::to_owned).collect()
-        }
-        Dialect::MySql | Dialect::Sqlite | Dialect::Odbc(..) => Vec::new(),
-    };
+    // Where nulls come first, a bound passes them over.
+    let asks = client.dialect().nulls_last();
+    let never_null = if asks { client.never_null(&from).await? } else { Vec::new() };
     Ok(Described { dialect: client.dialect(), from, columns, never_null })
 }
 

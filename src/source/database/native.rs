@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::client::{HELLO, Paged};
 use super::dialect::Dialect;
 use super::rows::Block;
-use super::sql::Statement;
+use super::sql::{Statement, never_null};
 use super::{dialect, error};
 use crate::config::Database;
 use crate::source::SourceError;
@@ -91,6 +91,15 @@ impl Native {
             })
         })
         .await
+    }
+
+    /// As [`super::client::Client::never_null`].
+    pub(super) async fn never_null(&mut self, from: &str) -> Result<Vec<String>, SourceError> {
+        if self.dialect() != Dialect::Postgres {
+            return Ok(Vec::new());
+        }
+        let named = self.first(&never_null(from)).await?.and_then(|row| row.into_iter().next().flatten());
+        Ok(named.unwrap_or_default().lines().map(str::to_owned).collect())
     }
 
     /// As [`super::client::Client::first`].

@@ -13,8 +13,8 @@ use std::time::Duration;
 use odbc_api::buffers::{ColumnarBuffer, WCharColumn};
 use odbc_api::parameter::{VarWCharBox, WithDataType};
 use odbc_api::{
-    Connection, ConnectionOptions, Cursor, CursorImpl, DataType, Error, ResultSetMetadata as _, environment,
-    escape_attribute_value, handles,
+    Connection, ConnectionOptions, Cursor, CursorImpl, DataType, Error, Nullability, ResultSetMetadata as _,
+    environment, escape_attribute_value, handles,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -83,6 +83,12 @@ impl Session {
     pub(super) async fn columns(&mut self, sql: &str) -> Result<Vec<(String, String)>, SourceError> {
         let statement = Statement { sql: sql.to_owned(), ..Statement::default() };
         self.ask(move |desk| desk.columns(&statement)).await
+    }
+
+    /// As [`super::client::Client::never_null`].
+    pub(super) async fn never_null(&mut self, from: &str) -> Result<Vec<String>, SourceError> {
+        let statement = Statement { sql: format!("select * from {from} where 1 = 0"), ..Statement::default() };
+        self.ask(move |desk| desk.never_null(&statement)).await
     }
 
     /// As [`super::client::Client::first`].
@@ -232,6 +238,18 @@ impl Desk {
         for column in columns_of(&mut rows)? {
             let name = rows.col_name(column).map_err(refused)?;
             all.push((name, kind(rows.col_data_type(column).map_err(refused)?)));
+        }
+        Ok(all)
+    }
+
+    fn never_null(&self, statement: &Statement) -> Result<Vec<String>, SourceError> {
+        let refused = |error: Error| error::of_odbc(&error, true);
+        let Some(mut rows) = self.open_rows(statement)? else { return Ok(Vec::new()) };
+        let mut all = Vec::new();
+        for column in columns_of(&mut rows)? {
+            if rows.col_nullability(column).map_err(refused)? == Nullability::NoNulls {
+                all.push(rows.col_name(column).map_err(refused)?);
+            }
         }
         Ok(all)
     }

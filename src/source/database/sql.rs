@@ -30,7 +30,7 @@ pub(super) struct Described {
     pub(super) from: String,
     /// Names and the server's names of their types.
     pub(super) columns: Vec<(String, String)>,
-    /// Columns of PostgreSQL that hold no null: asked for nulls beside a bound, it would not go by an index.
+    /// Columns that hold no null, where nulls come last: asked for nulls beside a bound, no server goes by an index.
     pub(super) never_null: Vec<String>,
 }
 
@@ -256,18 +256,26 @@ impl Select {
         if all.is_empty() { String::new() } else { format!(" where {}", all.join(" and ")) }
     }
 
+    /// Whether no row whose `name` is null comes after one where it is not: then what comes after a value is a range of its
+    /// index.
+    fn passes_nulls(&self, name: &String) -> bool {
+        !self.described.dialect.nulls_last() || self.described.never_null.contains(name)
+    }
+
     /// That a row comes after these values, from the order's column `i` on.
     fn after(&self, i: usize, values: &[Option<String>], to: &mut Statement) -> String {
         let (Some(name), Some(value)) = (self.order.get(i), values.get(i)) else { return "1 = 0".to_owned() };
         let column = self.quoted(name);
-        let sure = self.described.never_null.contains(name);
+        let passes = self.passes_nulls(name);
+        // Values are bound in the order in which they stand in the text.
+        let bound = value.clone().filter(|_| i == 0 && passes && self.order.len() > 1);
+        let bound = bound.map(|value| format!("{column} >= {}", self.bind(i, Some(value), to)));
         let above = match value {
             None if self.described.dialect.nulls_last() => "1 = 0".to_owned(),
             None => format!("{column} is not null"),
             Some(value) => {
                 let place = self.bind(i, Some(value.clone()), to);
-                let last = self.described.dialect.nulls_last() && !sure;
-                let nulls = if last { format!(" or {column} is null") } else { String::new() };
+                let nulls = if passes { String::new() } else { format!(" or {column} is null") };
                 format!("{column} > {place}{nulls}")
             }
         };
@@ -276,17 +284,16 @@ impl Select {
         }
         let same = self.is(name, value.clone(), to);
         let rest = self.after(i + 1, values, to);
-        let all = format!("({above} or ({same} and {rest}))");
-        match value {
-            Some(value) if sure => format!("({column} >= {} and {all})", self.bind(i, Some(value.clone()), to)),
-            _ => all,
-        }
+        bounded(bound, format!("({above} or ({same} and {rest}))"))
     }
 
     /// That a row does not come after these values, from the order's column `i` on.
     fn upto(&self, i: usize, values: &[Option<String>], to: &mut Statement) -> String {
         let (Some(name), Some(value)) = (self.order.get(i), values.get(i)) else { return "1 = 1".to_owned() };
         let column = self.quoted(name);
+        // Where nulls come last, a value that is none bounds the rows.
+        let bound = value.clone().filter(|_| i == 0 && self.described.dialect.nulls_last());
+        let bound = bound.map(|value| format!("{column} <= {}", self.bind(i, Some(value), to)));
         let below = match value {
             None if self.described.dialect.nulls_last() => format!("{column} is not null"),
             None => "1 = 0".to_owned(),
@@ -299,7 +306,7 @@ impl Select {
         };
         let same = self.is(name, value.clone(), to);
         let rest = self.upto(i + 1, values, to);
-        format!("({below} or ({same} and {rest}))")
+        bounded(bound, format!("({below} or ({same} and {rest}))"))
     }
 
     fn is(&self, name: &str, value: Option<String>, to: &mut Statement) -> String {
@@ -344,6 +351,14 @@ impl Select {
     }
 }
 
+/// A condition with a plainer one before it that it implies, which an index can go by.
+fn bounded(bound: Option<String>, condition: String) -> String {
+    match bound {
+        Some(bound) => format!("({bound} and {condition})"),
+        None => condition,
+    }
+}
+
 /// A flag's word; a blank one means that nothing is said.
 fn said(word: &str) -> Option<String> {
     (!word.is_empty()).then(|| word.to_owned())
@@ -368,11 +383,19 @@ mod tests {
 
     /// Without this every page of a large table reads the index from its beginning.
     #[test]
+    fn nulls_that_come_first_need_no_asking() {
+        let columns = [("UPD", "TIMESTAMP"), ("ID", "INT8")];
+        let after = [Some("x".to_owned()), Some("7".to_owned())];
+        let page = select(Dialect::Sqlite, &columns, &["UPD", "ID"]).page(Some(&after), &End::Open, 10).sql;
+        assert!(page.contains(r#"where ("UPD" >= ? and ("UPD" > ? or ("UPD" = ? and ("ID" > ?)))) order"#), "{page}");
+    }
+
+    #[test]
     fn what_is_never_null_goes_by_its_index() {
         let mut select = select(Dialect::Postgres, &[("UPD", "TIMESTAMP"), ("ID", "INT8")], &["UPD", "ID"]);
         select.described.never_null = vec!["UPD".into(), "ID".into()];
         let page = select.page(Some(&[Some("x".into()), Some("7".into())]), &End::Open, 10).sql;
-        let expected = r#"where ("UPD" >= $4::text::TIMESTAMP and ("UPD" > $1::text::TIMESTAMP or ("UPD" = $2::text::TIMESTAMP and ("ID" > $3::text::INT8)))) order"#;
+        let expected = r#"where ("UPD" >= $1::text::TIMESTAMP and ("UPD" > $2::text::TIMESTAMP or ("UPD" = $3::text::TIMESTAMP and ("ID" > $4::text::INT8)))) order"#;
         assert!(page.contains(expected), "{page}");
     }
 
@@ -409,7 +432,7 @@ mod tests {
             let end = End::At(vec![Some("x".to_owned()), None]);
             select(dialect, &columns, &["A", "B"]).count(None, &end).sql
         };
-        insta::assert_snapshot!(at(Dialect::Postgres), @r#"select count(*)::text from "front"."E_BASEINFO" where ("A" < $1::text or ("A" = $2::text and ("B" is not null or ("B" is null and 1 = 1))))"#);
+        insta::assert_snapshot!(at(Dialect::Postgres), @r#"select count(*)::text from "front"."E_BASEINFO" where ("A" <= $1::text and ("A" < $2::text or ("A" = $3::text and ("B" is not null or ("B" is null and 1 = 1)))))"#);
         insta::assert_snapshot!(at(Dialect::Sqlite), @r#"select cast(count(*) as text) from "front"."E_BASEINFO" where ("A" < ? or "A" is null or ("A" = ? and (1 = 0 or ("B" is null and 1 = 1))))"#);
         let oracle = Dialect::Odbc(Flavour::of("Oracle").unwrap(), Some('"'));
         let border = |dialect| select(dialect, &columns, &["A", "B"]).border(None, 100).sql;
