@@ -9,7 +9,7 @@
 
 use sqlx::PgConnection;
 
-use super::super::{ChangeSet, Result};
+use super::super::{ChangeSet, Result, StoreError};
 use super::PostgresStore;
 use super::connect::{refused, within};
 use super::schema::{begin, finish, run};
@@ -90,8 +90,11 @@ impl PostgresStore {
         if !self.first_load.begins(change) {
             return Ok(());
         }
-        let away = within(take_away(self.writer.get().await?)).await?;
-        self.first_load = if away { FirstLoad::Bare(0) } else { FirstLoad::Past };
+        let away = within(take_away(self.writer.get().await?)).await;
+        if away.is_err() {
+            self.writer.lose();
+        }
+        self.first_load = if away? { FirstLoad::Bare(0) } else { FirstLoad::Past };
         Ok(())
     }
 
@@ -137,7 +140,10 @@ async fn take_away(conn: &mut PgConnection) -> Result<bool> {
 /// Makes the indexes. The turn is ours.
 async fn make(conn: &mut PgConnection) -> Result<()> {
     begin(conn).await?;
-    let done = run(conn, MAKE).await;
+    let done = run(conn, MAKE).await.map_err(|error| match error {
+        StoreError::Data { place, .. } => StoreError::Damaged(format!("{place} has twice what can be there but once")),
+        other => other,
+    });
     finish(conn, done).await
 }
 
