@@ -38,6 +38,12 @@ async fn a_feed_sends_a_snapshot_then_only_what_changed_for_it() {
     small.extract("QY_2.csv", &second);
     small.run("qy").await;
     assert_eq!(counts(&small.release().await), ("released", 1, 1, 0, 1));
+
+    // What a receipt is compared with: only the last batch says how many records the subscriber holds now.
+    let mut engine = small.engine().await;
+    for (seq, held) in [(1, None), (2, None), (3, Some(4)), (4, None)] {
+        assert_eq!(engine.store().holding_at("housing.enterprise", seq).await.unwrap(), held, "batch {seq}");
+    }
 }
 
 #[tokio::test]

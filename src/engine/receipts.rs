@@ -157,11 +157,7 @@ impl Engine {
         }
         // What is held is on record as it stands now, so only the last batch can be compared.
         let Some(held) = receipt.held else { return Ok(None) };
-        if self.store.feed(&receipt.feed).await?.seq != seq {
-            return Ok(None);
-        }
-        let feeds = self.store.feeds().await?;
-        let record = feeds.iter().find(|feed| feed.feed == receipt.feed).map(|feed| feed.holding.unsigned_abs());
+        let record = self.store.holding_at(&receipt.feed, seq).await?;
         let differs = record.filter(|record| *record != held);
         Ok(differs.map(|record| format!("it holds {held} rows, by our record {record}")))
     }

@@ -431,6 +431,10 @@ impl Store for AtRestStore {
         self.inner.batch_links(feed).await
     }
 
+    async fn holding_at(&mut self, feed: &str, seq: i64) -> Result<Option<u64>> {
+        self.inner.holding_at(feed, seq).await
+    }
+
     async fn feeds(&mut self) -> Result<Vec<FeedView>> {
         self.inner.feeds().await
     }

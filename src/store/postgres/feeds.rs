@@ -170,6 +170,19 @@ impl PostgresStore {
         finish(conn, written).await
     }
 
+    /// Number and count in one statement: beside it another daemon seals the next batch.
+    pub(super) async fn held_at(&mut self, feed: &str, seq: i64) -> Result<Option<u64>> {
+        let count: Option<i64> = sqlx::query_scalar(
+            "select (select count(*) from holding h where h.feed = f.id) from feed f where f.name = $1 and f.seq = $2",
+        )
+        .bind(feed)
+        .bind(seq)
+        .fetch_optional(self.link.get().await?)
+        .await
+        .map_err(refused)?;
+        Ok(count.map(i64::unsigned_abs))
+    }
+
     pub(super) async fn feed_views(&mut self) -> Result<Vec<FeedView>> {
         let rows = sqlx::query(
             "select f.name, f.cursor, f.seq, \

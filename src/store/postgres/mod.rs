@@ -450,6 +450,10 @@ impl Store for PostgresStore {
         at_rest!(self.links(feed))
     }
 
+    async fn holding_at(&mut self, feed: &str, seq: i64) -> Result<Option<u64>> {
+        at_rest!(self.held_at(feed, seq))
+    }
+
     async fn feeds(&mut self) -> Result<Vec<FeedView>> {
         at_rest!(self.feed_views())
     }

@@ -207,6 +207,19 @@ impl SqliteStore {
         super::commit::finish(&mut self.conn, written).await
     }
 
+    /// Number and count in one statement: beside it another daemon seals the next batch.
+    pub(super) async fn held_at(&mut self, feed: &str, seq: i64) -> Result<Option<u64>> {
+        let count: Option<i64> = sqlx::query_scalar(
+            "select (select count(*) from holding h where h.feed = f.id) from feed f where f.name = ? and f.seq = ?",
+        )
+        .bind(feed)
+        .bind(seq)
+        .fetch_optional(&mut self.conn)
+        .await
+        .map_err(unavailable)?;
+        Ok(count.map(i64::unsigned_abs))
+    }
+
     pub(super) async fn feed_views(&mut self) -> Result<Vec<FeedView>> {
         let rows = sqlx::query(
             "select f.name, f.cursor, f.seq, \
