@@ -31,6 +31,8 @@ pub struct DoctorReport {
     pub ledger_lines: u64,
     /// Audit entries whose chain was walked.
     pub audit_entries: u64,
+    /// Whether a first load (首次装载) is under way or broke off, and lookups wait for its indexes: nothing is wrong.
+    pub lacks_indexes: bool,
     /// What does not agree, at most 20 of a kind.
     pub findings: Vec<Finding>,
     /// How many do not agree.
@@ -62,7 +64,7 @@ impl DoctorReport {
 impl Engine {
     /// Examines the whole store.
     pub async fn doctor(&mut self) -> Result<DoctorReport, EngineError> {
-        let mut report = DoctorReport::default();
+        let mut report = DoctorReport { lacks_indexes: self.store.lacks_indexes().await?, ..DoctorReport::default() };
         let names: Vec<String> = self.workspace.registers.keys().cloned().collect();
         for name in names {
             self.examine_register(&name, &mut report).await?;

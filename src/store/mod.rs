@@ -212,6 +212,8 @@ pub trait Store: Operations {
     async fn claimed_entities(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Vec<EntityId>>;
     /// All batches of a feed, in order, as links of its chain.
     async fn batch_links(&mut self, feed: &str) -> Result<Vec<BatchLink>>;
+    /// Whether a first load (首次装载) is under way or broke off: lookups read whole tables for want of an index.
+    async fn lacks_indexes(&mut self) -> Result<bool>;
     /// How many records a subscriber held once this batch was sealed; `None` unless it is the feed's last.
     async fn holding_at(&mut self, feed: &str, seq: i64) -> Result<Option<u64>>;
     /// All feeds with counts.

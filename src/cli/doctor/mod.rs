@@ -10,6 +10,11 @@ use super::{Context, Exit};
 use crate::config::OutletKind;
 use crate::engine::{DoctorReport, Engine, Finding, ReviewLine, spool_dir};
 
+/// Said while lookups do without indexes.
+const FIRST_LOAD: &str = "首次装载未完成，查询暂时较慢；正在进行的装载结束时（中断后则为下一次 run）补建索引 \
+                          first load not ended: lookups are slow until it ends, or the next run after a crash, \
+                          makes the indexes";
+
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
@@ -41,6 +46,9 @@ pub async fn run(_args: Args, context: &Context) -> anyhow::Result<Exit> {
     } else {
         context.print(&text_of(&examined))?;
         context.note(super::check::at_rest(at_rest))?;
+        if examined.store.lacks_indexes {
+            context.note(FIRST_LOAD)?;
+        }
     }
     Ok(if sound { Exit::Done } else { Exit::Failed })
 }

@@ -431,6 +431,10 @@ impl Store for AtRestStore {
         self.inner.batch_links(feed).await
     }
 
+    async fn lacks_indexes(&mut self) -> Result<bool> {
+        self.inner.lacks_indexes().await
+    }
+
     async fn holding_at(&mut self, feed: &str, seq: i64) -> Result<Option<u64>> {
         self.inner.holding_at(feed, seq).await
     }

@@ -98,6 +98,11 @@ impl PostgresStore {
         Ok(())
     }
 
+    /// Whether anybody's first load has taken the indexes away.
+    pub(super) async fn is_in_first_load(&mut self) -> Result<bool> {
+        is_bare(self.link.get().await?).await
+    }
+
     /// So many keys are about to be looked up in the tables of claims or identity keys.
     pub(super) async fn before_looking_up(&mut self, keys: usize) -> Result<()> {
         if self.first_load.bears(keys) { Ok(()) } else { self.end_first_load().await }

@@ -450,6 +450,10 @@ impl Store for PostgresStore {
         at_rest!(self.links(feed))
     }
 
+    async fn lacks_indexes(&mut self) -> Result<bool> {
+        at_rest!(self.is_in_first_load())
+    }
+
     async fn holding_at(&mut self, feed: &str, seq: i64) -> Result<Option<u64>> {
         at_rest!(self.held_at(feed, seq))
     }

@@ -407,6 +407,10 @@ impl Store for SqliteStore {
         Ok(rows.iter().map(|row| BatchLink { seq: row.get(0), manifest: row.get(1) }).collect())
     }
 
+    async fn lacks_indexes(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
     async fn holding_at(&mut self, feed: &str, seq: i64) -> Result<Option<u64>> {
         self.settle().await?;
         self.held_at(feed, seq).await
