@@ -1,5 +1,7 @@
 //! Runs and re-runs: what changes, what does not, what is held.
 
+use std::sync::Arc;
+
 use huiliu::engine::RunOptions;
 
 use super::support::{CODES, Small, line, registers};
@@ -284,4 +286,29 @@ pub fn valid_code(n: u64) -> String {
         weight = weight * 3 % 31;
     }
     format!("{body}{}", SET[((31 - total % 31) % 31) as usize] as char)
+}
+
+/// Others write while the doctor examines; what it compares is of one moment all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_sees_one_moment_while_others_write() {
+    let small = Arc::new(Small::new());
+    drop(small.engine().await);
+    let writing = Arc::clone(&small);
+    let writer = tokio::spawn(async move {
+        for night in 0..8_u64 {
+            let name = format!("企业{night}");
+            let codes: Vec<String> = (0..1_500).map(|n| valid_code(n + night * 10)).collect();
+            let rows: Vec<_> = codes.iter().map(|code| row(code, &name, "在营", "")).collect();
+            writing.extract(&format!("QY_{night}.csv"), &rows);
+            assert_eq!(writing.run("qy").await.status, "succeeded");
+        }
+    });
+    let mut examined = 0;
+    while !writer.is_finished() {
+        let doctor = small.engine().await.doctor().await.unwrap();
+        assert_eq!(doctor.disagreements, 0, "{:?}", doctor.findings);
+        examined += doctor.entities;
+    }
+    writer.await.unwrap();
+    assert!(examined > 0);
 }

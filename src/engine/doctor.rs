@@ -62,8 +62,17 @@ impl DoctorReport {
 }
 
 impl Engine {
-    /// Examines the whole store.
+    /// Examines the whole store, as it is at one moment: others may write meanwhile.
     pub async fn doctor(&mut self) -> Result<DoctorReport, EngineError> {
+        self.store.hold_still().await?;
+        let report = self.examine().await;
+        let ended = self.store.move_on().await;
+        let report = report?;
+        ended?;
+        Ok(report)
+    }
+
+    async fn examine(&mut self) -> Result<DoctorReport, EngineError> {
         let mut report = DoctorReport { lacks_indexes: self.store.lacks_indexes().await?, ..DoctorReport::default() };
         let names: Vec<String> = self.workspace.registers.keys().cloned().collect();
         for name in names {

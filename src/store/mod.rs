@@ -212,6 +212,10 @@ pub trait Store: Operations {
     async fn claimed_entities(&mut self, register: &str, after: EntityId, limit: i64) -> Result<Vec<EntityId>>;
     /// All batches of a feed, in order, as links of its chain.
     async fn batch_links(&mut self, feed: &str) -> Result<Vec<BatchLink>>;
+    /// From here on answers are of one moment, whatever others write, until [`Store::move_on`]; nothing is written between.
+    async fn hold_still(&mut self) -> Result<()>;
+    /// Answers are of the present again.
+    async fn move_on(&mut self) -> Result<()>;
     /// Whether a first load (首次装载) is under way or broke off: lookups read whole tables for want of an index.
     async fn lacks_indexes(&mut self) -> Result<bool>;
     /// How many records a subscriber held once this batch was sealed; `None` unless it is the feed's last.

@@ -65,12 +65,15 @@ async fn compare_spool(engine: &mut Engine, report: &mut DoctorReport) -> anyhow
     let mut feeds: Vec<String> = engine.store().feeds().await?.into_iter().map(|feed| feed.feed).collect();
     feeds.retain(|feed| !queued.contains(feed));
     for feed in feeds {
+        let own = dir.join(&feed);
+        // Before the store is asked: what lies there then was sealed, whatever leaves meanwhile.
+        let lying = spool::numbers(&own)?;
         let links = engine.store().batch_links(&feed).await?;
         // Batches leave in order: behind the first that waits all others do, and their bodies need not be read.
         let first = engine.store().undelivered(&feed, 1).await?.first().map_or(i64::MAX, |row| row.seq);
         let waiting = links.iter().map(|link| link.seq).filter(|seq| *seq >= first).collect();
-        let (own, name) = (dir.join(&feed), feed.clone());
-        let found = tokio::task::spawn_blocking(move || spool::compare(&own, &name, &links, &waiting)).await??;
+        let found =
+            tokio::task::spawn_blocking(move || spool::compare((&own, &feed), &links, &waiting, &lying)).await??;
         compared += found.compared;
         report.disagreements += found.disagreements;
         report.findings.extend(found.findings);

@@ -27,12 +27,13 @@ pub(super) struct Compared {
     pub(super) disagreements: u64,
 }
 
-/// Compares the directory of one feed with its sealed batches; `waiting` are not durable yet.
+/// Compares the directory of one feed with its sealed batches; `waiting` are not durable yet, `lying` were there before the
+/// batches were asked for.
 pub(super) fn compare(
-    directory: &Path,
-    feed: &str,
+    (directory, feed): (&Path, &str),
     links: &[BatchLink],
     waiting: &BTreeSet<i64>,
+    lying: &BTreeSet<u64>,
 ) -> io::Result<Compared> {
     let mut all = Compared::default();
     for link in links {
@@ -47,11 +48,9 @@ pub(super) fn compare(
         }
     }
     let known: BTreeSet<u64> = links.iter().map(|link| link.seq.unsigned_abs()).collect();
-    for seq in spooled(directory)? {
-        if !known.contains(&seq) {
-            let number = i64::try_from(seq).unwrap_or(i64::MAX);
-            all.found(feed, number, "its files are in the spool, but the store never sealed it");
-        }
+    for seq in lying.difference(&known) {
+        let number = i64::try_from(*seq).unwrap_or(i64::MAX);
+        all.found(feed, number, "its files are in the spool, but the store never sealed it");
     }
     Ok(all)
 }
@@ -103,7 +102,7 @@ fn there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 /// Numbers of the batches whose manifest lies in the directory.
-fn spooled(directory: &Path) -> io::Result<BTreeSet<u64>> {
+pub(super) fn numbers(directory: &Path) -> io::Result<BTreeSet<u64>> {
     let Some(entries) = there(fs::read_dir(directory))? else { return Ok(BTreeSet::new()) };
     let mut all = BTreeSet::new();
     for entry in entries {
@@ -126,7 +125,9 @@ mod tests {
 
     fn found(dir: &tempfile::TempDir, waiting: &[i64]) -> Vec<String> {
         let links = [BatchLink { seq: 1, manifest: b"{}".to_vec() }];
-        let all = compare(dir.path(), "housing.enterprise", &links, &waiting.iter().copied().collect()).unwrap();
+        let lying = numbers(dir.path()).unwrap();
+        let waiting = waiting.iter().copied().collect();
+        let all = compare((dir.path(), "housing.enterprise"), &links, &waiting, &lying).unwrap();
         assert_eq!(all.findings.len() as u64, all.disagreements);
         all.findings.into_iter().map(|finding| finding.what).collect()
     }

@@ -141,7 +141,11 @@ pub(super) async fn run(
         named::field(named::register(engine.workspace(), asked.register)?, field)?;
     }
     let (register, entity) = look_up(engine, "register.explain", asked, context).await?;
-    let mut explanation = explain(engine, &register, &entity, context).await?;
+    // Of one moment: a value and the claims that it comes from.
+    engine.store().hold_still().await?;
+    let explained = explain(engine, &register, &entity, context).await;
+    engine.store().move_on().await?;
+    let (entity, mut explanation) = explained?;
     if let Some(field) = only {
         explanation.fields.retain(|explained| explained.field == field);
     }
@@ -161,9 +165,11 @@ pub(super) async fn run(
 async fn explain(
     engine: &mut Engine,
     register: &Register,
-    entity: &EntityView,
+    found: &EntityView,
     context: &Context,
-) -> anyhow::Result<Explanation> {
+) -> anyhow::Result<(EntityView, Explanation)> {
+    let now = named::entity(engine.store(), register, &format!("#{}", found.id)).await?;
+    let entity = EntityView { merged_from: found.merged_from, ..now };
     let claims = engine.store().claims(&register.name, entity.id).await?;
     let streams = engine.store().streams().await?;
     let holders = engine.store().holders(entity.id).await?;
@@ -192,7 +198,7 @@ async fn explain(
             holds: held.map(|(_, version, batch)| Held { version: *version, batch: *batch }),
         }
     });
-    Ok(Explanation {
+    let explanation = Explanation {
         register: register.name.clone(),
         entity: entity.id,
         version: entity.version,
@@ -200,7 +206,8 @@ async fn explain(
         merged_from: entity.merged_from,
         fields,
         feeds: feeds.collect(),
-    })
+    };
+    Ok((entity, explanation))
 }
 
 /// A feed of the register with its decisions.

@@ -431,6 +431,14 @@ impl Store for AtRestStore {
         self.inner.batch_links(feed).await
     }
 
+    async fn hold_still(&mut self) -> Result<()> {
+        self.inner.hold_still().await
+    }
+
+    async fn move_on(&mut self) -> Result<()> {
+        self.inner.move_on().await
+    }
+
     async fn lacks_indexes(&mut self) -> Result<bool> {
         self.inner.lacks_indexes().await
     }

@@ -450,6 +450,14 @@ impl Store for PostgresStore {
         at_rest!(self.links(feed))
     }
 
+    async fn hold_still(&mut self) -> Result<()> {
+        at_rest!(self.say("begin isolation level repeatable read, read only"))
+    }
+
+    async fn move_on(&mut self) -> Result<()> {
+        at_rest!(self.say("commit"))
+    }
+
     async fn lacks_indexes(&mut self) -> Result<bool> {
         at_rest!(self.is_in_first_load())
     }

@@ -12,6 +12,11 @@ use super::schema::in_registers;
 use crate::linking::EntityId;
 
 impl PostgresStore {
+    /// A statement of no answer, to the connection that reads.
+    pub(super) async fn say(&mut self, what: &'static str) -> Result<()> {
+        sqlx::query(what).execute(self.link.get().await?).await.map(|_| ()).map_err(refused)
+    }
+
     /// By id (`42` or `#42`) or by the value of any key.
     pub(super) async fn entity_by_key(&mut self, register: &str, key: &str) -> Result<Option<EntityView>> {
         let table = self.table(register)?.clone();

@@ -407,6 +407,15 @@ impl Store for SqliteStore {
         Ok(rows.iter().map(|row| BatchLink { seq: row.get(0), manifest: row.get(1) }).collect())
     }
 
+    async fn hold_still(&mut self) -> Result<()> {
+        self.settle().await?;
+        sqlx::query("begin").execute(&mut self.conn).await.map(|_| ()).map_err(unavailable)
+    }
+
+    async fn move_on(&mut self) -> Result<()> {
+        sqlx::query("commit").execute(&mut self.conn).await.map(|_| ()).map_err(unavailable)
+    }
+
     async fn lacks_indexes(&mut self) -> Result<bool> {
         Ok(false)
     }
