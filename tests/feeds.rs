@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::sync::Arc;
 
 use huiliu::batch::{Kind, Manifest, read_body};
 use huiliu::crypto::DigestAlgorithm;
@@ -494,4 +495,39 @@ async fn what_is_to_be_stamped_is_on_record_until_its_token_is_handed_on() {
     small.run("qy").await;
     assert_eq!(small.release().await.batches, 1);
     assert_eq!(small.engine().await.store().unstamped(feed).await.unwrap(), Unstamped::default());
+}
+
+/// Batches are sealed while a statement is worked out: it sums up what was held after one of them, and fits that one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_is_of_one_moment_while_batches_are_sealed() {
+    const NAME: &str = "housing.enterprise";
+    let small = Arc::new(Small::new());
+    let night = |small: &Small, n: u64| {
+        let name = format!("企业{n}");
+        let codes: Vec<String> = (n..40 + n).map(crate::runs::valid_code).collect();
+        let rows: Vec<_> = codes.iter().map(|code| [code, name.as_str(), "", "100", "在营", ""]).collect();
+        small.extract(&format!("QY_{n}.csv"), &rows);
+    };
+    night(&small, 0);
+    small.run("qy").await;
+    small.release().await;
+    let writing = Arc::clone(&small);
+    let writer = tokio::spawn(async move {
+        for n in 1..5 {
+            night(&writing, n);
+            writing.run("qy").await;
+            writing.release().await;
+        }
+    });
+    let mut stated = BTreeMap::new();
+    while !writer.is_finished() {
+        let statement = small.engine().await.statement(NAME, None).await.unwrap().statement;
+        stated.insert(statement.as_of, (statement.records, statement.root));
+    }
+    writer.await.unwrap();
+    assert!(!stated.is_empty());
+    for (seq, said) in stated {
+        let again = small.engine().await.statement(NAME, Some(seq)).await.unwrap().statement;
+        assert_eq!((again.as_of, (again.records, again.root)), (seq, said));
+    }
 }

@@ -19,8 +19,6 @@ use crate::store::{BatchRow, FeedState};
 
 /// Holdings read at a time.
 const PAGE: i64 = 8192;
-/// How often holdings are read again because a batch was sealed meanwhile.
-const PATIENCE: u32 = 5;
 
 /// A statement, signed, with the holdings that it sums up.
 #[derive(Debug)]
@@ -62,28 +60,40 @@ impl Engine {
     }
 
     async fn held_as_of(&mut self, feed: &Feed, as_of: Option<u64>, signer: &Signer) -> Result<Held, EngineError> {
-        for _ in 0..PATIENCE {
-            let state = self.store.feed(&feed.name).await?;
-            let last = state.seq.unsigned_abs();
-            if let Some(seq) = as_of.filter(|seq| *seq != last) {
-                if seq > last {
-                    return Err(impossible(format!("feed {} has no batch {seq}; its last is {last}", feed.name)));
-                }
-                return self.replayed(feed, seq).await;
-            }
-            self.check_settled(feed, &state)?;
-            let records = self.all_holdings(&feed.name).await?;
-            if records.iter().any(|entry| entry.2.0 == [0; 32]) {
-                return Err(not_now(feed, "everything is to be sent again, and is not yet"));
-            }
-            if self.store.feed(&feed.name).await? != state {
-                continue; // a batch was sealed meanwhile
-            }
-            let manifest_digest = state.previous.as_deref().and_then(digest_from_hex);
-            let schema = if records.is_empty() { String::new() } else { self.schema_of(feed, signer)? };
-            return Ok(Held { as_of: last, manifest_digest, records, schema });
+        self.store.feed(&feed.name).await?; // a feed that was never released begins to be one
+        // The state of the feed and all holdings are of one moment: batches are sealed meanwhile.
+        self.store.hold_still().await?;
+        let held = self.held_now(feed, as_of, signer).await;
+        self.store.move_on().await?;
+        match held? {
+            Ok(held) => Ok(held),
+            Err(earlier) => self.replayed(feed, earlier).await,
         }
-        Err(not_now(feed, "batches are being sealed faster than holdings can be read"))
+    }
+
+    /// What is held now; the number of the batch, if an earlier one than the last is asked for.
+    async fn held_now(
+        &mut self,
+        feed: &Feed,
+        as_of: Option<u64>,
+        signer: &Signer,
+    ) -> Result<Result<Held, u64>, EngineError> {
+        let state = self.store.feed(&feed.name).await?;
+        let last = state.seq.unsigned_abs();
+        if let Some(seq) = as_of.filter(|seq| *seq != last) {
+            if seq > last {
+                return Err(impossible(format!("feed {} has no batch {seq}; its last is {last}", feed.name)));
+            }
+            return Ok(Err(seq));
+        }
+        self.check_settled(feed, &state)?;
+        let records = self.all_holdings(&feed.name).await?;
+        if records.iter().any(|entry| entry.2.0 == [0; 32]) {
+            return Err(not_now(feed, "everything is to be sent again, and is not yet"));
+        }
+        let manifest_digest = state.previous.as_deref().and_then(digest_from_hex);
+        let schema = if records.is_empty() { String::new() } else { self.schema_of(feed, signer)? };
+        Ok(Ok(Held { as_of: last, manifest_digest, records, schema }))
     }
 
     /// Whether all that is held was sent under the grant as it is now.

@@ -20,19 +20,15 @@ impl PostgresStore {
     pub(super) async fn feed_state(&mut self, feed: &str) -> Result<FeedState> {
         self.ahead.forget();
         let conn = self.link.get().await?;
-        sqlx::query("insert into feed (name) select $1 where not exists (select 1 from feed where name = $1) on conflict do nothing")
-            .bind(feed)
-            .execute(&mut *conn)
-            .await
-            .map_err(refused)?;
-        let row = sqlx::query(
-            "select id, grant_digest, cursor, seq, previous, schema_version, fingerprint, sweep_entity, sweep_through, part, \
-             suspended, suspended_why, suspended_side, refused from feed where name = $1",
-        )
-        .bind(feed)
-        .fetch_one(conn)
-        .await
-        .map_err(refused)?;
+        let found = stored_feed(conn, feed).await?;
+        let row = match found {
+            Some(row) => row,
+            None => {
+                let sql = "insert into feed (name) values ($1) on conflict do nothing";
+                sqlx::query(sql).bind(feed).execute(&mut *conn).await.map_err(refused)?;
+                stored_feed(conn, feed).await?.ok_or_else(|| StoreError::Damaged("a feed does not stay".into()))?
+            }
+        };
         let sweep: (Option<i64>, Option<i64>) = (row.get(7), row.get(8));
         Ok(FeedState {
             id: row.get(0),
@@ -216,6 +212,17 @@ impl PostgresStore {
         };
         Ok(rows.iter().map(view).collect())
     }
+}
+
+async fn stored_feed(conn: &mut PgConnection, feed: &str) -> Result<Option<PgRow>> {
+    sqlx::query(
+        "select id, grant_digest, cursor, seq, previous, schema_version, fingerprint, sweep_entity, sweep_through, part, \
+         suspended, suspended_why, suspended_side, refused from feed where name = $1",
+    )
+    .bind(feed)
+    .fetch_optional(conn)
+    .await
+    .map_err(refused)
 }
 
 /// The three columns of a suspension, from this one on.

@@ -17,19 +17,16 @@ use crate::linking::EntityId;
 
 impl SqliteStore {
     pub(super) async fn feed_state(&mut self, feed: &str) -> Result<FeedState> {
-        sqlx::query("insert into feed (name) values (?) on conflict do nothing")
-            .bind(feed)
-            .execute(&mut self.conn)
-            .await
-            .map_err(unavailable)?;
-        let row = sqlx::query(
-            "select id, grant_digest, cursor, seq, previous, schema_version, fingerprint, sweep_entity, sweep_through, part, \
-             suspended, suspended_why, suspended_side, refused from feed where name = ?",
-        )
-        .bind(feed)
-        .fetch_one(&mut self.conn)
-        .await
-        .map_err(unavailable)?;
+        let found = self.stored_feed(feed).await?;
+        let row = match found {
+            Some(row) => row,
+            None => {
+                let sql = "insert into feed (name) values (?) on conflict do nothing";
+                sqlx::query(sql).bind(feed).execute(&mut self.conn).await.map_err(unavailable)?;
+                let found = self.stored_feed(feed).await?;
+                found.ok_or_else(|| StoreError::Damaged("a feed does not stay".into()))?
+            }
+        };
         let sweep: (Option<i64>, Option<i64>) = (row.get(7), row.get(8));
         Ok(FeedState {
             id: row.get(0),
@@ -43,6 +40,17 @@ impl SqliteStore {
             suspended: suspension(&row, 10),
             refused: row.get(13),
         })
+    }
+
+    async fn stored_feed(&mut self, feed: &str) -> Result<Option<SqliteRow>> {
+        sqlx::query(
+            "select id, grant_digest, cursor, seq, previous, schema_version, fingerprint, sweep_entity, sweep_through, part, \
+             suspended, suspended_why, suspended_side, refused from feed where name = ?",
+        )
+        .bind(feed)
+        .fetch_optional(&mut self.conn)
+        .await
+        .map_err(unavailable)
     }
 
     pub(super) async fn newest_change(&mut self, register: &str) -> Result<i64> {
