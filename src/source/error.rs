@@ -199,6 +199,12 @@ pub enum SourceError {
         /// Table.
         table: String,
     },
+    /// Nobody knows which rows are younger than the lag.
+    #[error("HL0339 the lag of {table} cannot be kept: its cursor is no time that we know how to write")]
+    Lag {
+        /// Table.
+        table: String,
+    },
     /// A stored cursor does not read.
     #[error("HL0337 the stored place of this dataset does not read: the kind of its source was changed")]
     Cursor,
@@ -305,6 +311,7 @@ impl SourceError {
             Self::NotThere { .. } | Self::LostKey { .. } => "HL0332",
             Self::Slow { .. } => "HL0333",
             Self::Backwards { .. } => "HL0334",
+            Self::Lag { .. } => "HL0339",
             Self::Refused { .. } => "HL0336",
             Self::Service { .. } => "HL0340",
             Self::Stranger { .. } => "HL0341",
@@ -348,7 +355,7 @@ impl SourceError {
             Self::Inbox { .. } => Disposition::Retry,
             Self::Stranger { .. } | Self::Asked { .. } | Self::NoInbox { .. } => Disposition::Halt,
             Self::Login { .. } | Self::NotThere { .. } | Self::LostKey { .. } => Disposition::Halt,
-            Self::Backwards { .. } | Self::Cursor | Self::Endless { .. } => Disposition::Halt,
+            Self::Backwards { .. } | Self::Lag { .. } | Self::Cursor | Self::Endless { .. } => Disposition::Halt,
             Self::Unprepared { .. } | Self::Nameless { .. } | Self::Lost { .. } => Disposition::Halt,
             Self::Truncated { .. } => Disposition::Halt,
             Self::NoOdbc | Self::Driver { .. } | Self::Flavour { .. } => Disposition::Halt,

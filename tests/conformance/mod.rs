@@ -191,8 +191,11 @@ fn nothing_new(report: &RunReport) {
     }
 }
 
+/// More than a page of any source.
+const SOME: u64 = 230;
+
 async fn resume(stand: Stand) {
-    stand.has(1, &rows(7)).await;
+    stand.has(1, &rows(SOME)).await;
     let text = |parts: &[(Vec<u8>, Position)]| {
         let bytes: Vec<u8> = parts.iter().flat_map(|(raw, _)| raw.clone()).collect();
         String::from_utf8(bytes).unwrap()
@@ -213,8 +216,8 @@ async fn resume(stand: Stand) {
         }
     }
     let taken = stand.takes().await;
-    assert_eq!(taken.registers[0].counts.new, 7);
-    stand.registered(&rows(7)).await;
+    assert_eq!(taken.registers[0].counts.new, SOME);
+    stand.registered(&rows(SOME)).await;
 }
 
 async fn settle(stand: Stand) {

@@ -9,6 +9,7 @@ mod client;
 mod dialect;
 mod error;
 mod flavour;
+mod lag;
 mod native;
 #[cfg(feature = "odbc")]
 mod odbc;
@@ -129,10 +130,7 @@ impl DatabaseSource {
         {
             return Err(SourceError::Backwards { table: self.shown().to_owned() });
         }
-        let until = match select.ceiling(*lag) {
-            Some(ceiling) => client.first(&ceiling).await?.and_then(|row| row.into_iter().next().flatten()),
-            None => None,
-        };
+        let until = lag::ceiling(client, select, (*lag, self.shown())).await?;
         let news = client.first(&select.news(since.as_deref(), until.as_deref())?).await?;
         Ok(news.map(|_| (since, until)))
     }
@@ -195,11 +193,19 @@ impl Source for DatabaseSource {
 /// What a relation is made of.
 async fn describe(client: &mut Client, relation: &Relation) -> Result<Described, SourceError> {
     let from = client.dialect().relation(relation);
-    let columns = client.columns(&format!("select * from {from} where 1 = 0")).await?;
-    // Where nulls come first, a bound passes them over.
-    let asks = client.dialect().nulls_last();
+    let mut columns = client.columns(&format!("select * from {from} where 1 = 0")).await?;
+    let derived = matches!(relation, Relation::Query(_));
+    if let Relation::Table(name) = relation
+        && let Some(sets) = sql::sets(client.dialect(), name)
+    {
+        let sets = client.first(&sets).await?.and_then(|row| row.into_iter().next().flatten()).unwrap_or_default();
+        let is_set = |name: &String| sets.lines().any(|set| set == name);
+        columns.iter_mut().filter(|(name, _)| is_set(name)).for_each(|(_, kind)| *kind = "SET".to_owned());
+    }
+    // Where nulls come first, a bound passes them over; of a query nobody says which columns hold none.
+    let asks = client.dialect().nulls_last() && !derived;
     let never_null = if asks { client.never_null(&from).await? } else { Vec::new() };
-    Ok(Described { dialect: client.dialect(), from, columns, never_null })
+    Ok(Described { dialect: client.dialect(), from, columns, derived, never_null })
 }
 
 /// Pulls of a relation that name themselves by the one before.

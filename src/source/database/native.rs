@@ -146,7 +146,7 @@ impl Native {
             }
         });
         let rest = if rows_read >= limit { block.whole_groups() } else { block };
-        Ok(Paged { rows: rows_read, last: send(rest, to).await.or(last), full: rows_read >= limit })
+        Ok(Paged { rows: rows_read, last: send(rest.ending_page(), to).await.or(last), full: rows_read >= limit })
     }
 
     /// As [`super::client::Client::stream`].

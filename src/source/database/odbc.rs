@@ -397,7 +397,7 @@ impl Taken {
     fn end(mut self, limit: u64) -> Paged {
         let full = self.rows >= limit;
         let rest = if full { self.block.whole_groups() } else { std::mem::take(&mut self.block) };
-        self.send(rest);
+        self.send(rest.ending_page());
         Paged { rows: self.rows, last: self.last, full }
     }
 }

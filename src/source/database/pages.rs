@@ -37,28 +37,38 @@ pub(super) async fn read(
     let (cells, _) = select.width();
     let started = Instant::now();
     let mut read = 0u64;
+    let exact = select.is_exact();
     loop {
-        let page = select.page(plan.after.as_deref(), &plan.end, plan.page);
-        let paged = match client.page(&page, (plan.page, select.width()), &to).await {
+        // Where the server may take two texts for one place, it is asked for the page's last one: rows of it stay together.
+        let border = match exact {
+            true => None,
+            false => match client.first(&select.border(plan.after.as_deref(), &plan.end, plan.page)).await {
+                Ok(None) => return,
+                Ok(border) => border,
+                Err(error) => return send(error, &to).await,
+            },
+        };
+        let page = match &border {
+            Some(last) => select.page(plan.after.as_deref(), &End::At(last.clone()), None),
+            None => select.page(plan.after.as_deref(), &plan.end, Some(plan.page)),
+        };
+        let limit = if exact { plan.page } else { u64::MAX };
+        let paged = match client.page(&page, (limit, select.width()), &to).await {
             Ok(page) => page,
-            Err(error) => {
-                to.send(Err(error)).await.ok();
-                return;
-            }
+            Err(error) => return send(error, &to).await,
         };
         read += paged.rows;
         // A page that is full before its last row is gone on with: its server had said that cells are shorter.
         let through = plan.once && paged.rows >= plan.page && paged.last.is_some();
-        if !paged.full || to.is_closed() || through {
+        if !(paged.full || border.is_some()) || to.is_closed() || through {
             tracing::debug!(table = %plan.table, rows = read, "read to the end");
             return;
         }
-        match paged.last {
-            Some(last) => {
-                let place = last.get(cells..).unwrap_or_default().to_vec();
+        let last = paged.last.map(|last| last.get(cells..).unwrap_or_default().to_vec());
+        match border.filter(|_| !paged.full).or(last) {
+            Some(place) => {
                 if plan.after.as_ref() == Some(&place) {
-                    to.send(Err(SourceError::Endless { what: plan.table })).await.ok();
-                    return;
+                    return send(SourceError::Endless { what: plan.table }, &to).await;
                 }
                 plan.after = Some(place);
             }
@@ -69,6 +79,10 @@ pub(super) async fn read(
             pace(rate, started, read).await;
         }
     }
+}
+
+async fn send(error: SourceError, to: &mpsc::Sender<Result<Block, SourceError>>) {
+    to.send(Err(error)).await.ok();
 }
 
 /// Waits so that no more rows a second are asked for than may be.

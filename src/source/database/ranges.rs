@@ -76,7 +76,7 @@ impl KeyedTable {
         let mut ranges = Vec::new();
         let mut after: Option<Vec<Option<String>>> = None;
         while ranges.len() <= most {
-            let Some(border) = client.first(&select.border(after.as_deref(), rows)).await? else { break };
+            let Some(border) = client.first(&select.border(after.as_deref(), &End::Open, rows)).await? else { break };
             let (begins, ends) = (after.as_deref().map(cursor_text), cursor_text(&border));
             if begins.as_ref() == Some(&ends) {
                 return Err(SourceError::Endless { what: self.shown().to_owned() });

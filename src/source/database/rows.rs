@@ -32,6 +32,8 @@ pub(super) struct Block {
     rows: usize,
     /// First of the last rows that have the same place in the order.
     group: usize,
+    /// Whether what comes after its last row has another place in the order, by the server's word.
+    ends_page: bool,
 }
 
 impl Block {
@@ -77,6 +79,12 @@ impl Block {
         self.cells.truncate(at);
         (self.rows, self.group) = (end, 0);
         std::mem::replace(self, rest)
+    }
+
+    /// The last one of a page.
+    pub(super) const fn ending_page(mut self) -> Self {
+        self.ends_page = true;
+        self
     }
 
     pub(super) const fn rows(&self) -> usize {
@@ -143,6 +151,8 @@ pub(super) struct TableRows {
     next: usize,
     schema: SchemaRef,
     width: (usize, usize),
+    /// Whether rows have one place in the order only if their places are the same texts.
+    exact: bool,
     position: Position,
     taken: Option<Marks>,
     table: String,
@@ -161,7 +171,7 @@ impl TableRows {
         let header =
             Header { columns: Some(select.columns()), kinds: select.kinds(), encoding: "utf-8 (database)".to_owned() };
         let cursor = plan.after.as_deref().map(cursor_text);
-        let (width, table) = (select.width(), plan.table.clone());
+        let (width, exact, table) = (select.width(), select.is_exact(), plan.table.clone());
         tokio::spawn(pages::read(client, select, plan, sender));
         Self {
             header,
@@ -170,6 +180,7 @@ impl TableRows {
             next: 0,
             schema: schema(&wanted),
             width,
+            exact,
             position: Position { resume: Resume { row, byte: 0, line: 0 }, cursor },
             taken,
             table,
@@ -190,6 +201,14 @@ impl TableRows {
 
     fn order_of(&self, row: usize) -> Mark {
         self.block.texts(row).split_off(self.width.0)
+    }
+
+    /// Whether the next row may have the place of the one before it: no position can stand between them.
+    fn is_within_place(&self) -> bool {
+        if self.exact {
+            return self.block.same_place(self.next);
+        }
+        self.next > 0 && (self.next < self.block.rows() || !self.block.ends_page)
     }
 
     /// The next block; false at the end.
@@ -216,7 +235,7 @@ impl Decode for TableRows {
         }
         let mut chunk = Chunk::new(self.schema.clone(), max_rows);
         let (mut raw, mut any) = (Vec::new(), false);
-        while !chunk.is_full() || self.block.same_place(self.next) {
+        while !chunk.is_full() || self.is_within_place() {
             if self.next >= self.block.rows() && !self.refill()? {
                 self.done = true;
                 break;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::Mark;
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Way};
 use crate::config::ReadFlag;
 use crate::source::SourceError;
 
@@ -30,6 +30,8 @@ pub(super) struct Described {
     pub(super) from: String,
     /// Names and the server's names of their types.
     pub(super) columns: Vec<(String, String)>,
+    /// Whether that is a query.
+    pub(super) derived: bool,
     /// Columns that hold no null, where nulls come last: asked for nulls beside a bound, no server goes by an index.
     pub(super) never_null: Vec<String>,
 }
@@ -42,6 +44,19 @@ pub(super) fn never_null(from: &str) -> Statement {
          to_regclass('{relation}') and attnotnull and attnum > 0 and not attisdropped"
     );
     Statement { sql, ..Statement::default() }
+}
+
+/// The columns of this table that are sets of words, a line each, where the protocol does not tell them from texts.
+pub(super) fn sets(dialect: Dialect, table: &str) -> Option<Statement> {
+    let (schema, table) = match table.rsplit_once('.') {
+        Some((schema, table)) => (Some(schema.to_owned()), table),
+        None => (None, table),
+    };
+    let sql = "select cast(group_concat(column_name separator '\\n') as char) from information_schema.columns where \
+               table_schema = coalesce(?, database()) and table_name = ? and data_type = 'set'";
+    let statement =
+        || Statement { sql: sql.to_owned(), binds: vec![schema, Some(table.to_owned())], kinds: Vec::new() };
+    (dialect == Dialect::MySql).then(statement)
 }
 
 /// The rows of a dataset, in the order in which they are asked for.
@@ -114,15 +129,27 @@ impl Select {
         (self.wanted.len(), self.order.len())
     }
 
-    /// At most `limit` rows after these values of the order.
-    pub(super) fn page(&self, after: Option<&[Option<String>]>, end: &End, limit: u64) -> Statement {
+    /// At most `limit` rows after these values of the order, or all up to the end.
+    pub(super) fn page(&self, after: Option<&[Option<String>]>, end: &End, limit: Option<u64>) -> Statement {
         let mut statement = Statement::default();
-        let names = self.wanted.iter().chain(&self.order).enumerate();
-        let cells: Vec<String> = names.map(|(i, name)| self.described.dialect.named(i, self.cell(name))).collect();
+        let dialect = self.described.dialect;
+        let places = self.order.iter().map(|name| dialect.place(&self.quoted(name), self.way(name)));
+        let cells = self.wanted.iter().map(|name| self.cell(name)).chain(places).enumerate();
+        let cells: Vec<String> = cells.map(|(i, cell)| dialect.named(i, cell)).collect();
         let conditions = self.conditions(after, end, &mut statement);
-        let order = self.order.iter().map(|name| self.quoted(name)).collect::<Vec<_>>().join(", ");
-        statement.sql = self.cut(&cells, &format!("{conditions} order by {order}"), limit);
+        let order = self.order.iter().map(|name| self.sorted(name)).collect::<Vec<_>>().join(", ");
+        let rest = format!("{conditions} order by {order}");
+        statement.sql = match limit {
+            Some(limit) => self.cut(&cells, &rest, limit),
+            None => Dialect::select_all(&cells, &format!("{}{rest}", self.described.from)),
+        };
         statement
+    }
+
+    /// Whether rows have one place in the order only if the texts of their places are the same; else only the server knows,
+    /// whose collation may take two texts for one.
+    pub(super) fn is_exact(&self) -> bool {
+        self.order.iter().all(|name| self.described.dialect.is_exact(self.kind(name)))
     }
 
     /// The row with these values of the order.
@@ -149,7 +176,7 @@ impl Select {
     pub(super) fn backwards(&self, since: &str) -> Result<Statement, SourceError> {
         let mut statement = Statement::default();
         let since = order_values(since)?.into_iter().next().flatten();
-        let column = self.order.first().map(|name| self.quoted(name)).unwrap_or_default();
+        let column = self.order.first().map(|name| self.sorted(name)).unwrap_or_default();
         let place = self.bind(0, since, &mut statement);
         let newest = format!("(select max({column}) as latest from {}) newest", self.described.from);
         statement.sql = format!("select {} from {newest} where latest < {place}", self.one());
@@ -163,22 +190,48 @@ impl Select {
         Some(Statement { sql, ..Statement::default() })
     }
 
-    /// Now less a lag, as the cursor column would say it; `None` when it holds no times or nothing need wait.
+    /// Now less a lag, as a cursor column of times would say it; `None` when it is of another type.
     pub(super) fn ceiling(&self, lag: Duration) -> Option<Statement> {
         let kind = self.kind(self.order.first()?);
         let seconds = lag.as_secs();
-        let timely = ["TIME", "DATE"].iter().any(|word| kind.to_uppercase().contains(word));
-        let timely = timely || (self.described.dialect == Dialect::Sqlite && !["INTEGER", "REAL"].contains(&kind));
-        if seconds == 0 || !timely {
+        if !["TIME", "DATE"].iter().any(|word| kind.to_uppercase().contains(word)) {
             return None;
         }
         let sql = match self.described.dialect {
             Dialect::Postgres => format!("select (now() - interval '{seconds} seconds')::{kind}::text"),
             Dialect::MySql => format!("select cast(now(6) - interval {seconds} second as char)"),
-            Dialect::Sqlite => format!("select datetime('now', 'localtime', '-{seconds} seconds')"),
+            Dialect::Sqlite => return None, // it has no type of times
             Dialect::Odbc(flavour, _) => flavour.earlier.replace("{n}", &seconds.to_string()),
         };
         Some(Statement { sql, ..Statement::default() })
+    }
+
+    /// The greatest value of the cursor.
+    pub(super) fn newest(&self) -> Statement {
+        let name = self.order.first().map_or("", String::as_str);
+        let dialect = self.described.dialect;
+        let inner = format!("(select max({}) as latest from {}) newest", self.sorted(name), self.described.from);
+        let cell = dialect.place("latest", self.way(name));
+        Statement { sql: format!("select {cell} from {inner}"), ..Statement::default() }
+    }
+
+    /// The server's time less a lag: civil, and after a bar in seconds since 1970.
+    pub(super) fn clock(&self, lag: Duration) -> Statement {
+        let seconds = lag.as_secs();
+        let sql = match self.described.dialect {
+            Dialect::Postgres => format!(
+                "select to_char(localtimestamp - interval '{seconds} seconds', 'YYYY-MM-DD HH24:MI:SS') || '|' || \
+                 (extract(epoch from now())::bigint - {seconds})::text"
+            ),
+            Dialect::MySql => {
+                format!("select concat(now() - interval {seconds} second, '|', unix_timestamp() - {seconds})")
+            }
+            Dialect::Sqlite => format!(
+                "select datetime('now', 'localtime', '-{seconds} seconds') || '|' || (strftime('%s', 'now') - {seconds})"
+            ),
+            Dialect::Odbc(flavour, _) => flavour.earlier.replace("{n}", &seconds.to_string()),
+        };
+        Statement { sql, ..Statement::default() }
     }
 
     /// How many rows are unread; `None` without a read flag.
@@ -197,19 +250,20 @@ impl Select {
     }
 
     /// The values of the order of the last of so many rows; nothing when there is none.
-    pub(super) fn border(&self, after: Option<&[Option<String>]>, rows: u64) -> Statement {
+    pub(super) fn border(&self, after: Option<&[Option<String>]>, end: &End, rows: u64) -> Statement {
         let mut statement = Statement::default();
-        let conditions = self.conditions(after, &End::Open, &mut statement);
+        let conditions = self.conditions(after, end, &mut statement);
         let listed = |written: fn(usize, String) -> String| -> Vec<String> {
-            self.order.iter().enumerate().map(|(i, name)| written(i, self.quoted(name))).collect()
+            self.order.iter().enumerate().map(|(i, name)| written(i, self.sorted(name))).collect()
         };
         let order = listed(|_, name| name).join(", ");
         let inner =
             self.cut(&listed(|i, name| format!("{name} as k{i}")), &format!("{conditions} order by {order}"), rows);
         let backwards = listed(|i, _| format!("k{i} desc")).join(", ");
         let dialect = self.described.dialect;
-        let cells: Vec<String> =
-            (0..self.order.len()).map(|i| dialect.named(i, dialect.text(&format!("k{i}")))).collect();
+        let cells = self.order.iter().enumerate();
+        let cells = cells.map(|(i, name)| dialect.named(i, dialect.place(&format!("k{i}"), self.way(name))));
+        let cells: Vec<String> = cells.collect();
         let outer = format!("({inner}) part order by {backwards}");
         statement.sql = dialect.select(&cells, &outer, 1);
         statement
@@ -247,7 +301,7 @@ impl Select {
         match end {
             End::Open => {}
             End::First(until) => {
-                let column = self.order.first().map(|name| self.quoted(name)).unwrap_or_default();
+                let column = self.order.first().map(|name| self.sorted(name)).unwrap_or_default();
                 let place = self.bind(0, Some(until.clone()), to);
                 all.push(format!("{column} <= {place}"));
             }
@@ -265,7 +319,7 @@ impl Select {
     /// That a row comes after these values, from the order's column `i` on.
     fn after(&self, i: usize, values: &[Option<String>], to: &mut Statement) -> String {
         let (Some(name), Some(value)) = (self.order.get(i), values.get(i)) else { return "1 = 0".to_owned() };
-        let column = self.quoted(name);
+        let column = self.sorted(name);
         let passes = self.passes_nulls(name);
         // Values are bound in the order in which they stand in the text.
         let bound = value.clone().filter(|_| i == 0 && passes && self.order.len() > 1);
@@ -290,7 +344,7 @@ impl Select {
     /// That a row does not come after these values, from the order's column `i` on.
     fn upto(&self, i: usize, values: &[Option<String>], to: &mut Statement) -> String {
         let (Some(name), Some(value)) = (self.order.get(i), values.get(i)) else { return "1 = 1".to_owned() };
-        let column = self.quoted(name);
+        let column = self.sorted(name);
         // Where nulls come last, a value that is none bounds the rows.
         let bound = value.clone().filter(|_| i == 0 && self.described.dialect.nulls_last());
         let bound = bound.map(|value| format!("{column} <= {}", self.bind(i, Some(value), to)));
@@ -310,7 +364,7 @@ impl Select {
     }
 
     fn is(&self, name: &str, value: Option<String>, to: &mut Statement) -> String {
-        let column = self.quoted(name);
+        let column = self.sorted(name);
         match value {
             None => format!("{column} is null"),
             value => format!("{column} = {}", self.typed(name, value, to)),
@@ -322,9 +376,20 @@ impl Select {
     }
 
     fn typed(&self, name: &str, value: Option<String>, to: &mut Statement) -> String {
+        let kind = self.kind(name);
+        let (written, value) = self.described.dialect.bound(to.binds.len() + 1, (kind, self.way(name)), value);
         to.binds.push(value);
-        to.kinds.push(self.kind(name).to_owned());
-        self.described.dialect.placeholder(to.binds.len(), self.kind(name))
+        to.kinds.push(kind.to_owned());
+        written
+    }
+
+    fn way(&self, name: &str) -> Way {
+        self.described.dialect.way(self.kind(name), self.described.derived)
+    }
+
+    /// What rows are ordered by for this column.
+    fn sorted(&self, name: &str) -> String {
+        self.described.dialect.sorted(self.quoted(name), self.way(name))
     }
 
     /// The server's name of a column's type; empty when there is no such column.
@@ -334,7 +399,7 @@ impl Select {
 
     fn cell(&self, name: &str) -> String {
         let has = self.described.columns.iter().any(|(column, _)| column == name);
-        if has { self.described.dialect.text(&self.quoted(name)) } else { "null".to_owned() }
+        if has { self.described.dialect.cell(&self.quoted(name), self.way(name)) } else { "null".to_owned() }
     }
 
     /// The first rows of these cells, `rest` standing after the relation.
@@ -375,6 +440,7 @@ mod tests {
             dialect,
             from: dialect.relation(&Relation::Table("front.E_BASEINFO".into())),
             columns: columns.iter().map(|(name, kind)| ((*name).to_owned(), (*kind).to_owned())).collect(),
+            derived: false,
             never_null: Vec::new(),
         };
         let order = order.iter().map(|name| (*name).to_owned()).collect();
@@ -386,7 +452,7 @@ mod tests {
     fn nulls_that_come_first_need_no_asking() {
         let columns = [("UPD", "TIMESTAMP"), ("ID", "INT8")];
         let after = [Some("x".to_owned()), Some("7".to_owned())];
-        let page = select(Dialect::Sqlite, &columns, &["UPD", "ID"]).page(Some(&after), &End::Open, 10).sql;
+        let page = select(Dialect::Sqlite, &columns, &["UPD", "ID"]).page(Some(&after), &End::Open, Some(10)).sql;
         assert!(page.contains(r#"where ("UPD" >= ? and ("UPD" > ? or ("UPD" = ? and ("ID" > ?)))) order"#), "{page}");
     }
 
@@ -394,7 +460,7 @@ mod tests {
     fn what_is_never_null_goes_by_its_index() {
         let mut select = select(Dialect::Postgres, &[("UPD", "TIMESTAMP"), ("ID", "INT8")], &["UPD", "ID"]);
         select.described.never_null = vec!["UPD".into(), "ID".into()];
-        let page = select.page(Some(&[Some("x".into()), Some("7".into())]), &End::Open, 10).sql;
+        let page = select.page(Some(&[Some("x".into()), Some("7".into())]), &End::Open, Some(10)).sql;
         let expected = r#"where ("UPD" >= $1::text::TIMESTAMP and ("UPD" > $2::text::TIMESTAMP or ("UPD" = $3::text::TIMESTAMP and ("ID" > $4::text::INT8)))) order"#;
         assert!(page.contains(expected), "{page}");
     }
@@ -405,12 +471,12 @@ mod tests {
         let page = select(Dialect::Postgres, &columns, &["UPD", "ID"]).page(
             Some(&[Some("2026-01-01 00:00:00".into()), Some("7".into())]),
             &End::First("2026-02-01".into()),
-            10,
+            Some(10),
         );
         insta::assert_snapshot!(page.sql, @r#"select "名称"::text as huiliu_0, null as huiliu_1, "UPD"::text as huiliu_2, "ID"::text as huiliu_3 from "front"."E_BASEINFO" where ("UPD" > $1::text::TIMESTAMP or "UPD" is null or ("UPD" = $2::text::TIMESTAMP and ("ID" > $3::text::INT8 or "ID" is null))) and "UPD" <= $4::text::TIMESTAMP order by "UPD", "ID" limit 10"#);
         assert_eq!(page.binds.len(), 4);
         let columns = [("ID", "BIGINT UNSIGNED"), ("名称", "VARCHAR")];
-        let page = select(Dialect::MySql, &columns, &["ID"]).page(Some(&[Some("7".into())]), &End::Open, 10);
+        let page = select(Dialect::MySql, &columns, &["ID"]).page(Some(&[Some("7".into())]), &End::Open, Some(10));
         insta::assert_snapshot!(page.sql, @"select cast(`名称` as char), null, cast(`ID` as char) from `front`.`E_BASEINFO` where (`ID` > cast(? as unsigned)) order by `ID` limit 10");
     }
 
@@ -418,7 +484,7 @@ mod tests {
     fn nulls_are_passed_where_the_server_sorts_them() {
         let columns = [("A", "TEXT"), ("B", "TEXT"), ("名称", "TEXT")];
         let after = [None, Some("x".to_owned())];
-        let page = |dialect| select(dialect, &columns, &["A", "B"]).page(Some(&after), &End::Open, 1).sql;
+        let page = |dialect| select(dialect, &columns, &["A", "B"]).page(Some(&after), &End::Open, Some(1)).sql;
         assert!(
             page(Dialect::Postgres).contains(r#"where (1 = 0 or ("A" is null and ("B" > $1::text or "B" is null)))"#)
         );
@@ -435,15 +501,20 @@ mod tests {
         insta::assert_snapshot!(at(Dialect::Postgres), @r#"select count(*)::text from "front"."E_BASEINFO" where ("A" <= $1::text and ("A" < $2::text or ("A" = $3::text and ("B" is not null or ("B" is null and 1 = 1)))))"#);
         insta::assert_snapshot!(at(Dialect::Sqlite), @r#"select cast(count(*) as text) from "front"."E_BASEINFO" where ("A" < ? or "A" is null or ("A" = ? and (1 = 0 or ("B" is null and 1 = 1))))"#);
         let oracle = Dialect::Odbc(Flavour::of("Oracle").unwrap(), Some('"'));
-        let border = |dialect| select(dialect, &columns, &["A", "B"]).border(None, 100).sql;
+        let border = |dialect| select(dialect, &columns, &["A", "B"]).border(None, &End::Open, 100).sql;
         insta::assert_snapshot!(border(oracle), @r#"select * from (select k0, k1 from (select * from (select "A" as k0, "B" as k1 from "front"."E_BASEINFO" order by "A", "B") where rownum <= 100) part order by k0 desc, k1 desc) where rownum <= 1"#);
         insta::assert_snapshot!(border(Dialect::MySql), @"select cast(k0 as char), cast(k1 as char) from (select `A` as k0, `B` as k1 from `front`.`E_BASEINFO` order by `A`, `B` limit 100) part order by k0 desc, k1 desc limit 1");
     }
 
     #[test]
     fn a_key_that_the_relation_lacks_is_an_error() {
-        let described =
-            Described { dialect: Dialect::Sqlite, from: "t".into(), columns: Vec::new(), never_null: Vec::new() };
+        let described = Described {
+            dialect: Dialect::Sqlite,
+            from: "t".into(),
+            columns: Vec::new(),
+            derived: false,
+            never_null: Vec::new(),
+        };
         let error = Select::new(described, Vec::new(), vec!["ID".into()], ("t", None)).unwrap_err();
         assert_eq!(error.code(), "HL0332");
     }
