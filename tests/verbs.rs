@@ -490,3 +490,30 @@ async fn nothing_is_coloured_that_goes_into_a_pipe() {
         assert!(!out.contains('\u{1b}') && !err.contains('\u{1b}'), "{args:?}: {out}{err}");
     }
 }
+
+/// What is at work can be seen and stopped while a definition is being mended.
+#[tokio::test]
+async fn what_is_at_work_is_steered_while_definitions_have_errors() {
+    let small = told_twice().await;
+    let dir = small.path();
+    small.release().await;
+    for broken in ["pipelines/qy.yaml", "pipelines/feeds/housing.enterprise.yaml", "mappings/registers/enterprise.yaml"]
+    {
+        let sound = fs::read_to_string(dir.join(broken)).unwrap();
+        small.write(broken, format!("{sound}\nzzz: 1\n"));
+        assert_eq!(huiliu(dir, &["run", "qy"]).0, 1, "nothing new is begun");
+        let seen =
+            [&["status"][..], &["feed", "status"], &["feed", "list"], &["backfill", "list"], &["audit", "search"]];
+        for verb in seen {
+            let (code, out, err) = huiliu(dir, verb);
+            assert!(code == 0 && err.contains("HL0106"), "{broken} {verb:?}: {code} {out}{err}");
+        }
+        let (code, _, err) = huiliu(dir, &["feed", "suspend", "housing.enterprise", "--why", "a leak"]);
+        assert!(code == 0 && err.contains("已中止"), "{broken}: {err}");
+        assert_eq!(huiliu(dir, &["feed", "suspend", "nobody.enterprise", "--why", "a leak"]).0, 1);
+        assert_eq!(huiliu(dir, &["feed", "resume", "housing.enterprise", "--why", "mended"]).0, 0);
+        small.write(broken, sound);
+    }
+    small.write("huiliu.yaml", "version: 1\nname: test\nzzz: 1\n");
+    assert_eq!(huiliu(dir, &["status"]).0, 1, "without the installation nobody knows which store");
+}

@@ -45,7 +45,37 @@ pub struct Opened {
 /// [`Problems`] of the definitions, all of them; HL0810 when another process works here; HL0811 when the store cannot
 /// be opened; HL0401 and HL0402 when the store does not fit the program or the registers.
 pub async fn open(context: &Context, access: Access) -> anyhow::Result<Opened> {
-    let (workspace, warnings) = definitions(context)?;
+    begin(definitions(context)?, access, context).await
+}
+
+/// Opens the workspace as it is, to see and to steer what is at work: definitions that do not read are left out, and said.
+/// Stopping something must not wait until somebody has mended a file.
+///
+/// # Errors
+/// As [`open`], but [`Problems`] only of huiliu.yaml.
+pub async fn open_as_it_is(context: &Context) -> anyhow::Result<Opened> {
+    let (workspace, problems) = checked(context);
+    let wrong: Vec<&Problem> = problems.iter().filter(|problem| problem.is_error()).collect();
+    let Some(first) = wrong.first() else { return begin((workspace, problems), Access::Read, context).await };
+    if wrong.iter().any(|problem| problem.place.as_ref().is_some_and(|place| place.file.ends_with("huiliu.yaml"))) {
+        return Err(Problems(problems).into());
+    }
+    context.note(&format!(
+        "定义有 {n} 处错误，未计入其中各项 {n} errors in the definitions, what they define is left out (huiliu check): {} {}",
+        first.code,
+        first.message,
+        n = wrong.len(),
+    ))?;
+    let store = open_store(&workspace.installation, Access::Read).await?;
+    let engine = Engine::for_questions(workspace, store, context.clock).await?;
+    Ok(Opened { engine, warnings: Vec::new(), _lock: None })
+}
+
+async fn begin(
+    (workspace, warnings): (Workspace, Vec<Problem>),
+    access: Access,
+    context: &Context,
+) -> anyhow::Result<Opened> {
     let lock = match access {
         Access::Read => None,
         Access::Write => Some(Lock::take(&workspace.installation.state_dir)?),

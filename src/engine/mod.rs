@@ -250,6 +250,7 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let registers: Vec<_> = workspace.registers.values().collect();
         store.survey(&registers).await?;
+        store.audit_by(premises::digests(&workspace));
         Ok(Self::over(workspace, store, clock, None))
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use chrono::NaiveDate;
 
-use super::workspace::{Access, open};
+use super::workspace::open_as_it_is;
 use super::{Context, Exit};
 use crate::audit::{SegmentReport, verify_archive};
 use crate::config::Workspace;
@@ -89,7 +89,7 @@ enum Act {
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     match args.act {
         Act::Search { from, until, action, key, text, limit } => {
-            let mut engine = open(context, Access::Read).await?.engine;
+            let mut engine = open_as_it_is(context).await?.engine;
             let zone = engine.workspace().installation.zone;
             let start = |day: NaiveDate| {
                 let at = day.and_time(chrono::NaiveTime::MIN).and_local_timezone(zone).earliest();
@@ -115,7 +115,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             print_segments(&reports, context)
         }
         Act::Verify { archive: None, trust } => {
-            let mut engine = open(context, Access::Read).await?.engine;
+            let mut engine = open_as_it_is(context).await?.engine;
             let trust = match trust {
                 Some(_) => Some(believed(trust.as_deref(), context)?),
                 None => own_trust(engine.workspace())?,
@@ -130,7 +130,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }
         Act::Export { to } => {
             // Only the log is written to, and everybody may at any time.
-            let mut engine = open(context, Access::Read).await?.engine;
+            let mut engine = open_as_it_is(context).await?.engine;
             let written = engine.export_audit(&to).await?;
             if context.json {
                 context.print_json(&written)?;
@@ -141,7 +141,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         }
         Act::Append => append::run(context).await,
         Act::Prune { before, archive } => {
-            let mut engine = open(context, Access::Read).await?.engine;
+            let mut engine = open_as_it_is(context).await?.engine;
             let gone = engine.prune_audit(before, &archive, &who()).await?;
             if context.json {
                 context.print_json(&serde_json::json!({ "gone": gone }))?;
@@ -153,7 +153,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Act::Prove { archive, segments, trust } => {
             let reports = archived(&archive, &believed(trust.as_deref(), context)?, segments, context)?;
             let bad = reports.iter().filter(|report| !report.holds()).count();
-            let mut engine = open(context, Access::Read).await?.engine;
+            let mut engine = open_as_it_is(context).await?.engine;
             let detail = format!("{} segments of {}, {bad} do not hold", reports.len(), archive.display());
             note(&mut engine, "audit.prove", &detail, context).await?;
             print_segments(&reports, context)

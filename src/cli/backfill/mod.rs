@@ -8,7 +8,7 @@ mod work;
 
 use clap::Subcommand;
 
-use super::workspace::{Access, Opened, open};
+use super::workspace::{Access, Opened, open, open_as_it_is};
 use super::{Context, Exit, audit};
 use crate::engine::Engine;
 use crate::error::Problem;
@@ -124,7 +124,7 @@ async fn go_on(id: i64, from: &[BackfillState], context: &Context) -> anyhow::Re
 
 /// Leaves word in the store; whoever works on it looks there between two chunks.
 async fn change(id: i64, to: (&[BackfillState], BackfillState), context: &Context) -> anyhow::Result<Exit> {
-    let mut opened = open(context, Access::Read).await?;
+    let mut opened = open_as_it_is(context).await?;
     moved(&mut opened.engine, id, to, context).await?;
     show::state(&mut opened.engine, id, context).await
 }

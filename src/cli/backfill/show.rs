@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cli::table::{count, local, number, rfc3339, table, text};
-use crate::cli::workspace::{Access, open};
+use crate::cli::workspace::open_as_it_is;
 use crate::cli::{Context, Exit};
 use crate::engine::{Comparison, Engine, Rehearsal};
 use crate::error::Problem;
@@ -31,7 +31,7 @@ struct Shown {
 
 /// `backfill list`.
 pub(super) async fn list(context: &Context) -> anyhow::Result<Exit> {
-    let mut opened = open(context, Access::Read).await?;
+    let mut opened = open_as_it_is(context).await?;
     let all = opened.engine.store().backfills(None).await?;
     if context.json {
         context.print_json(&all)?;
@@ -70,7 +70,7 @@ pub(super) async fn list(context: &Context) -> anyhow::Result<Exit> {
 
 /// `backfill status`.
 pub(super) async fn status(id: Option<i64>, watch: bool, context: &Context) -> anyhow::Result<Exit> {
-    let mut opened = open(context, Access::Read).await?;
+    let mut opened = open_as_it_is(context).await?;
     let newest = match id {
         Some(id) => Some(id),
         None => opened.engine.store().backfills(None).await?.first().map(|backfill| backfill.id),

@@ -14,7 +14,7 @@ use super::lease::Held;
 use super::progress::Bars;
 use super::run::{feeds_text, stop_on_interrupt};
 use super::table::{count, number, table, text};
-use super::workspace::{Access, open};
+use super::workspace::{Access, open, open_as_it_is};
 use super::{Context, Exit, named};
 use crate::batch::Kind;
 use crate::engine::Engine;
@@ -101,7 +101,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 }
 
 async fn list(context: &Context) -> anyhow::Result<Exit> {
-    let mut opened = open(context, Access::Read).await?;
+    let mut opened = open_as_it_is(context).await?;
     let feeds = opened.engine.store().feeds().await?;
     if context.json {
         context.print_json(&feeds)?;
@@ -153,8 +153,11 @@ async fn resume(Resume { feed, why }: &Resume, context: &Context) -> anyhow::Res
 
 /// Beside a daemon, and at once: neither the store's lock nor the feed's lease is waited for.
 async fn at_once(feed: &str, context: &Context) -> anyhow::Result<Engine> {
-    let engine = open(context, Access::Read).await?.engine;
-    named::feed(engine.workspace(), feed)?;
+    let mut engine = open_as_it_is(context).await?.engine;
+    // One whose definition does not read just now is at work all the same.
+    if !engine.store().feeds().await?.iter().any(|known| known.feed == *feed) {
+        named::feed(engine.workspace(), feed)?;
+    }
     Ok(engine)
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::super::table::{count, number, table, text};
-use super::super::workspace::{Access, open};
+use super::super::workspace::open_as_it_is;
 use super::super::{Context, Exit};
 use crate::config::{Feed, OutletKind, Workspace};
 use crate::outlet::rabbitmq::{Address, BrokerError, Depth, Manager};
@@ -38,7 +38,7 @@ struct Line {
 
 /// Runs the verb.
 pub async fn run(context: &Context) -> anyhow::Result<Exit> {
-    let mut opened = open(context, Access::Read).await?;
+    let mut opened = open_as_it_is(context).await?;
     let now = context.clock.now().timestamp_micros();
     let minutes = |since: Option<i64>| since.map(|since| (now - since).max(0) / MICROS_PER_MINUTE);
     let of = |feed: &Feed| (feed.name.clone(), feed.register.value.clone(), feed.delivery.outlet.value);

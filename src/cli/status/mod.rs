@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::table::rfc3339;
-use super::workspace::{Access, open};
+use super::workspace::open_as_it_is;
 use super::{Context, Exit};
 use crate::config::{OutletKind, Pipeline, Workspace};
 use crate::crypto::{Certificate, CryptoError, RENEWAL_DAYS, renewal_urgency};
@@ -165,7 +165,7 @@ struct QuarantineStatus {
 
 /// Prints the status.
 pub async fn run(_args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let mut engine = open(context, Access::Read).await?.engine;
+    let mut engine = open_as_it_is(context).await?.engine;
     let status = gather(&mut engine, context).await?;
     if context.json {
         context.print_json(&status)?;
