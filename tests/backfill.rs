@@ -459,6 +459,41 @@ fn a_chunk_that_fails_is_told_and_tried_again() {
     assert_eq!((told["state"].as_str(), ledger(&told).as_str()), (Some("done"), "2/0/0/0/0"), "{told}");
 }
 
+/// Retrying is about failed chunks: what a person made wait, or ended, waits for that person.
+#[test]
+fn a_retry_takes_failed_chunks_and_wakes_nothing_that_waits() {
+    let small = Small::new();
+    small.taxpayers("NSR_20260101.csv", &[nsr(CODES[0], "甲", "2026-01-01 00:00:00")]);
+    let closed = hours_that_are_closed();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_huiliu"))
+        .arg("--dir")
+        .arg(small.path())
+        .args(["backfill", "start", "nsr", "--window", &closed])
+        .spawn()
+        .unwrap();
+    let db = small.path().join(".huiliu/huiliu.db");
+    wait_for_sql(&db, "select count(*) from lease where holder <> ''", 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until_free(&db);
+    open_the_window(&db);
+    for state in ["paused", "stopped", "pending"] {
+        change(&db, &format!("update backfill set state = '{state}'"));
+        let (ended, _, said) = huiliu(small.path(), &["backfill", "retry", "1"]);
+        assert!(ended == 1 && said.contains("HL0924") && said.contains("no chunk of backfill 1 failed"), "{said}");
+        assert_eq!(json(&small, &["backfill", "list"], 0)[0]["state"], state);
+    }
+    change(&db, "update backfill set state = 'paused'");
+    change(&db, "update backfill_chunk set state = 'failed'");
+    let (_, _, said) = huiliu(small.path(), &["backfill", "retry", "1"]);
+    assert!(said.contains("stays paused"), "{said}");
+    let listed = json(&small, &["backfill", "list"], 0);
+    assert_eq!((&listed[0]["state"], &listed[0]["pending"]), (&"paused".into(), &1.into()));
+    assert_eq!(json(&small, &["backfill", "resume", "1"], 0)["state"], "done");
+    let (ended, _, _) = huiliu(small.path(), &["backfill", "retry", "1"]);
+    assert_eq!(ended, 1, "done is done");
+}
+
 #[test]
 fn chunks_of_one_file_go_in_order_and_wait_for_one_that_failed() {
     let small = Small::new();

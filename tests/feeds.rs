@@ -118,6 +118,28 @@ async fn a_pseudonym_is_the_same_every_night_another_in_another_feed_and_never_t
     assert!(spooled(&small, "civil.enterprise").values().all(|values| !names.contains(values[1].as_ref().unwrap())));
 }
 
+/// A second daemon with a state directory of its own, or one that was lost: nobody gets a second pseudonym unnoticed.
+#[tokio::test]
+async fn pseudonyms_rest_on_one_key_for_a_store() {
+    let small = Small::new();
+    let key = small.path().join(".huiliu/pseudonym.key");
+    small.extract("QY_1.csv", &rows(&["在营", "在营"]));
+    small.run("qy").await;
+    small.release().await;
+    let first = std::fs::read(&key).ok();
+    small.write(".huiliu/pseudonym.key", [8; 32]);
+    let masked = FEED.replace("rows: status = '在营'\n", "mask: { name: pseudonym }\n");
+    small.write("pipelines/feeds/housing.enterprise.yaml", &masked);
+    assert_eq!(small.release().await.status, "released", "the first pseudonym decides: before, {first:?}");
+    small.write(".huiliu/pseudonym.key", [9; 32]);
+    small.extract("QY_2.csv", &rows(&["注销", "注销"]));
+    small.run("qy").await;
+    let refused = small.engine().await.release("housing.enterprise").await.unwrap_err().to_string();
+    assert!(refused.contains("HL0719") && refused.contains("pseudonym.key"), "{refused}");
+    small.write(".huiliu/pseudonym.key", [8; 32]);
+    assert_eq!(small.release().await.status, "released");
+}
+
 #[tokio::test]
 async fn a_suspended_grant_sends_nothing_until_it_is_resumed_and_then_everything() {
     let small = Small::new();

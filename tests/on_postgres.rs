@@ -141,4 +141,28 @@ async fn the_program_keeps_its_registers_where_the_installation_says() {
     let (_, found) = huiliu(&["register", "get", "enterprise", "91370283706488757F"]);
     assert!(found.contains("青岛海蓝"), "{found}");
     assert!(!small.path().join(".huiliu/huiliu.db").exists());
+
+    // Nobody receives into it: what the receiver makes would be taken for somebody's alteration.
+    let at = |path: &str| small.path().join(path).display().to_string();
+    let (trust, from) = (at(".huiliu/dev-ca.pem"), format!("spool:{}", at(".huiliu/spool")));
+    let receive = |to: &str| huiliu(&["receive", "--from", &from, "--trust", &trust, "--to", to]);
+    let (code, out) = receive(&database.url());
+    assert!(code == 1 && out.contains("HL0747") && out.contains("createdb"), "{out}");
+    assert_eq!(huiliu(&["status"]).0, 0, "the store is as it was");
+    let own = Database::new().await;
+    assert_eq!(receive(&own.url()).0, 0);
+
+    // An address of which a word is not understood is not used, and its values are told nowhere.
+    let (code, out) = receive(&format!("{}?sslmod=verify-full", own.url()));
+    assert!(code == 1 && out.contains("HL0747") && out.contains("did you mean sslmode?"), "{out}");
+    for (wrong, said) in [("/x?passwrod=Sekret77", "did you mean password?"), ("?sslmode=disable", "names no database")]
+    {
+        let (server, _) = database.url().rsplit_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        small.write("huiliu.yaml", format!("version: 1\nname: test\nstore: {server}{wrong}\n"));
+        for args in [&["check"][..], &["status"], &["run"]] {
+            let (code, out) = huiliu(args);
+            assert!(code == 1 && out.contains("HL0109") && out.contains(said), "{args:?}: {out}");
+            assert!(!out.contains("Sekret77") && !out.contains("huiliu:huiliu"), "{out}");
+        }
+    }
 }

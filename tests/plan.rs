@@ -5,7 +5,7 @@ use std::process::Command;
 
 use huiliu::clock::Clock;
 use huiliu::config::Workspace;
-use huiliu::engine::{Change, Engine, Impact, Past};
+use huiliu::engine::{Change, Chunking, Engine, FilesRequest, Impact, Past};
 use huiliu::store::Store;
 use huiliu::store::postgres::PostgresStore;
 use huiliu::store::sqlite::SqliteStore;
@@ -305,6 +305,55 @@ async fn a_rehearsed_run_says_what_the_run_then_does() {
 #[tokio::test]
 async fn a_rehearsed_run_on_postgres_says_the_same() {
     rehearses_runs(&OnPostgres::new()).await;
+}
+
+/// A register of which the store has never heard, beside the one that the pipeline filled.
+const SHOP: &str = "version: 1
+title: 店铺
+steward: 市场监督管理局
+keys: [uscc]
+fields:
+  uscc: { title: 统一社会信用代码, type: text, share: unconditional, level: 1, from: [gs] }
+  name: { title: 名称, type: text, share: unconditional, level: 1, from: [gs] }
+";
+
+/// A pipeline that never ran, and one that was given another register since: `run` and `backfill`.
+async fn rehearses_what_is_new(small: &Small) {
+    let row = |i: usize| [CODES[i], "青岛红瓦贸易有限公司", "", "100", "在营", "2026-11-02 08:00:00"];
+    small.extract("QY_20261102.csv", &[row(1), row(2)]);
+    let first = small.engine().await.rehearse_run("qy", true).await.unwrap();
+    assert_eq!((first.why, first.registers[0].counts.new), (None, 2));
+    small.run("qy").await;
+    small.write("mappings/registers/shop.yaml", SHOP);
+    small.write("mappings/gs/qy.shop.sql", "select uscc(代码) as uscc, org_name(名称) as name from source\n");
+    small.write("pipelines/qy.yaml", "version: 1\nfrom: gs.qy\ninto: [enterprise, shop]\n");
+    let mut engine = asking(small).await;
+    let request = FilesRequest {
+        pipeline: "qy".into(),
+        files: Vec::new(),
+        from: None,
+        to: None,
+        by_updated: false,
+        chunk: Chunking::Rows(1000),
+        rate: None,
+        window: None,
+        workers: 1,
+        eager: false,
+    };
+    let plan = engine.plan_files(&request).await.unwrap();
+    let told = engine.rehearse(&plan).await.unwrap();
+    let counts = |i: usize| (told.registers[i].0.as_str(), told.registers[i].1.new, told.registers[i].1.unchanged);
+    assert_eq!((counts(0), counts(1)), (("enterprise", 0, 2), ("shop", 2, 0)));
+}
+
+#[tokio::test]
+async fn what_is_new_to_the_store_is_rehearsed() {
+    rehearses_what_is_new(&Small::new()).await;
+}
+
+#[tokio::test]
+async fn what_is_new_to_a_store_on_postgres_is_rehearsed() {
+    rehearses_what_is_new(&OnPostgres::new()).await;
 }
 
 #[tokio::test]

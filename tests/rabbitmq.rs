@@ -271,6 +271,81 @@ async fn what_has_no_queue_waits_and_after_a_crash_the_same_bytes_are_applied_on
     assert_eq!((report.read, report.mismatches.len()), (6, 0), "{report:?}");
 }
 
+/// Batches are lost, later ones wait, and the lost ones are sent again: behind those that wait.
+#[tokio::test]
+async fn a_hole_is_filled_by_what_lies_further_back_in_the_queue() {
+    let city = City::provisioned().await;
+    city.release(0).await;
+    let contents = ["queues", &city.vhost.name, &huiliu::outlet::rabbitmq::queue_of(&city.feed(0)), "contents"];
+    api(Method::DELETE, &contents, Json::Null).await;
+    // More than a receiver is handed at first.
+    for (n, [most, last]) in [["注销", "注销"], ["在营", "注销"], ["注销", "在营"]].into_iter().enumerate()
+    {
+        city.extract(&format!("QY_{}.csv", n + 2), &[most, most, most, most, last]);
+        city.small.run("qy").await;
+        city.release(0).await;
+    }
+    let lost = city.vhost.queued(&city.feed(0)).await;
+    assert!(lost > 10, "{lost}");
+    for _ in 0..2 {
+        let (code, received) = city.receive(&city.from(0), 0, &city.sqlite());
+        let stopped = &received["stopped"];
+        assert_eq!((code, stopped["code"].as_str()), (1, Some("HL0740")), "{received}");
+        assert!(
+            stopped["message"].as_str().unwrap().contains("batch 1 is missing; the next one there is 6"),
+            "{stopped}"
+        );
+        assert_eq!(city.vhost.queued(&city.feed(0)).await, lost, "all of it is put back");
+    }
+    let (code, out, err) =
+        huiliu(city.small.path(), &["backfill", "start", "--feed", &city.feed(0), "--since-batch", "1"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let all = i64::from(lost) + 5;
+    assert_eq!(i64::from(city.vhost.queued(&city.feed(0)).await), i64::from(lost) + all);
+    let (code, received) = city.receive(&city.from(0), 0, &city.sqlite());
+    assert_eq!((code, counts(&received)), (0, (all, i64::from(lost), all)), "{received}");
+    assert_eq!((sqlite_rows(&city).await.len(), city.vhost.queued(&city.feed(0)).await), (1, 0));
+    let report = city.small.engine().await.read_receipts().await.unwrap();
+    assert_eq!(report.mismatches.len(), 0, "{report:?}");
+}
+
+/// One who listens takes them in order, too, and ends at a hole when nothing more is there.
+#[tokio::test]
+async fn who_listens_looks_behind_a_hole_and_no_further_than_there_is() {
+    let city = City::new().await;
+    waits(&city.release(0).await, "HL0732");
+    let sealed = city.waiting(0).await;
+    city.provision(&[]);
+    let outlet = broker(&city.vhost.url(), PATIENCE).outlet();
+    for i in [1, 0, 1] {
+        assert_eq!(outlet.deliver(&sealed[i]).await, Ok(Delivered::Durable));
+    }
+    let feeds = [city.feed(0)];
+    let trust = Arc::new(Trust::from_pem(&fs::read(city.path(".huiliu/dev-ca.pem")).unwrap()).unwrap().into());
+    let address = Address::parse(&city.vhost.url(), None).unwrap();
+    let answering = Answering { user: address.user().to_owned(), signer: None, clock: Clock::System };
+    let following =
+        Following { address: &address, patience: PATIENCE, feeds: &feeds, reader: &trust, answering: &answering };
+    let listen = async |to: String, enough: u64| {
+        let mut sink = Target::parse(&to).unwrap().open(None).await.unwrap();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let mut stop = Some(stop);
+        let told = |received: &huiliu::receive::Received| {
+            if received.batches + received.again == enough {
+                stop.take().unwrap().send(()).unwrap();
+            }
+        };
+        let listening = following.follow(sink.as_mut(), async { drop(stopped.await) }, told);
+        tokio::time::timeout(Duration::from_secs(60), Box::pin(listening)).await.unwrap().remove(0)
+    };
+    let received = listen(city.sqlite(), 3).await;
+    assert_eq!((received.through, received.batches, received.again), (Some(2), 2, 1), "{received:?}");
+    assert_eq!(outlet.deliver(&sealed[1]).await, Ok(Delivered::Durable));
+    let fresh = listen(format!("sqlite:{}", city.path("fresh.db")), 9).await;
+    assert_eq!((fresh.through, fresh.stopped.map(|stopped| stopped.code)), (None, Some("HL0740")));
+    assert_eq!(city.vhost.queued(&city.feed(0)).await, 1);
+}
+
 #[tokio::test]
 async fn a_full_queue_delays_only_its_own_feed_and_loses_nothing() {
     let city = City::new().await;
@@ -658,6 +733,52 @@ async fn provisioning_says_what_it_lacks() {
     city.small.write(&format!("pipelines/feeds/{}.yaml", city.feed(1)), elsewhere);
     let (code, _, err) = huiliu(city.small.path(), &["feed", "provision", &city.feed(1)]);
     assert!(code == 1 && err.contains("HL0739"), "{err}");
+}
+
+/// Another directory, or none of the files: who reads goes on reading, until somebody asks for new passwords.
+#[tokio::test]
+async fn a_user_that_is_there_keeps_its_password_unless_it_is_reset() {
+    let city = City::provisioned().await;
+    let (from, other) = (city.from(0), city.path("other"));
+    let again = |args: &[&str]| {
+        let args = [&["feed", "provision", "--password-dir", &other], args].concat();
+        let (code, out, err) = huiliu(city.small.path(), &args);
+        assert_eq!(code, 0, "{out}{err}");
+        err
+    };
+    let said = again(&[]);
+    assert!(said.contains(&city.user(0)) && said.contains("--reset-passwords"), "{said}");
+    assert!(!Path::new(&other).exists(), "nothing that the broker does not know");
+    assert_eq!(city.receive(&from, 0, &city.sqlite()).0, 0);
+    assert_eq!(again(&[&city.feed(0), "--reset-passwords"]), "");
+    let refused = city.receive(&from, 0, &city.sqlite());
+    assert!(refused.0 == 1 && refused.1.to_string().contains("HL0735"), "{refused:?}");
+    let text = fs::read_to_string(format!("{other}/{}.password", city.user(0))).unwrap();
+    assert_eq!(city.receive(&city.vhost.url_of(&city.user(0), text.trim()), 0, &city.sqlite()).0, 0);
+    assert_eq!(city.receive(&city.from(1), 1, &city.sqlite()).0, 0, "the other subscriber's stays");
+    assert_eq!(fs::read_dir(&other).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn limits_stay_until_somebody_asks_for_others_and_a_feed_may_have_its_own() {
+    let city = City::provisioned().await;
+    let definition = async |policy: &str| {
+        let told = api(Method::GET, &["policies", &city.vhost.name, policy], Json::Null).await;
+        (told["definition"]["max-length"].clone(), told["definition"]["max-length-bytes"].clone())
+    };
+    let own = format!("huiliu.limits.{}", city.feed(0));
+    city.provision(&["--max-batches", "7"]);
+    city.provision(&[]);
+    assert_eq!(definition("huiliu.limits").await, (json!(7), json!(8_u64 << 30)));
+    city.provision(&[&city.feed(0), "--max-bytes", "1GiB"]);
+    city.provision(&[&city.feed(0)]);
+    city.provision(&["--max-batches", "9"]);
+    assert_eq!(definition(&own).await, (json!(7), json!(1 << 30)));
+    assert_eq!(definition("huiliu.limits").await, (json!(9), json!(8_u64 << 30)));
+    for none in ["--max-batches", "--max-bytes"] {
+        let (code, _, err) = huiliu(city.small.path(), &["feed", "provision", none, "0"]);
+        assert!(code == 2 && err.contains(none), "{err}");
+    }
 }
 
 #[tokio::test]

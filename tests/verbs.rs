@@ -481,6 +481,19 @@ fn a_feed_that_fails_does_not_hide_what_the_others_and_the_pipelines_did() {
     assert_eq!((code, said.contains("HL0501"), said.contains("did you mean qy?")), (1, true, true), "{said}");
 }
 
+#[test]
+fn certificates_that_feeds_name_are_looked_at() {
+    let small = Small::new();
+    let encrypted = GRANT.replace("outlet: spool,", "outlet: spool, encrypt_to: certs/housing.pem,");
+    small.write("pipelines/feeds/housing.enterprise.yaml", encrypted);
+    let check = || huiliu(small.path(), &["check"]);
+    let (code, _, err) = check();
+    assert!(code == 1 && err.contains("error[HL0711]") && err.contains("housing.enterprise.yaml:"), "{err}");
+    small.write("certs/housing.pem", "no certificate");
+    let (code, _, err) = check();
+    assert!(code == 1 && err.contains("error[HL0708]") && err.contains("certs/housing.pem"), "{err}");
+}
+
 #[tokio::test]
 async fn nothing_is_coloured_that_goes_into_a_pipe() {
     let small = told_twice().await;

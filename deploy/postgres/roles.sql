@@ -18,8 +18,11 @@
     \set reader huiliu_reader
 \endif
 
-select format('create role %I', name) from unnest(array[:'writer', :'reader']) as name
+select distinct format('create role %I', name) from unnest(array[:'writer', :'reader', 'huiliu_reader']) as name
 where not exists (select from pg_roles where rolname = name) \gexec
+
+-- The migrations let huiliu_reader read. A reader of another name does so as its member.
+select format('grant huiliu_reader to %I', :'reader') where :'reader' <> 'huiliu_reader' \gexec
 
 -- 写入 The daemon: its schema, and nothing beyond this database.
 alter role :"writer" login nosuperuser nocreatedb nocreaterole noreplication nobypassrls inherit connection limit 100;

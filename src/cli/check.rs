@@ -2,7 +2,9 @@
 
 use super::workspace::checked;
 use super::{Context, Exit};
-use crate::config;
+use crate::config::{self, DeliveryEncryption};
+use crate::crypto::{Certificate, Recipient};
+use crate::error::Problem;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -10,7 +12,8 @@ pub struct Args {}
 
 /// Checks the workspace. Warnings are shown and do not fail.
 pub fn run(_args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let (workspace, problems) = checked(context);
+    let (workspace, mut problems) = checked(context);
+    problems.extend(certificates(&workspace));
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     context.report(&problems)?;
     if !context.json {
@@ -18,6 +21,20 @@ pub fn run(_args: Args, context: &Context) -> anyhow::Result<Exit> {
         context.note(at_rest(workspace.installation.at_rest.is_some()))?;
     }
     Ok(if errors == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// Certificates that feeds encrypt to (加密证书): they are there, and one can encrypt to them.
+fn certificates(workspace: &config::Workspace) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for feed in workspace.feeds.values() {
+        let DeliveryEncryption::To(file) = &feed.delivery.encryption else { continue };
+        let read = Certificate::load_all(&workspace.dir.join(&file.value));
+        if let Err(error) = read.and_then(|mut chain| Recipient::new(chain.remove(0))) {
+            let problem = Problem::from(&error).detail(format!("encrypt_to: {}", file.value));
+            problems.push(problem.at(file.place.clone()).hint("put the subscriber's certificate there, as PEM"));
+        }
+    }
+    problems
 }
 
 /// One line: what was looked at and how many problems there are.

@@ -3,16 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
 
+use super::EngineError;
+use super::rows::hex;
 use crate::batch::SaltKey;
 use crate::config::{DeliveryEncryption, Feed, OutletKind, Password, SigningFiles, SigningKey, Workspace};
 use crate::crypto::{
     Certificate, CryptoError, DigestAlgorithm, KeyRing, Purpose, Recipient, Signer, Suite, Trust, When, check_rules,
     dev_ca,
 };
+use crate::error::Problem;
 use crate::outlet::rabbitmq::{Address, Patience, RabbitMq};
 use crate::outlet::{Outlet, Spool};
 use crate::pki::{self, Roots};
+use crate::store::{Store, StoreError};
 
 /// The directory of state, as a path that can be opened.
 pub fn state_dir(workspace: &Workspace) -> PathBuf {
@@ -184,6 +189,28 @@ fn recipient(
 pub(super) fn pseudonym_key(workspace: &Workspace, feed: &str) -> Result<Vec<u8>, CryptoError> {
     let secret = crate::crypto::secret(&state_dir(workspace).join("pseudonym.key"))?;
     Ok([secret.as_slice(), feed.as_bytes()].concat())
+}
+
+/// What the store notes of `pseudonym.key`: a digest for nothing else, from which nobody gets the secret back.
+const FINGERPRINT: &str = "huiliu pseudonym key\0";
+
+/// As [`pseudonym_key`], for a release. Whoever made the first pseudonym over this store noted a fingerprint of the key: a
+/// daemon with another state directory and another key would give the same person a second pseudonym.
+pub(super) async fn agreed_pseudonym_key(
+    workspace: &Workspace,
+    feed: &str,
+    store: &mut dyn Store,
+) -> Result<Vec<u8>, EngineError> {
+    let path = state_dir(workspace).join("pseudonym.key");
+    let digest = Sha256::new().chain_update(FINGERPRINT).chain_update(crate::crypto::secret(&path)?).finalize();
+    let own = hex(&digest);
+    if store.noted_once("pseudonym_key", &own).await? != own {
+        let what = format!("{} is not the key that made the pseudonyms of this store", path.display());
+        let problem = Problem::error("HL0719", what);
+        let hint = "copy pseudonym.key from the state directory of the daemon that sent them, or from the backup";
+        return Err(StoreError::Refused(Box::new(problem.hint(hint))).into());
+    }
+    Ok(pseudonym_key(workspace, feed)?)
 }
 
 /// The secret of which the salts of records are made (可验证的脱敏); it rests on `pseudonym.key`, too. Who has that file can

@@ -83,6 +83,19 @@ pub async fn receive_feed(
     Received { stopped, ..receiver.received }
 }
 
+/// What became of a parcel that holds.
+enum Taken {
+    /// It is loaded, now or earlier.
+    Done(Box<Receipt>),
+    /// Its number is ahead of the next one; with its body.
+    Ahead(u64, Content),
+}
+
+/// The number that comes next.
+pub(super) fn after(cursor: Option<Cursor>) -> u64 {
+    cursor.map_or(1, |cursor| cursor.seq + 1)
+}
+
 /// One feed on its way.
 pub(super) struct Receiver {
     reader: Arc<Reader>,
@@ -102,7 +115,8 @@ impl Receiver {
         Ok(())
     }
 
-    /// Takes one batch. False when there is none; what does not hold is left where it is.
+    /// Takes one batch. False when there is none; what does not hold is left where it is. What is ahead of its turn waits
+    /// aside: a lost batch that was sent again lies behind those that were waiting.
     pub(super) async fn step(&mut self, inbox: &mut dyn Inbox, sink: &mut dyn Sink) -> Result<bool, ReceiveError> {
         let cursor = match self.cursor {
             Some(cursor) => cursor,
@@ -110,14 +124,27 @@ impl Receiver {
         };
         self.cursor = Some(cursor);
         self.received.through = cursor.map(|cursor| cursor.seq);
-        let Some(parcel) = inbox.next(cursor).await? else { return Ok(false) };
-        match self.take(parcel, cursor, sink).await {
-            Ok(receipt) => inbox.settle(receipt).await.map(|()| true),
-            Err(error) => {
-                inbox.refuse().await?;
-                Err(error)
+        let error = loop {
+            let Some(parcel) = inbox.next(cursor).await? else {
+                let Some(found) = inbox.ahead() else { return Ok(false) };
+                break self.hole(cursor, found);
+            };
+            match self.take(parcel, cursor, sink).await {
+                Ok(Taken::Done(receipt)) => return inbox.settle(*receipt).await.map(|()| true),
+                Ok(Taken::Ahead(seq, body)) => {
+                    if !inbox.set_aside(seq, body).await? {
+                        break self.hole(cursor, inbox.ahead().map_or(seq, |lowest| lowest.min(seq)));
+                    }
+                }
+                Err(error) => break error,
             }
-        }
+        };
+        inbox.refuse().await?;
+        Err(error)
+    }
+
+    fn hole(&self, cursor: Option<Cursor>, found: u64) -> ReceiveError {
+        ReceiveError::Hole { feed: self.received.feed.clone(), expected: after(cursor), found }
     }
 
     async fn take(
@@ -125,7 +152,7 @@ impl Receiver {
         parcel: Parcel,
         cursor: Option<Cursor>,
         sink: &mut dyn Sink,
-    ) -> Result<Receipt, ReceiveError> {
+    ) -> Result<Taken, ReceiveError> {
         let feed = self.received.feed.clone();
         let Parcel { place, seq, manifest, signature, body } = parcel;
         let name = seq.map_or_else(|| place.clone(), |seq| batch_id(&feed, seq));
@@ -137,17 +164,17 @@ impl Receiver {
         if found.feed != feed || seq.is_some_and(|seq| seq != found.seq) {
             return Err(ReceiveError::Misplaced { place, batch: batch_id(&found.feed, found.seq) });
         }
-        let expected = cursor.map_or(1, |cursor| cursor.seq + 1);
+        let expected = after(cursor);
         if found.seq < expected {
-            return self.again(opened, body, sink).await;
+            return Ok(Taken::Done(Box::new(self.again(opened, body, sink).await?)));
         }
         if found.seq > expected {
-            return Err(ReceiveError::Hole { feed, expected, found: found.seq });
+            return Ok(Taken::Ahead(found.seq, body));
         }
         if found.previous != cursor.map(|cursor| cursor.manifest_digest) {
             return Err(ReceiveError::Fork { batch: batch_id(&feed, found.seq), what: "it follows another batch" });
         }
-        self.load(opened, body, sink).await
+        Ok(Taken::Done(Box::new(self.load(opened, body, sink).await?)))
     }
 
     /// The next batch: everything about it is checked, then it is loaded.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::select_all;
 
 use super::feed::Receiver;
+use super::inbox::Inbox as _;
 use super::queue::{Answering, QueuedFeed};
 use super::{ReceiveError, Received, Sink};
 use crate::batch::Reader;
@@ -86,8 +87,13 @@ impl Following<'_> {
             let (ready, at, _) = select_all(queues.iter_mut().map(|queue| Box::pin(queue.ready()))).await;
             ready.map_err(broker(at))?;
             let (Some(receiver), Some(queue)) = (receivers.get_mut(at), queues.get_mut(at)) else { continue };
-            receiver.step(queue, sink).await.map_err(|error| (at, error))?;
-            progress(&receiver.received);
+            // Nobody may come any more for those that were set aside.
+            while receiver.step(queue, sink).await.map_err(|error| (at, error))? {
+                progress(&receiver.received);
+                if queue.ahead().is_none() {
+                    break;
+                }
+            }
         }
         Ok(())
     }

@@ -9,8 +9,8 @@ use crate::batch::Receipt;
 
 /// One feed's batches, in the order in which they lie there.
 ///
-/// The receiver calls `next`, decides, and then either `settle` or `refuse` for what it got, before it calls `next`
-/// again. What is neither settled nor refused when the inbox is dropped comes again. Implementations: a spool, which is
+/// The receiver calls `next`, decides, and then either `settle`, `set_aside` or `refuse` for what it got, before it calls
+/// `next` again. What is neither settled nor refused when the inbox is dropped comes again. Implementations: a spool, which is
 /// read by number, and a queue, which hands over what it has.
 #[async_trait]
 pub trait Inbox: Send {
@@ -20,6 +20,17 @@ pub trait Inbox: Send {
 
     /// What `next` gave is loaded, now or earlier, and durable: it need not come again, and the sender may be told.
     async fn settle(&mut self, receipt: Receipt) -> Result<(), ReceiveError>;
+
+    /// What `next` gave holds, and its number `seq` is ahead of the next one: whether it is kept, to be given again when
+    /// its turn has come, while what lies behind it is looked at. Nobody keeps what lies in order of numbers anyway.
+    async fn set_aside(&mut self, _seq: u64, _body: Content) -> Result<bool, ReceiveError> {
+        Ok(false)
+    }
+
+    /// The lowest number that is set aside.
+    fn ahead(&self) -> Option<u64> {
+        None
+    }
 
     /// What `next` gave does not hold: it stays where it is, for a person to look at. Nothing is asked after that.
     async fn refuse(&mut self) -> Result<(), ReceiveError>;

@@ -35,6 +35,11 @@ const TABLES: &str = "
     create table if not exists huiliu_batch (
         feed text not null, seq bigint not null, manifest_digest text not null, primary key (feed, seq));";
 
+/// Whether this is the register database of a data office. For a user `huiliu` its schema comes first, and what is made
+/// there by anybody else makes the store refuse itself.
+const IS_A_STORE: &str = "select exists (select 1 from pg_catalog.pg_class c \
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace where n.nspname = 'huiliu' and c.relname = 'migration')";
+
 /// Receivers that load at the same time take turns.
 const TURN: &str = "select pg_advisory_xact_lock(7310871)";
 
@@ -56,11 +61,21 @@ impl PostgresSink {
     /// Connects, and makes the tables that remember.
     ///
     /// # Errors
-    /// [`ReceiveError::Usage`] when the address does not read, [`ReceiveError::Target`].
+    /// [`ReceiveError::Usage`] when the address does not read or is that of an office's own store, [`ReceiveError::Target`].
     pub async fn open(url: &str) -> Result<Self, ReceiveError> {
         let (options, target) = address(url)?;
         let mut sink = Self { target, options, connection: None };
         let mut connection = sink.connect().await?;
+        let is_a_store = sqlx::query_scalar(IS_A_STORE).fetch_one(&mut connection).await;
+        if is_a_store.map_err(|error| sink.failed(&error))? {
+            return Err(ReceiveError::Usage {
+                what: format!(
+                    "{} holds the registers of a data office (schema huiliu); nothing is received there",
+                    sink.target
+                ),
+                hint: "give --to a database of its own: createdb housing, postgres://user:password@host/housing".into(),
+            });
+        }
         let made = async {
             let mut transaction = connection.begin().await?;
             sqlx::raw_sql(TURN).execute(&mut *transaction).await?;
@@ -171,8 +186,8 @@ impl Sink for PostgresSink {
 
 /// How to connect, and the name by which messages call the target: without its password.
 pub(super) fn address(url: &str) -> Result<(PgConnectOptions, String), ReceiveError> {
-    let options: PgConnectOptions = url.parse().map_err(|_| ReceiveError::Usage {
-        what: "the database's address does not read as a URL".into(),
+    let options = crate::postgres::options(url).map_err(|error| ReceiveError::Usage {
+        what: format!("--to cannot be used: {error}"),
         hint: "give --to postgres://user:password@host:5432/database".into(),
     })?;
     let options = options.disable_statement_logging();

@@ -2,6 +2,8 @@
 //!
 //! Guarantees: a message leaves the queue only after its batch is durable in the target and the receipt is with the
 //! broker; what does not hold goes back to where it was; every wait is bounded, except that of a receiver who listens.
+//! Batches ahead of their turn are kept unacknowledged while the missing one is looked for behind them: so many, of so
+//! many bytes, and no more.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,11 +14,13 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 
+use super::feed::after;
 use super::inbox::{Content, Inbox, Parcel};
 use super::{Cursor, ReceiveError};
 use crate::batch::Receipt;
@@ -27,6 +31,10 @@ use crate::outlet::rabbitmq::{BrokerError, Link, parts, publish_receipt, queue_o
 
 /// Batches that the broker hands over ahead of their turn.
 const PREFETCH: u16 = 8;
+/// Most batches that are set aside while a missing one is looked for …
+const MOST_AHEAD: usize = 2_000;
+/// … and most bytes of their bodies.
+const MOST_AHEAD_BYTES: usize = 256 << 20;
 /// After so long without a delivery the broker is asked whether any is left.
 const LULL: Duration = Duration::from_millis(250);
 
@@ -55,6 +63,12 @@ pub struct QueuedFeed {
     waiting: VecDeque<Delivery>,
     /// Was given away, and is neither settled nor refused.
     current: Option<Delivery>,
+    /// Ahead of their turn, by number.
+    aside: Vec<(u64, Delivery)>,
+    /// What the broker hands over unacknowledged …
+    window: usize,
+    /// … of what comes after this delivery.
+    window_after: u64,
 }
 
 impl fmt::Debug for QueuedFeed {
@@ -74,13 +88,12 @@ impl QueuedFeed {
         let consumer = {
             let starting = async {
                 channel.confirm_select(ConfirmSelectOptions::default()).await?;
-                channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-                let options = BasicConsumeOptions::default();
-                channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default()).await
+                consume(&channel, &queue, PREFETCH).await
             };
             within(link.place(), "answer", link.patience().connect, starting).await?
         };
-        Ok(Self { link, channel, consumer, queue, answering, waiting: VecDeque::new(), current: None })
+        let (waiting, aside, window) = (VecDeque::new(), Vec::new(), PREFETCH.into());
+        Ok(Self { link, channel, consumer, queue, answering, waiting, current: None, aside, window, window_after: 0 })
     }
 
     /// Waits until a delivery is here, however long that takes.
@@ -125,6 +138,10 @@ impl QueuedFeed {
             match tokio::time::timeout(LULL, self.consumer.next()).await {
                 Ok(delivery) => self.keep(delivery)?,
                 Err(_) if self.left().await? == 0 => break,
+                Err(_) if self.is_full() => match self.wider() {
+                    0 => break,
+                    more => self.widen(more).await?,
+                },
                 Err(_) => waited += LULL,
             }
             if waited >= self.link.patience().confirm {
@@ -133,6 +150,38 @@ impl QueuedFeed {
             }
         }
         Ok(self.waiting.pop_front())
+    }
+
+    /// Whether the broker hands over no more because all that it may is set aside.
+    fn is_full(&self) -> bool {
+        let held = self.aside.iter().filter(|(_, delivery)| delivery.delivery_tag > self.window_after).count();
+        held >= self.window
+    }
+
+    /// How many more may be set aside: twice as many as there are, as long as they are few and short enough.
+    fn wider(&self) -> u16 {
+        let held = self.aside.len().max(1);
+        let bytes: usize = self.aside.iter().map(|(_, delivery)| delivery.data.len()).sum();
+        let room = MOST_AHEAD_BYTES.saturating_sub(bytes) / (bytes / held).max(1);
+        let more = held.min(MOST_AHEAD.saturating_sub(held)).min(room);
+        u16::try_from(more).unwrap_or(u16::MAX)
+    }
+
+    /// Lets the broker hand over so many more. What is set aside stays ours: only a channel that closes gives it back.
+    async fn widen(&mut self, more: u16) -> Result<(), BrokerError> {
+        self.window_after = self.aside.iter().map(|(_, delivery)| delivery.delivery_tag).max().unwrap_or(0);
+        self.window = more.into();
+        let (channel, tag) = (self.channel.clone(), self.consumer.tag());
+        let widening = async {
+            channel.basic_cancel(tag, BasicCancelOptions::default()).await?;
+            consume(&channel, &self.queue, more).await
+        };
+        let next = within(self.link.place(), "answer", self.link.patience().confirm, widening).await?;
+        let mut before = std::mem::replace(&mut self.consumer, next);
+        while let Some(delivery) = before.next().await {
+            self.keep(Some(delivery))?;
+        }
+        Ok(())
     }
 
     async fn answer(&self, mut receipt: Receipt) -> Result<(), ReceiveError> {
@@ -150,10 +199,21 @@ impl QueuedFeed {
     }
 }
 
+/// Begins to consume; the broker hands over `prefetch` messages that are not acknowledged.
+async fn consume(channel: &Channel, queue: &str, prefetch: u16) -> lapin::Result<Consumer> {
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+    channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default()).await
+}
+
 #[async_trait]
 impl Inbox for QueuedFeed {
-    async fn next(&mut self, _: Option<Cursor>) -> Result<Option<Parcel>, ReceiveError> {
-        let Some(mut delivery) = self.delivery().await? else { return Ok(None) };
+    async fn next(&mut self, cursor: Option<Cursor>) -> Result<Option<Parcel>, ReceiveError> {
+        let due = self.aside.iter().position(|(seq, _)| *seq <= after(cursor));
+        let found = match due {
+            Some(at) => Some(self.aside.remove(at).1),
+            None => self.delivery().await?,
+        };
+        let Some(mut delivery) = found else { return Ok(None) };
         let body = std::mem::take(&mut delivery.data);
         let id = delivery.properties.message_id().as_ref().map_or("without a number", |id| id.as_str()).to_owned();
         let found = parts(&delivery.properties);
@@ -179,11 +239,23 @@ impl Inbox for QueuedFeed {
         Ok(())
     }
 
+    async fn set_aside(&mut self, seq: u64, body: Content) -> Result<bool, ReceiveError> {
+        let (Some(mut delivery), Content::Bytes(body)) = (self.current.take(), body) else { return Ok(false) };
+        delivery.data = body;
+        self.aside.push((seq, delivery));
+        Ok(true)
+    }
+
+    fn ahead(&self) -> Option<u64> {
+        self.aside.iter().map(|(seq, _)| *seq).min()
+    }
+
     async fn refuse(&mut self) -> Result<(), ReceiveError> {
         // Rejecting this one message would put it behind those that were handed over after it. A channel that closes
         // gives all of them back, in their order.
         self.current = None;
         self.waiting.clear();
+        self.aside.clear();
         within(
             self.link.place(),
             "answer",

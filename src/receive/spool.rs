@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
+use super::feed::after;
 use super::inbox::{Content, Inbox, Parcel};
 use super::{Cursor, ReceiveError};
 use crate::batch::{Manifest, Receipt, batch_id};
@@ -133,7 +134,7 @@ impl Inbox for SpooledFeed {
             self.check_loaded(cursor, &present)?;
             self.present = Some(present);
         }
-        let expected = cursor.map_or(1, |cursor| cursor.seq + 1);
+        let expected = after(cursor);
         let next = self.present.as_ref().and_then(|present| present.range(expected..).next().copied());
         let Some(seq) = next else { return Ok(None) };
         if seq != expected {

@@ -98,6 +98,8 @@ pub trait Operations: Send {
     async fn note_definitions(&mut self, with: &WorkedWith) -> Result<()>;
     /// What this pipeline or feed last worked with, by path; of all when none is named.
     async fn definitions(&mut self, owner: Option<&str>) -> Result<Vec<Definition>>;
+    /// What is noted of the store as a whole under this name; `value` from now on, when nothing is.
+    async fn noted_once(&mut self, name: &str, value: &str) -> Result<String>;
     /// Notes which version of its mapping a run uses for each of its streams.
     async fn note_versions(&mut self, run: i64, versions: Versions<'_>) -> Result<()>;
     /// The claims of a stream by the run that wrote them.

@@ -68,6 +68,8 @@ fn an_installation_on_sqlite_comes_back_whole_and_only_to_its_owner() {
     let (signer, owner, other) =
         (person(dir.path(), "signer"), person(dir.path(), "owner"), person(dir.path(), "other"));
     let workspace = ran(dir.path());
+    fs::create_dir(workspace.join("certs")).unwrap();
+    fs::copy(&signer.certificate, workspace.join("certs/housing.pem")).unwrap();
     let state = workspace.join(".huiliu");
     let store = format!("sqlite:{}", state.join("huiliu.db").display());
     let mut command = backup(&store, &state, &at("backups"));
@@ -95,6 +97,7 @@ fn an_installation_on_sqlite_comes_back_whole_and_only_to_its_owner() {
     for key in ["signing.key", "dev-ca.pem"] {
         assert_eq!(fs::read(again.join(".huiliu").join(key)).unwrap(), fs::read(state.join(key)).unwrap(), "{key}");
     }
+    assert!(again.join("certs/housing.pem").exists(), "certificates are definitions, too");
     assert!(fails(&mut bring(&signer, &owner)).contains("is not empty"), "nothing is overwritten");
 }
 

@@ -59,7 +59,7 @@ enum Verb {
 
 /// Runs the verb.
 pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    use BackfillState::{Done, Failed, Paused, Pending, Running, Stopped};
+    use BackfillState::{Failed, Paused, Pending, Running, Stopped};
     match args.verb {
         Verb::Start(start) => Box::pin(begin(*start, context)).await,
         Verb::Status { id, watch } => show::status(id, watch, context).await,
@@ -67,14 +67,30 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Verb::Pause { id } => change(id, (&[Pending, Running], Paused), context).await,
         Verb::Stop { id } => change(id, (&[Pending, Running, Paused], Stopped), context).await,
         Verb::Resume { id } => go_on(id, &[Pending, Running, Paused, Stopped], context).await,
-        Verb::Retry { id } => {
-            let mut opened = open(context, Access::Read).await?;
-            opened.engine.backfill(id).await?;
-            opened.engine.store().retry_chunks(id).await?;
-            drop(opened);
-            go_on(id, &[Failed, Stopped, Paused, Pending, Running, Done], context).await
-        }
+        Verb::Retry { id } => retry(id, &[Failed, Pending, Running], context).await,
     }
+}
+
+/// Failed chunks are to be done again. One that a person made wait, or ended, waits for that person all the same.
+async fn retry(id: i64, goes_on: &[BackfillState], context: &Context) -> anyhow::Result<Exit> {
+    let mut opened = open(context, Access::Read).await?;
+    let state = opened.engine.backfill(id).await?.state;
+    let failed = opened.engine.store().retry_chunks(id).await?;
+    if failed == 0 {
+        let problem = Problem::error("HL0924", format!("no chunk of backfill {id} failed; it is {}", state.name()));
+        return Err(problem
+            .hint(format!("what is left of one that waits is done by: huiliu backfill resume {id}"))
+            .into());
+    }
+    if goes_on.contains(&state) {
+        drop(opened);
+        return go_on(id, goes_on, context).await;
+    }
+    context.note(&format!(
+        "{failed} chunks are to be done again; it stays {}: huiliu backfill resume {id}",
+        state.name()
+    ))?;
+    show::state(&mut opened.engine, id, context).await
 }
 
 async fn begin(start: ask::Start, context: &Context) -> anyhow::Result<Exit> {
@@ -109,9 +125,14 @@ async fn writer(reader: Opened, context: &Context) -> anyhow::Result<Writer> {
 
 /// Whether a daemon holds its lease now.
 async fn daemon_runs(engine: &mut Engine, context: &Context) -> anyhow::Result<bool> {
+    held(engine, |lease| lease.starts_with("daemon/"), context).await
+}
+
+/// Whether somebody holds such a lease now.
+async fn held(engine: &mut Engine, meant: impl Fn(&str) -> bool, context: &Context) -> anyhow::Result<bool> {
     let now = context.clock.now().timestamp_micros();
     let leases = engine.store().leases().await?;
-    Ok(leases.iter().any(|lease| lease.name.starts_with("daemon/") && lease.until > now))
+    Ok(leases.iter().any(|lease| meant(&lease.name) && lease.until > now))
 }
 
 async fn go_on(id: i64, from: &[BackfillState], context: &Context) -> anyhow::Result<Exit> {

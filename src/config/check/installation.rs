@@ -20,11 +20,15 @@ pub(super) fn check(ground: &Ground<'_>) -> Vec<Problem> {
 }
 
 fn store(ground: &Ground<'_>) -> Option<Problem> {
-    let scheme = ground.workspace.installation.store.split(':').next().unwrap_or_default();
-    if matches!(scheme, "sqlite" | "postgres" | "postgresql") {
-        return None;
-    }
-    let problem = Problem::error("HL0109", "the store of this installation is of no known kind");
+    let store = &ground.workspace.installation.store;
+    let problem = match store.split(':').next().unwrap_or_default() {
+        "sqlite" => return None,
+        "postgres" | "postgresql" => {
+            let error = crate::postgres::options_of_database(store).err()?;
+            Problem::error("HL0109", format!("the store of this installation cannot be asked: {error}"))
+        }
+        _ => Problem::error("HL0109", "the store of this installation is of no known kind"),
+    };
     Some(problem.hint("write store: postgres://USER@HOST/DATABASE or store: sqlite:PATH, or leave it out"))
 }
 

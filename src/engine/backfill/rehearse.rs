@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::files::{Work, next};
 use super::plan::{Piece, Plan};
 use super::{read, refused};
+use crate::config::DatasetRef;
 use crate::engine::flow::Flow;
 use crate::engine::rehearse::{Affected, Tally};
 use crate::engine::{Engine, EngineError};
@@ -70,11 +71,9 @@ impl Engine {
         plan: &Plan,
     ) -> Result<(Vec<(String, ChunkCounts)>, Vec<Affected>), EngineError> {
         let pipeline = self.pipeline(&plan.target)?;
-        for register in &pipeline.into {
-            if !self.knows_stream(&pipeline.from.value, &register.value).await? {
-                let problem = Problem::error("HL0928", format!("pipeline \"{}\" never ran", pipeline.name));
-                return Err(refused(problem.hint("run it once; there is nothing to compare with before")));
-            }
+        if !self.knows_stream(&pipeline.from.value).await? {
+            let problem = Problem::error("HL0928", format!("pipeline \"{}\" never ran", pipeline.name));
+            return Err(refused(problem.hint("run it once; there is nothing to compare with before")));
         }
         let flow = Flow::suppose(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
         let work = Work::new(flow, (0, 0), plan.spec.clone());
@@ -94,12 +93,11 @@ impl Engine {
         Ok((registers, affected))
     }
 
-    /// Whether this dataset ever went into this register: a rehearsal makes nothing, not even that.
-    async fn knows_stream(&mut self, from: &crate::config::DatasetRef, register: &str) -> Result<bool, EngineError> {
+    /// Whether this dataset ever went into any register: one that was added since is only supposed.
+    async fn knows_stream(&mut self, from: &DatasetRef) -> Result<bool, EngineError> {
         let streams = self.store.streams().await?;
-        let known = |(system, dataset, into): &(String, String, String)| {
-            *system == from.system && *dataset == from.dataset && into == register
-        };
+        let known =
+            |(system, dataset, _): &(String, String, String)| (system, dataset) == (&from.system, &from.dataset);
         Ok(streams.values().any(known))
     }
 

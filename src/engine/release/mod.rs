@@ -147,7 +147,8 @@ impl Engine {
         let mut release =
             Release::compile(&feed, register, &self.workspace.codes, today).map_err(EngineError::Definitions)?;
         if feed.mask.values().any(|mask| mask.value == MaskRule::Pseudonym) {
-            release = release.with_pseudonym_key(&super::premises::pseudonym_key(&self.workspace, name)?);
+            let key = super::premises::agreed_pseudonym_key(&self.workspace, name, &mut *self.store).await?;
+            release = release.with_pseudonym_key(&key);
         }
         let (signer, recipient) = super::premises::seals(&self.workspace, &feed, now).await?;
         let schema = Arc::new(schema(name, register, &release, signer.suite().digest())?);

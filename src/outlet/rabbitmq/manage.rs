@@ -3,6 +3,7 @@
 //! Guarantees: everything is put, never deleted; the same again changes nothing; what is there with other arguments is
 //! refused with the broker's reason.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -104,7 +105,7 @@ impl Manager {
     /// [`BrokerError::Management`] at the first thing that is refused.
     pub async fn apply(&self, topology: &Topology) -> Result<Vec<(&'static str, String)>, BrokerError> {
         self.check_users(topology).await?;
-        let mut done = Vec::new();
+        let mut done = self.limit(topology).await?;
         for item in topology.items() {
             self.put(&item.path, &item.body, item.kind, &item.name).await?;
             done.push((item.kind, item.name));
@@ -124,6 +125,39 @@ impl Manager {
             done.push(("user", user));
         }
         Ok(done)
+    }
+
+    /// Limits: those that are there stay, but for what is asked for.
+    async fn limit(&self, topology: &Topology) -> Result<Vec<(&'static str, String)>, BrokerError> {
+        let (mut done, mut of_all) = (Vec::new(), None);
+        for policy in topology.policies() {
+            let path = ["policies", &self.vhost, &policy.name].map(str::to_owned);
+            let (status, there) = self.ask(Method::GET, &path, None).await?;
+            let there = match status {
+                StatusCode::NOT_FOUND => None,
+                _ => self.accepted(status, there, "policy", &policy.name)?.get("definition").cloned(),
+            };
+            if there.is_none() || !policy.asked.is_empty() {
+                self.put(&path, &policy.body(there.as_ref().or(of_all.as_ref())), "policy", &policy.name).await?;
+            }
+            of_all = of_all.or(there);
+            done.push(("policy", policy.name));
+        }
+        Ok(done)
+    }
+
+    /// Which of these users the broker has. They are the same in all virtual hosts.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    pub async fn users(&self, of: &[String]) -> Result<BTreeSet<String>, BrokerError> {
+        let mut there = BTreeSet::new();
+        for user in of {
+            if self.has_user(user).await? {
+                there.insert(user.clone());
+            }
+        }
+        Ok(there)
     }
 
     /// Before anything is made: a user without a known password must be there already.

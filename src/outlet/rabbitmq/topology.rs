@@ -15,18 +15,51 @@ use super::{BATCHES, DEAD, RECEIPTS, dead_queue_of, queue_of};
 /// The policy with the limits.
 const POLICY: &str = "huiliu.limits";
 
-/// How much one feed's queue holds before it refuses more. Refused batches wait in the store, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much a feed's queue holds before it refuses more, as asked for: what is not named stays as it is, or is usual.
+/// Refused batches wait in the store, in order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Batches.
-    pub messages: u64,
+    pub messages: Option<u64>,
     /// Bytes of their bodies.
-    pub bytes: u64,
+    pub bytes: Option<u64>,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self { messages: 10_000, bytes: 8 << 30 }
+impl Limits {
+    /// Where nobody has asked for anything.
+    pub const USUAL: Self = Self { messages: Some(10_000), bytes: Some(8 << 30) };
+
+    /// Whether nothing is asked for.
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Written over a policy's definition.
+    fn over(self, definition: &mut serde_json::Map<String, Value>) {
+        let asked = [("max-length", self.messages), ("max-length-bytes", self.bytes)];
+        definition.extend(asked.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))));
+    }
+}
+
+/// A policy with limits: that of all feeds' queues, or of one feed's, which goes before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Policy {
+    pub name: String,
+    pattern: String,
+    priority: u8,
+    pub asked: Limits,
+}
+
+impl Policy {
+    /// With what is asked for, over the definition that is there.
+    pub(super) fn body(&self, there: Option<&Value>) -> Value {
+        let mut definition = serde_json::Map::new();
+        Limits::USUAL.over(&mut definition);
+        if let Some(Value::Object(there)) = there {
+            definition.clone_from(there);
+        }
+        self.asked.over(&mut definition);
+        json!({ "pattern": self.pattern, "apply-to": "queues", "priority": self.priority, "definition": definition })
     }
 }
 
@@ -52,8 +85,10 @@ pub struct Topology {
     pub feeds: BTreeSet<String>,
     /// Every feed of these subscribers, by subscriber: what their users may read.
     pub subscribers: BTreeMap<String, BTreeSet<String>>,
-    /// Limits of every feed's queue.
+    /// Limits that are asked for …
     pub limits: Limits,
+    /// … for these feeds only, each with a policy of its own; else for all.
+    pub limits_of_these: bool,
     /// Passwords by user; a user without one keeps what it has.
     pub passwords: BTreeMap<String, Password>,
 }
@@ -70,10 +105,24 @@ pub(super) struct Item {
 }
 
 impl Topology {
-    /// Exchanges, queues, bindings and the policy, in the order in which they can be made.
+    /// Policies, that of all feeds first.
+    pub(super) fn policies(&self) -> Vec<Policy> {
+        let of_these = self.limits_of_these && !self.limits.is_empty();
+        let asked = if of_these { Limits::default() } else { self.limits };
+        let all = Policy { name: POLICY.into(), pattern: "^huiliu\\.feed\\.".into(), priority: 0, asked };
+        let own = |feed: &String| Policy {
+            name: format!("{POLICY}.{feed}"),
+            pattern: format!("^{}$", escaped(&queue_of(feed))),
+            priority: 1,
+            asked: self.limits,
+        };
+        let these = self.feeds.iter().filter(|_| of_these).map(own);
+        std::iter::once(all).chain(these).collect()
+    }
+
+    /// Exchanges and queues, in the order in which they can be made.
     pub(super) fn items(&self) -> Vec<Item> {
-        let mut items = vec![self.policy()];
-        items.extend([BATCHES, DEAD, RECEIPTS].map(|name| self.exchange(name)));
+        let mut items = Vec::from([BATCHES, DEAD, RECEIPTS].map(|name| self.exchange(name)));
         items.push(self.queue(RECEIPTS, json!({ "x-queue-type": "quorum", "x-overflow": "reject-publish" })));
         for feed in &self.feeds {
             items.push(self.queue(&dead_queue_of(feed), json!({ "x-queue-type": "quorum" })));
@@ -128,6 +177,9 @@ impl Topology {
             let items = self.items().into_iter().filter(|item| item.kind == kind);
             items.map(|item| with(item.body, &[("name", &item.name), ("vhost", &self.vhost)])).collect()
         };
+        let policies = self.policies();
+        let policies =
+            policies.iter().map(|policy| with(policy.body(None), &[("name", &policy.name), ("vhost", &self.vhost)]));
         let bindings = self.bindings();
         let bindings = bindings.iter().map(|(exchange, queue, key)| {
             json!({
@@ -145,19 +197,11 @@ impl Topology {
             "vhosts": [{ "name": self.vhost }],
             "users": users.collect::<Vec<_>>(),
             "permissions": permissions.collect::<Vec<_>>(),
-            "policies": named("policy"),
+            "policies": policies.collect::<Vec<_>>(),
             "exchanges": named("exchange"),
             "queues": named("queue"),
             "bindings": bindings.collect::<Vec<_>>(),
         })
-    }
-
-    fn policy(&self) -> Item {
-        let body = json!({
-            "pattern": "^huiliu\\.feed\\.", "apply-to": "queues", "priority": 0,
-            "definition": { "max-length": self.limits.messages, "max-length-bytes": self.limits.bytes },
-        });
-        self.item("policy", "policies", POLICY, body)
     }
 
     fn exchange(&self, name: &str) -> Item {
@@ -236,7 +280,8 @@ mod tests {
             vhost: "city".into(),
             feeds,
             subscribers: BTreeMap::from([("housing".to_owned(), all)]),
-            limits: Limits { messages: 5, bytes: 1 << 20 },
+            limits: Limits { messages: Some(5), bytes: None },
+            limits_of_these: false,
             passwords: BTreeMap::from([(
                 "huiliu.housing".to_owned(),
                 Password { text: "test12".into(), salt: [0x90, 0x8d, 0xc6, 0x0a] },
@@ -261,6 +306,26 @@ mod tests {
     #[test]
     fn a_subscriber_reads_its_own_queues_and_writes_receipts() {
         insta::assert_snapshot!(topology().permissions()[0].1.to_string(), @r#"{"configure":"^$","write":"^huiliu\\.receipts$","read":"^(huiliu\\.feed\\.housing\\.enterprise|huiliu\\.feed\\.housing\\.person)$"}"#);
+    }
+
+    #[test]
+    fn limits_of_one_feed_stand_beside_those_of_all_and_go_before_them() {
+        let told = |topology: &Topology| -> Vec<String> {
+            let told = |policy: &Policy| format!("{} {}", policy.name, policy.body(None)["definition"]);
+            topology.policies().iter().map(told).collect()
+        };
+        let usual = r#"{"max-length":10000,"max-length-bytes":8589934592}"#;
+        let asked = r#"{"max-length":5,"max-length-bytes":8589934592}"#;
+        assert_eq!(told(&topology()), [format!("huiliu.limits {asked}")]);
+        let these = Topology { limits_of_these: true, ..topology() };
+        let own = format!("huiliu.limits.housing.enterprise {asked}");
+        assert_eq!(told(&these), [format!("huiliu.limits {usual}"), own]);
+        let there = json!({ "max-length": 7, "max-length-bytes": 8, "delivery-limit": -1 });
+        let body = these.policies()[1].body(Some(&there));
+        assert_eq!(body["definition"], json!({ "max-length": 5, "max-length-bytes": 8, "delivery-limit": -1 }));
+        assert_eq!((&body["pattern"], &body["priority"]), (&json!(r"^huiliu\.feed\.housing\.enterprise$"), &json!(1)));
+        let nothing = Topology { limits: Limits::default(), ..these };
+        assert_eq!(told(&nothing), [format!("huiliu.limits {usual}")]);
     }
 
     #[test]

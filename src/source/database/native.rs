@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::postgres::PgSslMode;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, Decode, Executor as _, MySqlConnection, PgConnection,
@@ -213,7 +213,9 @@ where
 }
 
 async fn postgres(database: &Database, dir: &Path, writes: bool) -> Result<PgConnection, sqlx::Error> {
-    let mut options = PgConnectOptions::from_str(&database.url.value)?.application_name("huiliu").options([
+    let options = crate::postgres::options(&database.url.value);
+    let options = options.map_err(|error| sqlx::Error::Configuration(error.into()))?;
+    let mut options = options.application_name("huiliu").options([
         ("statement_timeout", database.timeout.as_millis().to_string()),
         ("lock_timeout", database.timeout.as_millis().to_string()),
         ("idle_in_transaction_session_timeout", "600000".to_owned()),

@@ -85,6 +85,10 @@ impl Operations for AtRestStore {
         self.inner.end_chunk(id, n, end).await
     }
 
+    async fn noted_once(&mut self, name: &str, value: &str) -> Result<String> {
+        self.inner.noted_once(name, value).await
+    }
+
     async fn retry_chunks(&mut self, id: i64) -> Result<u64> {
         self.inner.retry_chunks(id).await
     }

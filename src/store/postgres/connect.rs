@@ -1,12 +1,12 @@
 //! Connections: how they are made, when they count as lost, and what the server's errors mean.
 
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgErrorPosition};
 use sqlx::{ConnectOptions as _, PgConnection};
 
 use super::super::{Result, StoreError};
+use crate::error::Problem;
 
 /// A server that has not let us in by then will not.
 const CONNECTING: Duration = Duration::from_secs(15);
@@ -43,8 +43,10 @@ pub(super) struct Address(PgConnectOptions);
 impl Address {
     /// From `postgres://user:password@host:port/database?sslmode=verify-full&sslrootcert=ca.pem`.
     pub(super) fn parse(url: &str) -> Result<Self> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|error| StoreError::Unavailable(format!("the address does not read: {error}")))?;
+        let options = crate::postgres::options_of_database(url).map_err(|error| {
+            let problem = Problem::error("HL0109", format!("the store of this installation cannot be asked: {error}"));
+            StoreError::Refused(Box::new(problem))
+        })?;
         let options = options.application_name("huiliu").statement_cache_capacity(256);
         Ok(Self(options.options(SETTINGS.iter().copied()).disable_statement_logging()))
     }

@@ -84,6 +84,10 @@ impl PostgresStore {
         Ok(claims_made(counted.collect(), used.iter().map(|row| (row.get(0), row.get(1)))))
     }
 
+    pub(super) async fn noted_of_all(&mut self, name: &str, value: &str) -> Result<String> {
+        super::schema::noted_once(self.link.get().await?, name, value).await
+    }
+
     pub(super) async fn survey_all(&mut self, registers: &[&Register]) -> Result<Vec<Surveyed>> {
         let mut all = Vec::new();
         for register in registers {

@@ -74,6 +74,10 @@ impl Operations for PostgresStore {
         at_rest!(self.finish_chunk(id, n, end))
     }
 
+    async fn noted_once(&mut self, name: &str, value: &str) -> Result<String> {
+        at_rest!(self.noted_of_all(name, value))
+    }
+
     async fn retry_chunks(&mut self, id: i64) -> Result<u64> {
         at_rest!(self.reset_chunks(id))
     }

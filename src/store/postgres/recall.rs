@@ -164,10 +164,10 @@ async fn write_packed(conn: &mut PgConnection, stream: StreamId, whole: &Recolle
     Ok(())
 }
 
-/// Version of a stream, and about how many claims it has.
+/// Version of a stream, and about how many claims it has: none when it is only supposed, as a rehearsal does.
 async fn of_stream(conn: &mut PgConnection, stream: StreamId) -> Result<(i64, i64)> {
     let sql = "select version, claims from stream where id = $1";
-    sqlx::query_as(sql).bind(stream).fetch_one(conn).await.map_err(refused)
+    sqlx::query_as(sql).bind(stream).fetch_optional(conn).await.map(Option::unwrap_or_default).map_err(refused)
 }
 
 /// At which version these streams are.

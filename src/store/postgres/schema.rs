@@ -158,16 +158,21 @@ fn altered(what: &str, how: &str) -> StoreError {
     ))
 }
 
+/// What is noted under this name, now if it was not.
+pub(super) async fn noted_once(conn: &mut PgConnection, name: &str, value: &str) -> Result<String> {
+    sqlx::query("insert into meta (name, value) values ($1, $2) on conflict (name) do nothing")
+        .bind(name)
+        .bind(value)
+        .execute(&mut *conn)
+        .await
+        .map_err(refused)?;
+    let noted = sqlx::query_scalar("select value from meta where name = $1").bind(name);
+    noted.fetch_one(conn).await.map_err(refused)
+}
+
 /// Whose database this is: the first workspace that opens it notes its name; another one is refused.
 pub(super) async fn claim_for(conn: &mut PgConnection, installation: &str) -> Result<()> {
-    let owner: String = sqlx::query_scalar(
-        "with new as (insert into meta (name, value) values ('installation', $1) on conflict (name) do nothing \
-         returning value) select value from new union all select value from meta where name = 'installation' limit 1",
-    )
-    .bind(installation)
-    .fetch_one(conn)
-    .await
-    .map_err(refused)?;
+    let owner = noted_once(conn, "installation", installation).await?;
     if owner == installation {
         return Ok(());
     }

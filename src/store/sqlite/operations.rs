@@ -83,6 +83,11 @@ impl Operations for SqliteStore {
         self.finish_chunk(id, n, end).await
     }
 
+    async fn noted_once(&mut self, name: &str, value: &str) -> Result<String> {
+        self.settle().await?;
+        super::schema::noted_once(&mut self.conn, name, value).await
+    }
+
     async fn retry_chunks(&mut self, id: i64) -> Result<u64> {
         self.settle().await?;
         self.reset_chunks(id).await

@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("014_remembered.sql"),
     include_str!("015_suspended_side.sql"),
     include_str!("016_false_receipts.sql"),
+    include_str!("017_meta.sql"),
 ];
 
 /// Brings the fixed tables up to date. Safe to call again.
@@ -47,6 +48,17 @@ pub(super) async fn migrate(conn: &mut SqliteConnection) -> Result<()> {
         sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *conn).await.map_err(unavailable)?;
     }
     Ok(())
+}
+
+/// What is noted under this name, now if it was not.
+pub(super) async fn noted_once(conn: &mut SqliteConnection, name: &str, value: &str) -> Result<String> {
+    sqlx::query("insert into meta (name, value) values (?, ?) on conflict do nothing")
+        .bind(name)
+        .bind(value)
+        .execute(&mut *conn)
+        .await
+        .map_err(unavailable)?;
+    sqlx::query_scalar("select value from meta where name = ?").bind(name).fetch_one(conn).await.map_err(unavailable)
 }
 
 /// The declared column type, as a BI tool reads it.
