@@ -118,3 +118,108 @@ async fn a_column_that_changed_its_type_waits_if_the_contract_says_so() {
     sql(table("integer", "丙")).await;
     assert_eq!(run(&small).await.0, "taken", "what was taken is the new usual");
 }
+
+/// The connector with `format` in place of CSV, and this `drift`; `columns` replaces single lines of the contract.
+fn as_records(small: &Small, (ext, format): (&str, &str), drift: &str, columns: &[(&str, &str)]) {
+    let mut connector = std::fs::read_to_string(small.path().join("connectors/gs.yaml")).unwrap();
+    connector = connector
+        .replace("QY_*.csv", &format!("QY_*.{ext}"))
+        .replace("{ kind: csv, encoding: auto }", format)
+        .replace("{ new_column: approve, lost_column: freeze }", drift);
+    for (from, to) in columns {
+        connector = connector.replace(from, to);
+    }
+    small.write("connectors/gs.yaml", connector);
+}
+
+fn record(name: &str, status: &str) -> String {
+    format!(
+        "{{\"代码\":\"{}\",\"{name}\":\"甲\",\"注册号\":null,\"资本\":\"100万元\",\"{status}\":\"在营\",\"更新\":\"2026-10-01 00:00:00\"}}\n",
+        CODES[0]
+    )
+}
+
+#[tokio::test]
+async fn what_records_have_together_is_held_against_the_contract() {
+    let small = Small::new();
+    as_records(&small, ("ndjson", "{ kind: ndjson }"), "{ new_column: approve, lost_column: freeze }", &[]);
+    let sparse = format!("{{\"代码\":\"{}\",\"更新\":\"2026-10-01 00:00:00\"}}\n", CODES[1]);
+    small.write("out/gs/QY_1.ndjson", format!("{sparse}{}", record("名称", "状态")));
+    assert_eq!(run(&small).await, ("taken".into(), String::new()), "one record may lack what another has");
+    assert_eq!(small.engine().await.drifted("gs.qy").await.unwrap().state, "fits");
+
+    small.write("out/gs/QY_2.ndjson", record("NAME", "状态"));
+    let rehearsed = small.engine().await.rehearse_run("qy", false).await;
+    let (outcome, why) = run(&small).await;
+    assert!(outcome == "held" && why.contains("HL0510") && why.contains("名称"), "{outcome} {why}");
+    assert!(format!("{rehearsed:?}").contains("HL0510"), "{rehearsed:?}");
+    let drifted = small.engine().await.drifted("gs.qy").await.unwrap();
+    assert_eq!((drifted.difference.lost, drifted.difference.new), (vec!["名称".into()], vec!["NAME".to_owned()]));
+    std::fs::remove_file(small.path().join("out/gs/QY_2.ndjson")).unwrap();
+
+    let wider = record("名称", "状态").replace("}\n", ",\"行业\":{\"门类\":\"C\"},\"370202199001011234\":1}\n");
+    small.write("out/gs/QY_3.ndjson", wider);
+    let (outcome, why) = run(&small).await;
+    assert!(outcome == "held" && why.contains("HL0511") && why.contains("(a number), 行业"), "{outcome} {why}");
+    small.engine().await.approve_drift("gs.qy", "not mapped", "me").await.unwrap();
+    assert_eq!(run(&small).await.0, "taken");
+    small.write("out/gs/QY_4.ndjson", record("名称", "状态").replace("甲", "乙"));
+    assert_eq!(run(&small).await.0, "taken", "a member that nobody contracted may be absent");
+    assert_eq!(small.engine().await.drifted("gs.qy").await.unwrap().state, "approved");
+    small.write("out/gs/QY_5.ndjson", record("名称", "状态").replace("代码", "CODE"));
+    let (outcome, why) = run(&small).await;
+    assert!(outcome == "held" && why.contains("HL0513") && why.contains("代码"), "{outcome} {why}");
+    std::fs::remove_file(small.path().join("out/gs/QY_5.ndjson")).unwrap();
+    small.write("out/gs/QY_6.ndjson", "\n");
+    assert_eq!(small.engine().await.drifted("gs.qy").await.unwrap().state, "stops", "until something better comes");
+}
+
+#[tokio::test]
+async fn members_inside_others_count_where_the_contract_goes_inside() {
+    let xml = |inside: &str, beside: &str| {
+        format!(
+            "<rows><row id=\"{}\"><name>甲</name><reg xsi:nil=\"true\"/><money><sum>100万元</sum>{inside}</money>\
+             <state>在营</state><at>2026-10-01 00:00:00</at>{beside}</row></rows>",
+            CODES[0]
+        )
+    };
+    let paths = [
+        ("代码: { type: text, required: true }", "代码: { type: text, required: true, path: \"@id\" }"),
+        ("名称: text", "名称: { type: text, path: name }"),
+        ("注册号: text", "注册号: { type: text, path: reg }"),
+        ("资本: text", "资本: { type: text, path: money/sum }"),
+        ("状态: text", "状态: { type: text, path: state }"),
+        ("更新: text", "更新: { type: text, path: at }"),
+    ];
+    let small = Small::new();
+    let format = ("xml", "{ kind: xml, record: rows/row }");
+    as_records(&small, format, "{ new_column: approve, lost_column: freeze }", &paths);
+    small.write("out/gs/QY_1.xml", xml("", ""));
+    assert_eq!(run(&small).await, ("taken".into(), String::new()));
+    small.write("out/gs/QY_2.xml", xml("<unit>元</unit>", "<more a=\"1\"><deep/></more>"));
+    let (outcome, why) = run(&small).await;
+    assert!(outcome == "held" && why.contains("HL0511") && why.contains("money/unit, more"), "{outcome} {why}");
+    assert!(!why.contains("deep") && !why.contains("@a"), "{why}");
+}
+
+#[tokio::test]
+async fn a_file_without_its_header_shows_nobodys_data() {
+    let small = Small::new();
+    let connector = std::fs::read_to_string(small.path().join("connectors/gs.yaml")).unwrap();
+    small.write("connectors/gs.yaml", connector.replace("lost_column: freeze", "lost_column: accept"));
+    extract(&small, 1, HEAD, "");
+    assert_eq!(run(&small).await.0, "taken");
+    small.write("out/gs/QY_2.csv", "370202199001011234,张三,13800000000,,在营,2026-10-02 00:00:00\n");
+    let options = RunOptions { accept: Some("they promised".into()) };
+    let report = small.engine().await.run("qy", &options).await.unwrap();
+    let why = report.files.last().unwrap().why.clone().unwrap();
+    assert!(why.contains("HL0518") && why.contains("6 column(s)"), "{why}");
+    let mut engine = small.engine().await;
+    let probed = format!("{:?}", engine.probe(Some("gs")).await.unwrap());
+    assert!(probed.contains("HL0518") && !probed.contains("张三") && !why.contains("张三"), "{probed} {why}");
+    assert_eq!(engine.drifted("gs.qy").await.unwrap().versions.len(), 1, "nothing of it is kept");
+    drop(engine);
+    small.write("out/gs/QY_2.csv", format!("{HEAD},138-0000-0000,ok\n{},甲,,,在营,,,\n", CODES[0]));
+    let (_, why) = run(&small).await;
+    assert!(why.contains("HL0511") && why.contains("column 7, ok") && !why.contains("0000"), "{why}");
+}

@@ -152,6 +152,7 @@ impl Chunk {
             undecodable: self.undecodable,
             dropped: self.dropped,
             gone: self.gone,
+            members: None,
             position: position.into(),
         }
     }

@@ -250,11 +250,15 @@ impl Records for Csv {
 
 /// `HL0312` when a name stands twice. Unnamed columns may.
 pub(super) fn refuse_duplicates(input: &dyn super::Input, names: &[String]) -> Result<(), DecodeError> {
-    let mut seen = std::collections::HashSet::new();
-    match names.iter().find(|n| !n.is_empty() && !seen.insert(n.as_str())) {
-        Some(name) => Err(broken(input, "HL0312", format!("column {name:?} stands twice in the header"))),
-        None => Ok(()),
+    let mut seen = std::collections::HashMap::new();
+    for (at, name) in (1..).zip(names).filter(|(_, name)| !name.is_empty()) {
+        if let Some(before) = seen.insert(name.as_str(), at) {
+            // Not the name: without its header a file has a person's data here.
+            let message = format!("columns {before} and {at} of the header have the same name");
+            return Err(broken(input, "HL0312", message));
+        }
     }
+    Ok(())
 }
 
 /// A blank line, or the Ctrl-Z at the very end of a DOS file.

@@ -17,6 +17,7 @@ mod fixed;
 mod gb18030;
 mod hj212;
 mod json;
+mod members;
 mod memory;
 mod ndjson;
 mod paths;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 
 pub use chunk::{Chunk, schema};
+pub use members::Members;
 pub use memory::Memory;
 
 use crate::config::Format;
@@ -216,7 +218,7 @@ impl Default for Limits {
 /// What a decoder found before the first row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
-    /// Column names the file itself declares; `None` for formats without a header (XML, JSON).
+    /// Column names the file itself declares; `None` for formats without a header (XML, JSON): see [`Decoded::members`].
     pub columns: Option<Vec<String>>,
     /// The source's own words for their types, one a column; none for formats without types.
     pub kinds: Vec<String>,
@@ -283,6 +285,8 @@ pub struct Decoded {
     pub dropped: u64,
     /// Rows (indexes, ascending) that the source says are gone (删除): they take their claim back and make none.
     pub gone: Vec<usize>,
+    /// What its records have together, of formats without a header; only the first chunk of a decoder says so.
+    pub members: Option<Members>,
     /// Where to resume after this chunk.
     pub position: Position,
 }
@@ -303,6 +307,7 @@ impl Decoded {
             notes: late,
             undecodable: Vec::new(),
             dropped: 0,
+            members: None,
             gone: self.gone.iter().filter(|&&row| row >= rows).map(|row| row - rows).collect(),
             position: self.position.clone(),
         };

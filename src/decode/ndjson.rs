@@ -9,7 +9,7 @@ use super::encoding::decide;
 use super::json::{Fields, fields_of};
 use super::records::Records;
 use super::window::{Line, Window};
-use super::{DecodeError, Header, Job, Limits, Resume, Wanted};
+use super::{DecodeError, Header, Job, Limits, Members, Resume, Wanted};
 use crate::config::Encoding;
 
 /// See the module.
@@ -79,6 +79,10 @@ impl Records for Ndjson {
 
     fn resume(&self) -> Resume {
         self.window.resume(self.rows)
+    }
+
+    fn members(&mut self) -> Option<Members> {
+        self.fields.members()
     }
 }
 

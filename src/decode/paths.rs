@@ -14,6 +14,8 @@ pub(super) struct Paths {
 struct Node {
     children: HashMap<String, usize>,
     slot: Option<usize>,
+    /// Names from the record to here.
+    path: Vec<String>,
 }
 
 impl Paths {
@@ -33,7 +35,9 @@ impl Paths {
             return child;
         }
         let child = self.nodes.len();
-        self.nodes.push(Node::default());
+        let above = self.nodes.get(node).map_or(&[][..], |parent| &parent.path);
+        let path = above.iter().chain([&name]).cloned().collect();
+        self.nodes.push(Node { path, ..Node::default() });
         if let Some(parent) = self.nodes.get_mut(node) {
             parent.children.insert(name, child);
         }
@@ -62,6 +66,16 @@ impl Paths {
     /// The slot of `node`, if a wanted path ends there.
     pub(super) fn slot(&self, node: usize) -> Option<usize> {
         self.nodes.get(node)?.slot
+    }
+
+    /// Names from the record to `node`.
+    pub(super) fn path(&self, node: usize) -> &[String] {
+        self.nodes.get(node).map_or(&[], |node| &node.path)
+    }
+
+    /// Whether what else lies in `node` is of interest: paths go on inside it, and none takes it as a whole.
+    pub(super) fn is_entered(&self, node: usize) -> bool {
+        (node == 0 || self.has_children(node)) && self.slot(node).is_none()
     }
 
     /// How many slots there are.

@@ -7,7 +7,7 @@ use std::io;
 use arrow::datatypes::SchemaRef;
 
 use super::chunk::{self, Chunk, Room};
-use super::{Decode, DecodeError, Decoded, Header, Resume, Wanted};
+use super::{Decode, DecodeError, Decoded, Header, Members, Resume, Wanted};
 
 /// One format: finds the next row and puts it into a chunk.
 pub(super) trait Records: Send {
@@ -19,6 +19,10 @@ pub(super) trait Records: Send {
     fn step(&mut self, chunk: &mut Chunk) -> Result<bool, DecodeError>;
     /// The position after the rows added so far.
     fn resume(&self) -> Resume;
+    /// What the records so far have together; asked once, after the first chunk.
+    fn members(&mut self) -> Option<Members> {
+        None
+    }
 }
 
 /// [`Decode`] for any [`Records`].
@@ -53,7 +57,8 @@ impl<R: Records> Decoder<R> {
                 Err(e) => self.state = State::Failed(e),
             }
         }
-        let chunk = chunk.finish(resume);
+        let mut chunk = chunk.finish(resume);
+        chunk.members = self.records.members();
         self.room = Room::like(&chunk);
         chunk
     }

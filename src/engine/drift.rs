@@ -6,11 +6,13 @@
 use chrono::DateTime;
 use serde::Serialize;
 
+use super::backfill::next_decoded;
 use super::flow::Flow;
+use super::intake::CHUNK_ROWS;
 use super::run::Held;
 use super::{Engine, EngineError};
 use crate::config::{Dataset, DriftPolicy, Extract};
-use crate::decode::Header;
+use crate::decode::{Decode, DecodeError, Decoded, Header, Members};
 use crate::error::Problem;
 use crate::store::{OfferedColumn, ShapeView};
 
@@ -36,6 +38,134 @@ pub(super) enum Answer {
     Stops(String),
 }
 
+/// What a source offers, before anything of it is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// A header says so.
+    Header(Vec<OfferedColumn>),
+    /// The records of the first chunk say so together.
+    Records(Vec<OfferedColumn>),
+    /// So many columns, and not one that is contracted: they may be anybody's data, and are told to nobody.
+    Strange(usize),
+    /// The format has neither, or there were no records.
+    Nothing,
+}
+
+impl Offer {
+    /// Of a header, or else of what the first records have.
+    pub(super) fn of(dataset: &Dataset, header: &Header, members: Option<&Members>) -> Self {
+        match (&header.columns, members) {
+            (Some(names), _) => Self::of_header(dataset, names, &header.kinds),
+            (None, Some(members)) => Self::of_records(dataset, members),
+            (None, None) => Self::Nothing,
+        }
+    }
+
+    fn of_header(dataset: &Dataset, names: &[String], kinds: &[String]) -> Self {
+        let contracted = |name: &String| dataset.columns.iter().any(|column| column.name == *name);
+        if kinds.is_empty() && !dataset.columns.is_empty() && !names.iter().any(contracted) {
+            return Self::Strange(names.len());
+        }
+        let kinds = kinds.iter().map(|kind| Some(kind.clone())).chain(std::iter::repeat(None));
+        let column = |(nth, (name, kind)): (usize, (&String, Option<String>))| {
+            let told = contracted(name) || !is_like_a_number(name);
+            OfferedColumn { name: if told { name.clone() } else { format!("column {}", nth + 1) }, kind }
+        };
+        Self::Header(names.iter().zip(kinds).enumerate().map(column).collect())
+    }
+
+    fn of_records(dataset: &Dataset, members: &Members) -> Self {
+        let contract = || dataset.columns.iter().map(|column| &column.name);
+        let had = contract().zip(&members.wanted).filter(|(_, had)| **had).map(|(name, _)| name.clone());
+        let others = members.others.iter().map(|path| match path {
+            path if is_like_a_number(path) => "(a number)".to_owned(),
+            path if contract().any(|name| name == path) => format!("./{path}"), // the contract takes this name for another
+            path => path.clone(),
+        });
+        let mut names: Vec<String> = had.chain(others).collect();
+        names.dedup();
+        Self::Records(names.into_iter().map(|name| OfferedColumn { name, kind: None }).collect())
+    }
+
+    /// As it is kept. A record need not have every member: those that were taken without a contract are still offered.
+    fn columns(self, dataset: &Dataset, versions: &[ShapeView]) -> Option<Vec<OfferedColumn>> {
+        let (mut columns, records) = match self {
+            Self::Header(columns) => (columns, false),
+            Self::Records(columns) => (columns, true),
+            Self::Strange(_) | Self::Nothing => return None,
+        };
+        let taken = versions.iter().find(|shape| shape.used || shape.approved.is_some()).filter(|_| records);
+        for before in taken.iter().flat_map(|shape| &shape.columns) {
+            let contracted = dataset.columns.iter().any(|column| column.name == before.name);
+            if !contracted && columns.iter().all(|column| column.name != before.name) {
+                columns.push(before.clone());
+            }
+        }
+        let rank = |column: &OfferedColumn| dataset.columns.iter().position(|c| c.name == column.name);
+        if records {
+            columns.sort_by_key(|column| (rank(column).unwrap_or(usize::MAX), column.name.clone()));
+        }
+        Some(columns)
+    }
+
+    /// Why nothing of it can be taken, whatever the contract says.
+    pub(super) fn refused(&self) -> Option<String> {
+        let Self::Strange(columns) = self else { return None };
+        Some(format!(
+            "HL0518 the first line has {columns} column(s), and not one that is contracted: the header is probably missing"
+        ))
+    }
+}
+
+/// Whether a name may be the number of a person, a company or a telephone: six digits in a row, however they are grouped.
+fn is_like_a_number(name: &str) -> bool {
+    let mut digits = 0;
+    name.chars().any(|c| {
+        match c {
+            '0'..='9' | '０'..='９' => digits += 1,
+            ' ' | '-' => {}
+            _ => digits = 0,
+        }
+        digits >= 6
+    })
+}
+
+/// A decoder whose first chunk was looked at.
+struct LookedAt {
+    first: Option<Decoded>,
+    rest: Box<dyn Decode>,
+}
+
+impl Decode for LookedAt {
+    fn header(&self) -> &Header {
+        self.rest.header()
+    }
+
+    fn next(&mut self, max_rows: usize) -> Result<Option<Decoded>, DecodeError> {
+        match self.first.take() {
+            Some(first) => Ok(Some(first)),
+            None => self.rest.next(max_rows),
+        }
+    }
+}
+
+/// What a decoder at its beginning offers, and the decoder, still at its beginning. A format without a header is asked for its
+/// first chunk; one that goes on in the middle is not, since rows at an end say little of all.
+pub(super) async fn look(
+    dataset: &Dataset,
+    decoder: Box<dyn Decode>,
+    goes_on: bool,
+) -> Result<(Box<dyn Decode>, Offer), EngineError> {
+    if decoder.header().columns.is_some() || goes_on {
+        let offer = Offer::of(dataset, decoder.header(), None);
+        return Ok((decoder, offer));
+    }
+    let (rest, first) = next_decoded(decoder, CHUNK_ROWS).await?;
+    let members = first.as_ref().and_then(|first| first.members.as_ref());
+    let offer = Offer::of(dataset, rest.header(), members);
+    Ok((Box::new(LookedAt { first, rest }), offer))
+}
+
 /// A dataset whose source changed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Drifted {
@@ -53,6 +183,23 @@ pub struct Drifted {
 }
 
 impl Difference {
+    /// Of what is offered alone: what is lost and what is new.
+    pub(super) fn offered(dataset: &Dataset, offer: Offer) -> Self {
+        let Some(columns) = offer.columns(dataset, &[]) else { return Self::default() };
+        let (version, since, used) = (1, 0, false);
+        let present = ShapeView {
+            dataset: dataset.name.clone(),
+            version,
+            columns,
+            since,
+            last: since,
+            used,
+            approved: None,
+            why: None,
+        };
+        Self::of(dataset, &[present])
+    }
+
     fn of(dataset: &Dataset, versions: &[ShapeView]) -> Self {
         let Some((present, earlier)) = versions.split_first() else { return Self::default() };
         let offered = |name: &str| present.columns.iter().find(|column| column.name == name);
@@ -159,11 +306,15 @@ impl Engine {
     pub(super) async fn drift(
         &mut self,
         flow: &Flow,
-        header: &Header,
+        offer: Offer,
         accepted: bool,
     ) -> Result<Option<Held>, EngineError> {
-        let Some(columns) = offered(header) else { return Ok(None) };
+        if let Some(why) = offer.refused() {
+            return Ok(Some(Held(why)));
+        }
         let (dataset, at) = (flow.from.to_string(), self.now());
+        let before = self.store.shapes(Some(&dataset)).await?;
+        let Some(columns) = offer.columns(&flow.dataset, &before) else { return Ok(None) };
         let versions = self.store.note_shape(&dataset, &columns, at).await?;
         let Some(present) = versions.first().cloned() else { return Ok(None) };
         let difference = Difference::of(&flow.dataset, &versions);
@@ -183,10 +334,13 @@ impl Engine {
     }
 
     /// The same, with nothing written.
-    pub(super) async fn would_drift(&mut self, flow: &Flow, header: &Header) -> Result<Option<Held>, EngineError> {
-        let Some(columns) = offered(header) else { return Ok(None) };
+    pub(super) async fn would_drift(&mut self, flow: &Flow, offer: Offer) -> Result<Option<Held>, EngineError> {
+        if let Some(why) = offer.refused() {
+            return Ok(Some(Held(why)));
+        }
         let dataset = flow.from.to_string();
         let mut versions = self.store.shapes(Some(&dataset)).await?;
+        let Some(columns) = offer.columns(&flow.dataset, &versions) else { return Ok(None) };
         if versions.first().is_none_or(|present| !crate::store::same_shape(&present.columns, &columns)) {
             let version = versions.first().map_or(1, |present| present.version + 1);
             let at = self.now();
@@ -258,13 +412,6 @@ impl Engine {
 
 fn refused(problem: Problem) -> EngineError {
     EngineError::Definitions(vec![problem])
-}
-
-/// The header as it is kept; `None` when the format has none.
-fn offered(header: &Header) -> Option<Vec<OfferedColumn>> {
-    let kinds = header.kinds.iter().map(|kind| Some(kind.clone())).chain(std::iter::repeat(None));
-    let column = |(name, kind): (&String, Option<String>)| OfferedColumn { name: name.clone(), kind };
-    header.columns.as_ref().map(|names| names.iter().zip(kinds).map(column).collect())
 }
 
 fn words(difference: &Difference) -> String {

@@ -6,6 +6,7 @@ use arrow::array::{Array as _, AsArray as _};
 use serde::Serialize;
 
 use super::backfill::next_decoded;
+use super::drift::{Difference, Offer};
 use super::{Engine, EngineError};
 use crate::config::{Dataset, DatasetRef};
 use crate::decode::Decoded;
@@ -108,17 +109,18 @@ impl Engine {
             return Ok(());
         };
         let decoder = source.open(item, None).await?;
-        if let Some(columns) = &decoder.header().columns {
-            let contract = dataset.columns.iter().map(|column| &column.name);
-            seen.lost = contract.clone().filter(|name| !columns.contains(name)).cloned().collect();
-            seen.new = columns.iter().filter(|name| !contract.clone().any(|known| known == *name)).cloned().collect();
-        }
-        let (_, decoded) = next_decoded(decoder, SAMPLE).await?;
+        let (decoder, decoded) = next_decoded(decoder, SAMPLE).await?;
+        let members = decoded.as_ref().and_then(|decoded| decoded.members.as_ref());
+        let offer = Offer::of(dataset, decoder.header(), members);
+        seen.why = offer.refused();
+        let difference = Difference::offered(dataset, offer);
+        (seen.lost, seen.new) = (difference.lost, difference.new);
         if let Some(decoded) = decoded {
             seen.look_at(dataset, &decoded);
         }
         let breaks = seen.columns.iter().any(|column| column.breaks);
-        let differs = !seen.lost.is_empty() || !seen.new.is_empty() || breaks || seen.undecodable > 0;
+        let differs =
+            seen.why.is_some() || !seen.lost.is_empty() || !seen.new.is_empty() || breaks || seen.undecodable > 0;
         seen.outcome = if differs { "differs" } else { "reached" };
         Ok(())
     }

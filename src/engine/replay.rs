@@ -241,6 +241,7 @@ fn rebuilt(dataset: &Dataset, entries: &[QuarantineView], cells: &[Cells]) -> Re
         notes: Vec::new(),
         undecodable: Vec::new(),
         dropped: 0,
+        members: None,
         gone: Vec::new(),
         position: Position::default(),
     })

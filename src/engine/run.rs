@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::chunks::{Care, Decoding};
 use super::flow::Flow;
 use super::take::retract;
-use super::{Engine, EngineError, FileReport, RegisterReport, RunReport};
+use super::{Engine, EngineError, FileReport, RegisterReport, RunReport, drift};
 use crate::config::{DatasetRef, Extract, Pipeline};
 use crate::failpoint::Boundary;
 use crate::linking::Departure;
@@ -213,7 +213,8 @@ impl Engine {
         let state = self.store.begin_file(start.clone()).await?;
         self.progress.file(&flow.pipeline.name, &item.name, item.bytes);
         let decoder = source.open(item, state.position.as_ref()).await?;
-        if let Some(held) = self.drift(flow, decoder.header(), options.accept.is_some()).await? {
+        let (decoder, offer) = drift::look(&flow.dataset, decoder, state.position.is_some()).await?;
+        if let Some(held) = self.drift(flow, offer, options.accept.is_some()).await? {
             return Ok(Some(held));
         }
         let whole = item.whole;

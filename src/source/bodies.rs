@@ -57,6 +57,10 @@ pub(super) fn joined(parts: Vec<Decoded>, name: &str) -> Result<Option<Decoded>,
         all.gone.extend(part.gone.into_iter().map(|row| row + rows));
         all.undecodable.extend(part.undecodable);
         all.dropped += part.dropped;
+        all.members = match (all.members.take(), part.members) {
+            (Some(one), Some(other)) => Some(one.and(&other)),
+            (one, other) => one.or(other),
+        };
         batches.push(part.rows);
     }
     all.rows = concat_batches(&all.rows.schema(), &batches)

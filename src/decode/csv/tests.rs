@@ -62,7 +62,7 @@ fn the_header_may_come_late_or_not_at_all() {
     assert_eq!(cannot(""), "HL0311 there is no header line");
     assert_eq!(cannot("\n\n"), "HL0311 there is no header line");
     assert_eq!(cannot("a,\"b\n1,2\n"), "HL0311 a quote in the header line is never closed");
-    assert_eq!(cannot("a,b,a\n1,2,3\n"), "HL0312 column \"a\" stands twice in the header");
+    assert_eq!(cannot("a,b,a\n1,2,3\n"), "HL0312 columns 1 and 3 of the header have the same name");
 }
 
 #[test]

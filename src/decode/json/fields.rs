@@ -11,13 +11,19 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::decode::chunk::Chunk;
+use crate::decode::members::Watch;
 use crate::decode::paths::Paths;
-use crate::decode::{RowPlace, Wanted};
+use crate::decode::{Members, RowPlace, Wanted};
+
+/// Why a record was set aside.
+type Refused = (&'static str, String);
 
 /// Reads the wanted cells of one object after the other.
 pub(in crate::decode) struct Fields {
     paths: Paths,
     depth: usize,
+    /// Until somebody asks what the records have.
+    watch: Option<Watch>,
 }
 
 /// The wanted fields: a path is split at dots, a column without one is found under its own name, dots and all.
@@ -26,13 +32,18 @@ pub(in crate::decode) fn fields_of(wanted: &[Wanted], depth: usize) -> Fields {
         Some(path) => path.split('.').map(str::to_owned).collect(),
         None => vec![w.name.clone()],
     };
-    Fields { paths: Paths::new(wanted.iter().map(path)), depth }
+    let watch = (!wanted.is_empty()).then(Watch::default);
+    Fields { paths: Paths::new(wanted.iter().map(path)), depth, watch }
 }
 
 impl Fields {
     /// Adds the row `text`, or sets it aside: `bad_json`, `too_deep`, `nul_byte`.
-    pub(in crate::decode) fn take(&self, text: &str, chunk: &mut Chunk, place: RowPlace, raw: &[u8]) {
-        match self.read(text) {
+    pub(in crate::decode) fn take(&mut self, text: &str, chunk: &mut Chunk, place: RowPlace, raw: &[u8]) {
+        let mut watch = self.watch.take();
+        let read = self.read(text, watch.as_mut());
+        watch.iter_mut().for_each(|watch| watch.end(read.is_ok()));
+        self.watch = watch;
+        match read {
             Ok(cells) => {
                 for (column, slot) in self.paths.slot_of().iter().enumerate() {
                     chunk.cell(column, cells.get(*slot).and_then(Option::as_deref));
@@ -43,7 +54,12 @@ impl Fields {
         }
     }
 
-    fn read<'a>(&self, text: &'a str) -> Result<Vec<Option<Cow<'a, str>>>, (&'static str, String)> {
+    /// What the records so far have together; those that follow are not looked at.
+    pub(in crate::decode) fn members(&mut self) -> Option<Members> {
+        self.watch.take()?.members(&self.paths, self.paths.slot_of().len(), ".")
+    }
+
+    fn read<'a>(&self, text: &'a str, mut watch: Option<&mut Watch>) -> Result<Vec<Option<Cow<'a, str>>>, Refused> {
         if deeper_than(text, self.depth) {
             return Err(("too_deep", format!("nested deeper than {}", self.depth)));
         }
@@ -52,8 +68,11 @@ impl Fields {
         }
         let mut found = vec![None; self.paths.slots()];
         let mut json = serde_json::Deserializer::from_str(text);
-        let object = Object { paths: &self.paths, node: 0, found: &mut found };
+        let object = Object { paths: &self.paths, node: 0, found: &mut found, watch: watch.as_deref_mut() };
         object.deserialize(&mut json).and_then(|()| json.end()).map_err(|e| ("bad_json", fault(&e)))?;
+        if let Some(watch) = watch {
+            found.iter().enumerate().filter(|(_, raw)| raw.is_some()).for_each(|(slot, _)| watch.slot(slot));
+        }
         let cells: Vec<Option<Cow<'a, str>>> = found
             .into_iter()
             .map(|raw: Option<&RawValue>| raw.map_or(Ok(None), cell))
@@ -129,6 +148,7 @@ struct Object<'p, 'f, 'a> {
     paths: &'p Paths,
     node: usize,
     found: &'f mut Vec<Option<&'a RawValue>>,
+    watch: Option<&'f mut Watch>,
 }
 
 impl<'de> DeserializeSeed<'de> for Object<'_, '_, 'de> {
@@ -146,8 +166,9 @@ impl<'de> Visitor<'de> for Object<'_, '_, 'de> {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(child) = map.next_key_seed(Name { paths: self.paths, node: self.node })? {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let (paths, node) = (self.paths, self.node);
+        while let Some(child) = map.next_key_seed(Name { paths, node, watch: self.watch.as_deref_mut() })? {
             let Some(child) = child else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -159,7 +180,7 @@ impl<'de> Visitor<'de> for Object<'_, '_, 'de> {
                 return Err(A::Error::custom("a name twice"));
             }
             if self.paths.has_children(child) && raw.get().starts_with('{') {
-                let below = Object { paths: self.paths, node: child, found: &mut *self.found };
+                let below = Object { paths, node: child, found: &mut *self.found, watch: self.watch.as_deref_mut() };
                 let mut json = serde_json::Deserializer::from_str(raw.get());
                 below.deserialize(&mut json).map_err(A::Error::custom)?;
             }
@@ -169,12 +190,13 @@ impl<'de> Visitor<'de> for Object<'_, '_, 'de> {
 }
 
 /// A name in an object → the node of a wanted path.
-struct Name<'p> {
+struct Name<'p, 'w> {
     paths: &'p Paths,
     node: usize,
+    watch: Option<&'w mut Watch>,
 }
 
-impl<'de> DeserializeSeed<'de> for Name<'_> {
+impl<'de> DeserializeSeed<'de> for Name<'_, '_> {
     type Value = Option<usize>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
@@ -182,7 +204,7 @@ impl<'de> DeserializeSeed<'de> for Name<'_> {
     }
 }
 
-impl Visitor<'_> for Name<'_> {
+impl Visitor<'_> for Name<'_, '_> {
     type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,6 +212,10 @@ impl Visitor<'_> for Name<'_> {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
-        Ok(self.paths.child(self.node, name))
+        let child = self.paths.child(self.node, name);
+        if let (None, Some(watch)) = (child, self.watch) {
+            watch.stranger(self.node, name, self.paths);
+        }
+        Ok(child)
     }
 }

@@ -14,7 +14,7 @@ use super::chunk::Chunk;
 use super::encoding::decide;
 use super::records::Records;
 use super::window::Window;
-use super::{DecodeError, Header, Job, Limits, Resume, Wanted, broken};
+use super::{DecodeError, Header, Job, Limits, Members, Resume, Wanted, broken};
 use crate::config::Encoding;
 use scan::Value;
 
@@ -252,6 +252,10 @@ impl Records for Json {
 
     fn resume(&self) -> Resume {
         self.window.resume(self.rows)
+    }
+
+    fn members(&mut self) -> Option<Members> {
+        self.fields.members()
     }
 }
 

@@ -13,8 +13,9 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::reader::Reader;
 
 use super::token::local_name;
-use crate::decode::Wanted;
+use crate::decode::members::Watch;
 use crate::decode::paths::Paths;
+use crate::decode::{Members, Wanted};
 
 /// Between the texts of a repeated element.
 const JOINT: char = ';';
@@ -31,6 +32,8 @@ pub(super) struct Fields {
     /// By slot.
     cells: Vec<Option<String>>,
     each: Option<Each>,
+    /// Until somebody asks what the records have.
+    watch: Option<Watch>,
 }
 
 /// What has a row each.
@@ -70,7 +73,8 @@ impl Fields {
             let node = path.iter().try_fold(0, |node, name| paths.child(node, name)).unwrap_or_default();
             Each { node, within, parts: Vec::new() }
         });
-        Self { cells, paths, depth, each }
+        let watch = (!wanted.is_empty()).then(Watch::default);
+        Self { cells, paths, depth, each, watch }
     }
 
     /// Where in the record last read the parts lie that have a row each; none if the record is one row.
@@ -103,8 +107,20 @@ impl Fields {
         }
     }
 
+    /// What the records so far have together; those that follow are not looked at.
+    pub(super) fn members(&mut self) -> Option<Members> {
+        let wanted = self.paths.slot_of().len() - usize::from(self.each.is_some());
+        self.watch.take()?.members(&self.paths, wanted, "/")
+    }
+
     /// Reads a whole element.
     pub(super) fn read(&mut self, record: &str) -> Result<(), Refused> {
+        let read = self.read_all(record);
+        self.watch.iter_mut().for_each(|watch| watch.end(read.is_ok()));
+        read
+    }
+
+    fn read_all(&mut self, record: &str) -> Result<(), Refused> {
         self.cells.iter_mut().for_each(|c| *c = None);
         self.each.iter_mut().for_each(|each| each.parts.clear());
         let mut reader = Reader::from_str(record);
@@ -118,7 +134,7 @@ impl Fields {
                 Event::Start(e) => {
                     let node = match open.last() {
                         None => Some(0),
-                        Some(parent) => parent.and_then(|p| self.paths.child(p, local_name(e.name().as_ref()))),
+                        Some(parent) => parent.and_then(|p| self.child(p, local_name(e.name().as_ref()))),
                     };
                     open.push(node);
                     if open.len() > self.depth {
@@ -155,9 +171,21 @@ impl Fields {
         }
     }
 
+    /// The child of `node` with this name, if it is wanted.
+    fn child(&mut self, node: usize, name: &str) -> Option<usize> {
+        let child = self.paths.child(node, name);
+        if let (None, Some(watch)) = (child, &mut self.watch) {
+            watch.stranger(node, name, &self.paths);
+        }
+        child
+    }
+
     fn start(&mut self, node: Option<usize>, e: &BytesStart<'_>) -> Result<(), &'static str> {
         let Some(node) = node else { return Ok(()) };
         let slot = self.paths.slot(node);
+        if let (Some(slot), Some(watch)) = (slot, &mut self.watch) {
+            watch.slot(slot);
+        }
         let has_attributes = e.name().as_ref().len() < e.len();
         if !has_attributes {
             self.begin(slot);
@@ -167,13 +195,20 @@ impl Fields {
         for attribute in e.attributes().with_checks(false) {
             let attribute = attribute.map_err(|_| "an attribute is not well-formed")?;
             let name = local_name(attribute.key.as_ref());
-            let wanted = self.paths.child(node, &format!("@{name}")).and_then(|n| self.paths.slot(n));
+            let declares =
+                matches!(attribute.key.as_ref(), "xmlns" | "xsi:nil") || attribute.key.as_ref().starts_with("xmlns:");
+            let path = format!("@{name}");
+            let child = if declares { self.paths.child(node, &path) } else { self.child(node, &path) };
+            let wanted = child.and_then(|n| self.paths.slot(n));
             if wanted.is_none() && name != "nil" {
                 continue;
             }
             let value = attribute.normalized_value(XmlVersion::Explicit1_0).map_err(|_| NOT_PREDEFINED)?;
             nil |= name == "nil" && matches!(value.as_ref(), "true" | "1");
             if wanted.is_some() {
+                if let (Some(slot), Some(watch)) = (wanted, &mut self.watch) {
+                    watch.slot(slot);
+                }
                 self.begin(wanted);
                 self.add(wanted, &value);
             }

@@ -15,7 +15,7 @@ use super::chunk::{Chunk, RAW_KEPT};
 use super::encoding::{Charset, decide, fill};
 use super::records::Records;
 use super::window::Window;
-use super::{DecodeError, Header, Input, Job, Limits, Resume, RowPlace, Wanted, broken, read_error};
+use super::{DecodeError, Header, Input, Job, Limits, Members, Resume, RowPlace, Wanted, broken, read_error};
 use crate::config::Encoding;
 use fields::Fields;
 pub(super) use token::local_name;
@@ -269,6 +269,10 @@ impl Records for Xml {
 
     fn resume(&self) -> Resume {
         self.window.resume(self.rows)
+    }
+
+    fn members(&mut self) -> Option<Members> {
+        self.fields.members()
     }
 }
 

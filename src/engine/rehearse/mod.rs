@@ -21,7 +21,7 @@ use super::flow::Flow;
 use super::intake::{CHUNK_ROWS, Prepared};
 use super::run::{Held, broken_check, too_many_vanished};
 use super::take::{Passage, retract, take};
-use super::{Engine, EngineError, FileReport};
+use super::{Engine, EngineError, FileReport, drift};
 use crate::config::{Extract, Register};
 use crate::linking::Departure;
 use crate::source::{Item, Source};
@@ -165,8 +165,9 @@ impl Engine {
     ) -> Result<Option<Held>, EngineError> {
         let known = self.store.file(&stage.flow.from.to_string(), &item.digest).await?;
         let (file, position) = known.map_or((0, None), |file| (file.id, file.position));
-        let mut decoder = source.open(item, position.as_ref()).await?;
-        if let Some(held) = self.would_drift(&stage.flow, decoder.header()).await? {
+        let decoder = source.open(item, position.as_ref()).await?;
+        let (mut decoder, offer) = drift::look(&stage.flow.dataset, decoder, position.is_some()).await?;
+        if let Some(held) = self.would_drift(&stage.flow, offer).await? {
             return Ok(Some(held));
         }
         let lanes = stage.flow.lanes.len();
