@@ -174,13 +174,6 @@ async fn two(small: &Small) {
 const NUMBERS: [&str; 2] = ["370283228030577", "370203018006612"];
 const PHONES: [&str; 2] = ["13800000001", "13900000002"];
 
-/// Runs SQL on the small workspace's database.
-async fn sql(small: &Small, sql: &str) -> u64 {
-    let url = format!("sqlite:{}", small.path().join(".huiliu/huiliu.db").display());
-    let mut conn = SqliteConnection::connect(&url).await.unwrap();
-    sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap().rows_affected()
-}
-
 async fn text(small: &Small, sql: &str) -> String {
     let url = format!("sqlite:{}", small.path().join(".huiliu/huiliu.db").display());
     let mut conn = SqliteConnection::connect(&url).await.unwrap();
@@ -239,7 +232,7 @@ async fn what_was_altered_or_moved_in_the_database_does_not_open() {
     ];
     let small = AtRest::new();
     two(&small).await;
-    sql(&small, "pragma wal_checkpoint(truncate)").await;
+    small.sql("pragma wal_checkpoint(truncate)").await;
     let file = small.path().join(".huiliu/huiliu.db");
     let kept = fs::read(&file).unwrap();
     for (alter, ask) in cases {
@@ -248,7 +241,7 @@ async fn what_was_altered_or_moved_in_the_database_does_not_open() {
             fs::remove_file(file.with_extension(beside)).ok();
         }
         assert_eq!(asked(&mut small.engine().await, ask).await, None, "before: {alter}");
-        assert!(sql(&small, &alter).await > 0, "{alter}");
+        assert!(small.sql(&alter).await > 0, "{alter}");
         let told = asked(&mut small.engine().await, ask).await;
         assert!(told.as_deref() == Some("HL0411") || told.as_deref() == Some("HL0413"), "{alter}: {told:?}");
     }
@@ -339,7 +332,7 @@ async fn keys_change_and_what_is_stored_stays_readable() {
     assert_eq!(keys.iter().map(|key| (key.generation, key.made - at)).collect::<Vec<_>>(), [(1, 0), (2, 2)]);
     assert!(keys.iter().all(|key| key.master == new.id()));
     // A data key that is lost takes what was written under it along, and says so.
-    sql(&small, "delete from at_rest where name = 'key.2'").await;
+    small.sql("delete from at_rest where name = 'key.2'").await;
     let store = encrypted(bare(&small).await, OTHER).await.unwrap();
     let mut engine = Engine::new(Workspace::load(small.path()).unwrap(), store, Clock::Frozen(now())).await.unwrap();
     assert_eq!(asked(&mut engine, "entity").await.as_deref(), Some("HL0413"));

@@ -553,3 +553,48 @@ async fn a_statement_is_of_one_moment_while_batches_are_sealed() {
         assert_eq!((again.as_of, (again.records, again.root)), (seq, said));
     }
 }
+
+/// What a subscriber holds by our record against what the batches say, where their records can be read and where not.
+#[tokio::test]
+async fn the_doctor_works_holdings_out_anew() {
+    let small = Small::new();
+    let statuses = ["在营", "在营", "注销", "在营", "在营"];
+    small.extract("QY_1.csv", &rows(&statuses));
+    small.run("qy").await;
+    small.release().await;
+    small.extract("QY_2.csv", &rows(&["在营", "注销", "注销", "在营", "在营"]));
+    small.run("qy").await;
+    small.release().await;
+    let findings = async || {
+        let doctor = small.engine().await.doctor().await.unwrap();
+        let found: Vec<_> = doctor.findings.iter().map(|f| (f.kind, f.number, f.what.as_str())).collect();
+        (doctor.holdings, doctor.feeds_in_full, doctor.feeds_in_outline.len(), format!("{found:?}"))
+    };
+    assert_eq!(findings().await, (3, 1, 0, "[]".into()));
+
+    // Everything is to be sent again: digests are not known, and nothing is wrong; nor half-way, nor after it.
+    small.engine().await.store().reopen_feed("housing.enterprise").await.unwrap();
+    assert_eq!(findings().await, (3, 1, 0, "[]".into()));
+    let stated = small.engine().await.statement("housing.enterprise", None).await.unwrap_err();
+    assert!(stated.to_string().contains("HL0752"), "{stated}");
+    small.release().await;
+    assert_eq!(findings().await, (3, 1, 0, "[]".into()));
+
+    small.sql("update holding set version = 7 where entity = 1").await;
+    assert_eq!(findings().await.3, r#"[("holding", 1, "differs from what was sent in version")]"#);
+    small.sql("update holding set entity = 3 where entity = 1").await;
+    let moved = r#"[("holding", 3, "it is held by our record, but no batch left it there"), ("holding", 1, "a batch left it there, but by our record it is not held")]"#;
+    assert_eq!(findings().await.3, moved);
+
+    // Without the records: what manifests and the register say.
+    small.sql("update holding set entity = 1 where entity = 3").await;
+    small.sql("update batch set body = null").await;
+    fs::remove_dir_all(small.path().join(".huiliu/spool/housing.enterprise")).unwrap();
+    assert_eq!(findings().await, (3, 0, 1, "[]".into()), "what is not sent twice is not known");
+    small.sql("update holding set entity = 4711 where entity = 1").await;
+    let unknown = findings().await.3;
+    assert!(unknown.starts_with(r#"[("holding", 4711, "it is held by our record, but the register"#), "{unknown}");
+    small.sql("delete from holding where entity = 4711").await;
+    let fewer = findings().await.3;
+    assert!(fewer.starts_with(r#"[("holding_count", 4, "fewer records"#), "{fewer}");
+}

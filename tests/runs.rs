@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use huiliu::engine::RunOptions;
 
-use super::support::{CODES, Small, line, registers};
+use super::support::{CODES, FEED, Small, line, registers};
 
 fn row<'a>(code: &'a str, name: &'a str, status: &'a str, updated: &'a str) -> [&'a str; 6] {
     [code, name, "", "100万元", status, updated]
@@ -292,6 +292,7 @@ pub fn valid_code(n: u64) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_doctor_sees_one_moment_while_others_write() {
     let small = Arc::new(Small::new());
+    small.write("pipelines/feeds/housing.enterprise.yaml", FEED.replace("records: 3", "records: 400"));
     drop(small.engine().await);
     let writing = Arc::clone(&small);
     let writer = tokio::spawn(async move {
@@ -301,14 +302,36 @@ async fn the_doctor_sees_one_moment_while_others_write() {
             let rows: Vec<_> = codes.iter().map(|code| row(code, &name, "在营", "")).collect();
             writing.extract(&format!("QY_{night}.csv"), &rows);
             assert_eq!(writing.run("qy").await.status, "succeeded");
+            writing.release().await;
+            if night % 3 == 2 {
+                writing.engine().await.store().reopen_feed("housing.enterprise").await.unwrap();
+            }
         }
     });
-    let mut examined = 0;
+    let (mut examined, mut held) = (0, 0);
     while !writer.is_finished() {
         let doctor = small.engine().await.doctor().await.unwrap();
         assert_eq!(doctor.disagreements, 0, "{:?}", doctor.findings);
+        assert_eq!(doctor.feeds_in_outline.len(), 0, "{:?}", doctor.feeds_in_outline);
         examined += doctor.entities;
+        held += doctor.holdings;
     }
     writer.await.unwrap();
-    assert!(examined > 0);
+    assert!(examined > 0 && held > 0);
+}
+
+/// A key that a claim makes must name its entity, and one that names it must be made by a claim.
+#[tokio::test]
+async fn the_doctor_looks_for_keys_in_both_directions() {
+    let small = Small::new();
+    let enterprise = |code| row(code, "企业", "在营", DAYS[0]);
+    small.extract("QY_1.csv", &[enterprise(CODES[0]), enterprise(CODES[1])]);
+    small.run("qy").await;
+    assert_eq!(small.engine().await.doctor().await.unwrap().disagreements, 0);
+    small.sql("delete from identity where entity = 1").await;
+    small.sql("update identity set entity = 1 where entity = 2").await;
+    let doctor = small.engine().await.doctor().await.unwrap();
+    let found: Vec<_> = doctor.findings.iter().map(|f| (f.kind, f.number, f.what.as_str())).collect();
+    let (lacks, foreign) = ("a key that a claim makes does not point at it", "a key points at it that no claim makes");
+    assert_eq!(found, [("identity", 1, foreign), ("identity", 1, lacks), ("identity", 2, lacks)]);
 }

@@ -21,6 +21,7 @@ mod doctor;
 mod drift;
 mod events;
 mod flow;
+mod holdings;
 mod intake;
 mod late;
 mod open;
@@ -43,7 +44,7 @@ mod take;
 pub use audit::AuditReport;
 pub use backfill::{BackfillStep, Chunking, Comparison, FeedRequest, FilesRequest, Plan, RegisterRows, Rehearsal};
 pub use deadlines::{Clocked, State as ClockState};
-pub use doctor::{DoctorReport, Finding};
+pub use doctor::{DoctorReport, Finding, Outlined};
 pub use drift::{Difference, Drifted};
 pub use open::Open;
 pub use plan::{

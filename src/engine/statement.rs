@@ -3,19 +3,17 @@
 //! Guarantees: what is signed is what was sealed through that batch and nothing since; while that cannot be said — a full
 //! comparison or a resend is under way, the grant has changed and nothing was released under it yet — nothing is signed.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 
+use super::holdings::{Replayed, Unread};
 use super::{Engine, EngineError, premises};
 use crate::batch::ranges::Entry;
-use crate::batch::{BatchError, HexDigest, Manifest, Op, Standing, Statement, read_body};
+use crate::batch::{BatchError, HexDigest, Standing, Statement};
 use crate::config::Feed;
 use crate::crypto::{Digest, Signer, digest_from_hex};
 use crate::error::Problem;
-use crate::outlet::BatchFiles;
 use crate::share::Release;
-use crate::store::{BatchRow, FeedState};
+use crate::store::{FeedState, HeldDigest, HeldRow};
 
 /// Holdings read at a time.
 const PAGE: i64 = 8192;
@@ -88,7 +86,7 @@ impl Engine {
         }
         self.check_settled(feed, &state)?;
         let records = self.all_holdings(&feed.name).await?;
-        if records.iter().any(|entry| entry.2.0 == [0; 32]) {
+        if records.iter().any(|entry| entry.2.0 == HeldDigest::AGAIN) {
             return Err(not_now(feed, "everything is to be sent again, and is not yet"));
         }
         let manifest_digest = state.previous.as_deref().and_then(digest_from_hex);
@@ -121,7 +119,7 @@ impl Engine {
             if page.is_empty() {
                 return Ok(records);
             }
-            records.extend(page.iter().map(|one| Entry(one.entity, one.held.version, HexDigest(one.held.digest))));
+            records.extend(page.iter().map(entry));
         }
     }
 
@@ -136,59 +134,25 @@ impl Engine {
 
     /// What was held after an earlier batch, from the batches up to it.
     async fn replayed(&mut self, feed: &Feed, through: u64) -> Result<Held, EngineError> {
-        let mut held: BTreeMap<i64, (Entry, Digest)> = BTreeMap::new();
-        let (mut schema, mut manifest_digest) = (None, None);
-        let mut next = 1;
-        while next <= through {
-            let rows = self.store.batches_from(&feed.name, i64::try_from(next).unwrap_or(i64::MAX), 16).await?;
-            if rows.is_empty() {
-                return Err(impossible(format!("batch {next} of feed {} is not kept", feed.name)));
+        let Replayed { held, schema, manifest_digest } = match self.sent_through(&feed.name, through).await? {
+            Ok(replayed) => replayed,
+            Err(Unread { seq, why }) => {
+                return Err(impossible(format!("the records of {}/{seq} cannot be read: {why}", feed.name)));
             }
-            for row in rows.into_iter().take_while(|row| row.seq.unsigned_abs() <= through) {
-                next = row.seq.unsigned_abs() + 1;
-                let manifest = Manifest::from_json(&row.manifest)?;
-                manifest_digest = Some(manifest.body.algorithm.digest(&[&row.manifest]));
-                let body = self.kept_body(feed, row, &manifest)?;
-                let (found, records) = read_body(&body, manifest.body.algorithm)?;
-                for record in records {
-                    match record.op {
-                        Op::Upsert => {
-                            let entry = Entry(record.id, record.version, HexDigest(record.digest));
-                            held.insert(record.id, (entry, found.fingerprint()));
-                        }
-                        Op::Withdraw => drop(held.remove(&record.id)),
-                    }
-                }
-                schema = Some(found);
-            }
-        }
+        };
         let fingerprint = schema.as_ref().map(crate::batch::FeedSchema::fingerprint);
         if held.values().any(|(_, of)| Some(*of) != fingerprint) {
             return Err(not_now(feed, "after that batch, records of two schemas were held"));
         }
         let schema = schema.filter(|_| !held.is_empty()).map_or_else(String::new, |schema| schema.json().to_owned());
-        let records = held.into_values().map(|(entry, _)| entry).collect();
+        let records = held.into_values().map(|(row, _)| entry(&row)).collect();
         Ok(Held { as_of: through, manifest_digest, records, schema })
     }
+}
 
-    /// The body of a batch: from the store, or where it dropped it, from the spool.
-    fn kept_body(&self, feed: &Feed, row: BatchRow, manifest: &Manifest) -> Result<Vec<u8>, EngineError> {
-        let seq = row.seq.unsigned_abs();
-        let gone = |why: &str| impossible(format!("the records of {}/{seq} cannot be read: {why}", feed.name));
-        if manifest.body.encryption.is_some() {
-            return Err(gone("they are encrypted to the subscriber"));
-        }
-        let body = if row.body.is_empty() {
-            let file = BatchFiles::in_feed(&premises::spool_dir(&self.workspace).join(&feed.name), seq).body;
-            std::fs::read(file).map_err(|_| gone("their body is no longer kept"))?
-        } else {
-            row.body
-        };
-        if manifest.body.algorithm.digest(&[&body]) != manifest.body.digest.0 {
-            return Err(gone("their body in the spool is another one"));
-        }
-        Ok(body)
-    }
+/// A holding as a statement has it.
+const fn entry(row: &HeldRow) -> Entry {
+    Entry(row.entity, row.held.version, HexDigest(row.held.digest))
 }
 
 fn signed(

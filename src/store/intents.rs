@@ -353,6 +353,22 @@ pub struct HeldDigest {
     pub digest: [u8; 32],
 }
 
+impl HeldDigest {
+    /// Stands where a digest was once the feed is to send everything again: it is that of no record.
+    pub const AGAIN: [u8; 32] = [0; 32];
+}
+
+/// One held record, and the batch that brought it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldRow {
+    /// Entity.
+    pub entity: EntityId,
+    /// What is held of it.
+    pub held: HeldDigest,
+    /// Number of the batch.
+    pub batch: i64,
+}
+
 /// One held record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holding {

@@ -34,8 +34,8 @@ pub use columns::Cells;
 pub use definitions::{ClaimsMade, Definition, Surveyed, Versions, WorkedWith};
 pub use intents::{
     BatchLink, BatchRow, ChangeSet, ChunkCounts, ClaimChange, FeedCounts, FeedState, FileStart, FileState, FileStatus,
-    HeldDigest, Holding, Pulled, Quarantined, Recalled, RecalledClaim, RegisterPart, RunEnd, RunStart, RunStatus,
-    SealSet, Snapshot,
+    HeldDigest, HeldRow, Holding, Pulled, Quarantined, Recalled, RecalledClaim, RegisterPart, RunEnd, RunStart,
+    RunStatus, SealSet, Snapshot,
 };
 pub use leases::{LONGEST_LEASE, Lease, LeaseView, for_backfill};
 pub use operations::Operations;
@@ -183,8 +183,9 @@ pub trait Store: Operations {
     ) -> Result<Snapshot>;
     /// What the feed's subscriber holds of these entities.
     async fn held(&mut self, feed: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, HeldDigest>>;
-    /// Entities that the subscriber holds, with id above `after`, ascending.
-    async fn holdings_after(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<Holding>>;
+    /// Entities that the subscriber holds, with id above `after`, ascending. The digest is [`HeldDigest::AGAIN`] where the
+    /// record is to be sent again.
+    async fn holdings_after(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<HeldRow>>;
     /// Keeps a sealed batch with the feed's new state, holdings and ledger, in one transaction.
     async fn seal(&mut self, seal: SealSet) -> Result<()>;
     /// Records sealed for a feed since an instant (microseconds).

@@ -349,6 +349,19 @@ impl Small {
         Some(self.database.as_ref()?.get_or_init(Database::new).await.url())
     }
 
+    /// Runs SQL on its database, as somebody would who has no business there; how many rows that changed.
+    pub async fn sql(&self, sql: &str) -> u64 {
+        use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
+        let Some(database) = self.database().await else {
+            let url = format!("sqlite:{}", self.path().join(".huiliu/huiliu.db").display());
+            let mut conn = SqliteConnection::connect(&url).await.unwrap();
+            return sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap().rows_affected();
+        };
+        let mut conn = PgConnection::connect(&database).await.unwrap();
+        conn.execute("set search_path = huiliu").await.unwrap();
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap().rows_affected()
+    }
+
     /// One pass of a pipeline.
     pub async fn run(&self, pipeline: &str) -> RunReport {
         self.engine().await.run(pipeline, &RunOptions::default()).await.unwrap()

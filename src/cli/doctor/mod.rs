@@ -8,7 +8,7 @@ use super::table::{count, number, table, text};
 use super::workspace::{Access, open};
 use super::{Context, Exit};
 use crate::config::OutletKind;
-use crate::engine::{DoctorReport, Engine, Finding, ReviewLine, spool_dir};
+use crate::engine::{DoctorReport, Engine, Finding, Outlined, ReviewLine, spool_dir};
 
 /// Said while lookups do without indexes.
 const FIRST_LOAD: &str = "首次装载未完成，查询暂时较慢；正在进行的装载结束时（中断后则为下一次 run）补建索引 \
@@ -88,6 +88,8 @@ fn text_of(examined: &Examined) -> String {
         ("实体 entities, re-derived from claims", store.entities),
         ("来源断言 claims", store.claims),
         ("数据批 batches, chain walked", store.batches),
+        ("持有 holdings, compared with what was sent", store.holdings),
+        ("订阅 feeds, holdings re-derived from batches", store.feeds_in_full),
         ("对账 ledger lines", store.ledger_lines),
         ("审计 audit entries, chain walked", store.audit_entries),
     ];
@@ -95,6 +97,11 @@ fn text_of(examined: &Examined) -> String {
         rows.push(("出口文件 batches compared with the spool", *spooled));
     }
     let mut out = table(&columns, rows.into_iter().map(|(what, n)| [what.to_owned(), count(n)]));
+    for Outlined { feed, batch, why } in &store.feeds_in_outline {
+        out += &format!(
+            "仅核对持有概数 holdings compared in outline only: {feed}, records of batch {batch} cannot be read: {why}\n"
+        );
+    }
     if !review.is_empty() {
         out += &super::register::review_text(review);
     }
@@ -129,17 +136,26 @@ mod tests {
         assert!(text_of(&sound).ends_with("一致 everything agrees\n"));
         let finding =
             Finding { kind: "spool", subject: "housing.enterprise".into(), number: 3, what: "no body".into() };
-        let store = DoctorReport { findings: vec![finding], disagreements: 1, ..DoctorReport::default() };
+        let outlined = Outlined { feed: "tax.person".into(), batch: 1, why: "they are encrypted to the subscriber" };
+        let store = DoctorReport {
+            findings: vec![finding],
+            disagreements: 1,
+            feeds_in_outline: vec![outlined],
+            ..DoctorReport::default()
+        };
         insta::assert_snapshot!(text_of(&Examined { store, spooled: None, review: Vec::new(), at_rest: false }), @r#"
-        ────────────────────────────────────────────────────
-         检查 examined                           数量 count
-        ════════════════════════════════════════════════════
-         实体 entities, re-derived from claims            0
-         来源断言 claims                                  0
-         数据批 batches, chain walked                     0
-         对账 ledger lines                                0
-         审计 audit entries, chain walked                 0
-        ────────────────────────────────────────────────────
+        ───────────────────────────────────────────────────────────
+         检查 examined                                  数量 count
+        ═══════════════════════════════════════════════════════════
+         实体 entities, re-derived from claims                   0
+         来源断言 claims                                         0
+         数据批 batches, chain walked                            0
+         持有 holdings, compared with what was sent              0
+         订阅 feeds, holdings re-derived from batches            0
+         对账 ledger lines                                       0
+         审计 audit entries, chain walked                        0
+        ───────────────────────────────────────────────────────────
+        仅核对持有概数 holdings compared in outline only: tax.person, records of batch 1 cannot be read: they are encrypted to the subscriber
         不一致 1 disagreements
         ──────────────────────────────────────────────────────────
          类别 kind   对象 subject         编号 number   问题 what

@@ -22,7 +22,7 @@ use self::keys::{fields_note, refused};
 use self::register::{Around, RegisterAtRest};
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
-    FileStatus, HeldDigest, HistoryView, Holding, LedgerRow, Note, QuarantineFilter, QuarantineView, Recalled,
+    FileStatus, HeldDigest, HeldRow, HistoryView, LedgerRow, Note, QuarantineFilter, QuarantineView, Recalled,
     ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError, Surveyed,
 };
 use crate::config::Register;
@@ -67,6 +67,11 @@ impl AtRestStore {
             registers: HashMap::new(),
             keys,
         })
+    }
+
+    /// A digest of what is held. What stands for none was put there by the store itself.
+    fn shown(&self, digest: [u8; 32]) -> [u8; 32] {
+        if digest == HeldDigest::AGAIN { digest } else { self.digests.show(digest) }
     }
 
     fn register(&self, name: &str) -> Result<&RegisterAtRest> {
@@ -350,15 +355,15 @@ impl Store for AtRestStore {
     async fn held(&mut self, feed: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, HeldDigest>> {
         let mut held = self.inner.held(feed, entities).await?;
         for held in held.values_mut() {
-            held.digest = self.digests.show(held.digest);
+            held.digest = self.shown(held.digest);
         }
         Ok(held)
     }
 
-    async fn holdings_after(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<Holding>> {
+    async fn holdings_after(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<HeldRow>> {
         let mut holdings = self.inner.holdings_after(feed, after, limit).await?;
         for holding in &mut holdings {
-            holding.held.digest = self.digests.show(holding.held.digest);
+            holding.held.digest = self.shown(holding.held.digest);
         }
         Ok(holdings)
     }

@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::super::{
-    BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, Holding, Note, Result, SealSet, Side, StoreError, Suspension,
+    BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, HeldRow, Note, Result, SealSet, Side, StoreError, Suspension,
 };
 use super::PostgresStore;
 use super::audit::append;
@@ -57,7 +57,7 @@ impl PostgresStore {
         const NAMED: &str = "(select id from feed where name = $1)";
         let Some((first, last)) = range(entities) else { return Ok(HashMap::new()) };
         let sql = format!(
-            "select entity, version, digest from holding where feed = {NAMED} and entity = any($2) and {}",
+            "select entity, version, digest, batch from holding where feed = {NAMED} and entity = any($2) and {}",
             any_held(NAMED, ["$3", "$4"])
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
@@ -71,9 +71,9 @@ impl PostgresStore {
         rows.iter().map(|row| holding(row).map(|h| (h.entity, h.held))).collect()
     }
 
-    pub(super) async fn holdings_from(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<Holding>> {
+    pub(super) async fn holdings_from(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<HeldRow>> {
         let rows = sqlx::query(
-            "select entity, version, digest from holding where feed = (select id from feed where name = $1) \
+            "select entity, version, digest, batch from holding where feed = (select id from feed where name = $1) \
              and entity > $2 order by entity limit $3",
         )
         .bind(feed)
@@ -363,8 +363,8 @@ async fn insert_counts(conn: &mut PgConnection, seal: &SealSet) -> Result<()> {
     .map_err(refused)
 }
 
-fn holding(row: &PgRow) -> Result<Holding> {
+fn holding(row: &PgRow) -> Result<HeldRow> {
     let digest: &[u8] = row.get(2);
     let digest = digest.try_into().map_err(|_| StoreError::Damaged("a held digest is not 32 bytes".into()))?;
-    Ok(Holding { entity: row.get(0), held: HeldDigest { version: row.get(1), digest } })
+    Ok(HeldRow { entity: row.get(0), held: HeldDigest { version: row.get(1), digest }, batch: row.get(3) })
 }

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use super::super::table::quoted;
 use super::super::{
-    BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, Holding, Note, Result, SealSet, Side, StoreError, Suspension,
+    BatchRow, FeedCounts, FeedState, FeedView, HeldDigest, HeldRow, Note, Result, SealSet, Side, StoreError, Suspension,
 };
 use super::audit::append;
 use super::bulk::{self, Bulk, Statement, json_integers};
@@ -60,7 +60,7 @@ impl SqliteStore {
 
     pub(super) async fn held_of(&mut self, feed: &str, entities: &[EntityId]) -> Result<HashMap<EntityId, HeldDigest>> {
         let rows = sqlx::query(
-            "select entity, version, digest from holding where feed = (select id from feed where name = ?) \
+            "select entity, version, digest, batch from holding where feed = (select id from feed where name = ?) \
              and entity in (select value from json_each(?))",
         )
         .bind(feed)
@@ -71,9 +71,9 @@ impl SqliteStore {
         rows.iter().map(|row| holding(row).map(|h| (h.entity, h.held))).collect()
     }
 
-    pub(super) async fn holdings_from(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<Holding>> {
+    pub(super) async fn holdings_from(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<HeldRow>> {
         let rows = sqlx::query(
-            "select entity, version, digest from holding where feed = (select id from feed where name = ?) \
+            "select entity, version, digest, batch from holding where feed = (select id from feed where name = ?) \
              and entity > ? order by entity limit ?",
         )
         .bind(feed)
@@ -309,8 +309,8 @@ async fn insert_counts(conn: &mut sqlx::SqliteConnection, seal: &SealSet) -> Res
     Ok(())
 }
 
-fn holding(row: &SqliteRow) -> Result<Holding> {
+fn holding(row: &SqliteRow) -> Result<HeldRow> {
     let digest: Vec<u8> = row.get(2);
     let digest = digest.try_into().map_err(|_| StoreError::Damaged("a held digest is not 32 bytes".into()))?;
-    Ok(Holding { entity: row.get(0), held: HeldDigest { version: row.get(1), digest } })
+    Ok(HeldRow { entity: row.get(0), held: HeldDigest { version: row.get(1), digest }, batch: row.get(3) })
 }

@@ -39,7 +39,7 @@ use super::recollection::Recollections;
 use super::table::{RegisterTable, quoted};
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
-    FileStatus, HeldDigest, HistoryView, Holding, Lease, LedgerRow, Note, QuarantineFilter, QuarantineView, Recalled,
+    FileStatus, HeldDigest, HeldRow, HistoryView, Lease, LedgerRow, Note, QuarantineFilter, QuarantineView, Recalled,
     ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
@@ -322,7 +322,7 @@ impl Store for SqliteStore {
         self.held_of(feed, entities).await
     }
 
-    async fn holdings_after(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<Holding>> {
+    async fn holdings_after(&mut self, feed: &str, after: EntityId, limit: i64) -> Result<Vec<HeldRow>> {
         self.settle().await?;
         self.holdings_from(feed, after, limit).await
     }
