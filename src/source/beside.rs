@@ -29,6 +29,14 @@ pub(super) fn control_path(beside: &Beside, path: &str) -> Option<String> {
     Some(if directory.is_empty() { own } else { format!("{directory}/{own}") })
 }
 
+/// The files that a control file has a line for; none where its lines do not name any.
+pub(super) fn named(beside: &Beside, control: &[u8]) -> Vec<String> {
+    let Some(says) = beside.control.as_ref().and_then(|control| control.says.as_ref()) else { return Vec::new() };
+    let text = String::from_utf8_lossy(control);
+    let lines = text.trim_start_matches('\u{FEFF}').lines();
+    lines.filter_map(|line| Some(says.match_all(line.trim())?.get("name")?.trim().to_owned())).collect()
+}
+
 /// Those of `names` that are control files or signatures of others.
 pub(super) fn names<'n>(beside: &Beside, names: impl Iterator<Item = &'n str>) -> HashSet<String> {
     names

@@ -267,10 +267,47 @@ impl FilesSource {
         })
     }
 
+    /// Whether a control file for several still has to speak for another file than this one: one that lies there, or one that
+    /// it names and that has not come yet.
+    async fn speaks_for_others(&self, control: &str, item: &Item) -> Result<bool, SourceError> {
+        let (directory, own) = item.path.rsplit_once('/').unwrap_or(("", &item.path));
+        let bytes = self.fetch(control).await?.unwrap_or_default();
+        let named = beside::named(&self.beside, &bytes);
+        for name in named.iter().filter(|name| *name != own) {
+            let here = self.place.look(&joined(directory, name)).await?.is_some();
+            if here || !self.lies_aside(name).await? {
+                return Ok(true);
+            }
+        }
+        let each_its_own = |file: &str| file.contains("{name}") || file.contains("{stem}");
+        if !named.is_empty() || self.beside.control.as_ref().is_none_or(|control| each_its_own(&control.file)) {
+            return Ok(false);
+        }
+        let entries = self.place.list(directory).await?;
+        let other = |name: &str| name != own && self.path.last().is_some_and(|pattern| pattern.find(name).is_some());
+        Ok(entries
+            .iter()
+            .any(|entry| !entry.directory && joined(directory, &entry.name) != control && other(&entry.name)))
+    }
+
+    /// Whether a file of this name was put aside.
+    async fn lies_aside(&self, name: &str) -> Result<bool, SourceError> {
+        for directory in [&self.settle.archive, &self.settle.reject].into_iter().flatten() {
+            if self.place.look(&joined(directory.trim_matches('/'), name)).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Moves a file and what belongs to it into a directory below the root.
     async fn put_aside(&self, item: &Item, directory: &str) -> Result<(), SourceError> {
         let mut paths = vec![item.path.clone()];
-        paths.extend(beside::control_path(&self.beside, &item.path));
+        if let Some(control) = beside::control_path(&self.beside, &item.path)
+            && !self.speaks_for_others(&control, item).await?
+        {
+            paths.push(control);
+        }
         if self.beside.signed {
             paths.push(beside::signature_path(&item.path));
         }

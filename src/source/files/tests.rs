@@ -202,3 +202,43 @@ async fn a_file_is_left_alone_for_the_quiet_time() {
     fs::File::options().write(true).open(&path).unwrap().set_modified(minutes_ago(61)).unwrap();
     assert_eq!(names(&files.list(None).await.unwrap()), ["QY_1.csv"]);
 }
+
+/// A control file (控制文件) for several files stays until the last of them is done with, whether it names them or not.
+#[tokio::test]
+async fn a_control_file_for_several_goes_with_the_last_of_them() {
+    for says in [Some("{name},{rows}"), None] {
+        let (dir, mut files) = outbox();
+        let says = says.map(|says| crate::config::Template::parse(says).unwrap());
+        files.beside = Beside { control: Some(crate::config::Control { file: "all.chk".into(), says }), signed: false };
+        files.settle = Settle { archive: Some("done".into()), reject: Some("bad".into()), ..files.settle };
+        write(&dir, "QY_1.csv", "a");
+        write(&dir, "QY_2.csv", "b");
+        write(&dir, "all.chk", "QY_1.csv,1\nQY_2.csv,1\n");
+        let there = |path: &str| dir.path().join("outbox").join(path).exists();
+        let item = files.list(None).await.unwrap().items.remove(0);
+        for _ in 0..2 {
+            files.settle(&item).await.unwrap();
+            assert!(there("done/QY_1.csv") && there("all.chk"));
+        }
+        let listing = files.list(None).await.unwrap();
+        assert_eq!((names(&listing), listing.still_writing.len()), (vec!["QY_2.csv"], 0));
+        files.refuse(&listing.items[0]).await.unwrap();
+        assert!(there("bad/QY_2.csv") && there("bad/all.chk") && !there("all.chk"));
+    }
+}
+
+#[tokio::test]
+async fn a_control_file_waits_for_what_it_names_and_has_not_come() {
+    let (dir, mut files) = outbox();
+    let says = Some(crate::config::Template::parse("{name},{rows}").unwrap());
+    files.beside = Beside { control: Some(crate::config::Control { file: "all.chk".into(), says }), signed: false };
+    files.settle.archive = Some("done".into());
+    write(&dir, "QY_1.csv", "a");
+    write(&dir, "all.chk", "QY_1.csv,1\nQY_2.csv,1\n");
+    let item = files.list(None).await.unwrap().items.remove(0);
+    files.settle(&item).await.unwrap();
+    write(&dir, "QY_2.csv", "b");
+    let item = files.list(None).await.unwrap().items.remove(0);
+    files.settle(&item).await.unwrap();
+    assert!(dir.path().join("outbox/done/all.chk").exists());
+}
