@@ -23,6 +23,7 @@ mod events;
 mod flow;
 mod intake;
 mod late;
+mod listed;
 mod open;
 mod plan;
 mod premises;

@@ -33,9 +33,10 @@ pub struct RunReport {
 pub struct FileReport {
     /// Name as the source lists it.
     pub name: String,
-    /// `taken`, `unchanged` (taken before), `held`, `failed`, `writing` (left alone: still being written).
+    /// `taken`, `unchanged` (taken before), `held`, `superseded` (held, and a newer whole extract is taken), `failed`,
+    /// `writing` (left alone: still being written).
     pub outcome: &'static str,
-    /// Why, when held or failed.
+    /// Why, when held, superseded or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Rows read in this run.

@@ -5,13 +5,15 @@ use std::time::Instant;
 use super::chunks::{Care, Decoding};
 use super::flow::Flow;
 use super::take::retract;
-use super::{Engine, EngineError, FileReport, RegisterReport, RunReport};
+use super::{Engine, EngineError, RegisterReport, RunReport};
 use crate::config::{DatasetRef, Extract, Pipeline};
 use crate::failpoint::Boundary;
 use crate::linking::Departure;
 use crate::mapping::Facts;
-use crate::source::{Before, Fate, Item, Listing, Source};
-use crate::store::{ChunkCounts, FileStart, FileState, FileStatus, Note, RunEnd, RunStart, RunStatus, StoreError};
+use crate::source::{Before, Item, Source};
+use crate::store::{
+    ChunkCounts, FileCounts, FileStart, FileState, FileStatus, Note, RunEnd, RunStart, RunStatus, StoreError,
+};
 
 /// How a run treats checks.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +30,8 @@ pub(super) struct Pass {
     pub(super) run: i64,
     pub(super) report: RunReport,
     last: Option<(u64, u64)>,
+    /// What was counted of the files that this run took, also by runs before it.
+    done: ChunkCounts,
     pub(super) started: Instant,
 }
 
@@ -42,13 +46,14 @@ impl Engine {
     pub async fn run(&mut self, name: &str, options: &RunOptions) -> Result<RunReport, EngineError> {
         let pipeline = self.pipeline(name)?;
         let flow = Flow::prepare(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
-        let last = self.last_counts(name).await?;
+        let last = self.last_counts(&pipeline).await?;
         let at = self.agreed_time().await?.timestamp_micros();
         let start = RunStart { pipeline: name.to_owned(), kind: "run", at, definitions: self.workspace.digest() };
         let run = self.store.begin_run(start).await?;
         self.note_pipeline(&flow).await?;
         self.note_versions(run, &flow).await?;
-        let mut pass = Pass { run, report: empty_report(&flow, run), last, started: Instant::now() };
+        let mut pass =
+            Pass { run, report: empty_report(&flow, run), last, done: ChunkCounts::default(), started: Instant::now() };
         if let Some(why) = &options.accept {
             let at = self.now();
             self.store.audit(at, "run.accept", &format!("pipeline {name}, run {run}: {why}")).await?;
@@ -57,12 +62,10 @@ impl Engine {
         self.close(pass, outcome).await
     }
 
-    /// Rows read and mapped by the last run that succeeded and read any.
-    pub(super) async fn last_counts(&mut self, pipeline: &str) -> Result<Option<(u64, u64)>, EngineError> {
-        let runs = self.store.runs(Some(pipeline), 100).await?;
-        let good =
-            runs.iter().find(|run| run.kind == "run" && run.status == RunStatus::Succeeded.name() && run.read > 0);
-        Ok(good.map(|run| (run.read.unsigned_abs(), run.mapped.unsigned_abs())))
+    /// Rows read and mapped of what the last run took that succeeded and took any.
+    pub(super) async fn last_counts(&mut self, pipeline: &Pipeline) -> Result<Option<(u64, u64)>, EngineError> {
+        let Some(register) = pipeline.into.first() else { return Ok(None) };
+        Ok(self.store.last_taken_rows(&pipeline.name, &register.value).await?)
     }
 
     /// The pipeline of this name, or the problem that there is none.
@@ -117,90 +120,11 @@ impl Engine {
         }
     }
 
-    async fn take_listed(
+    pub(super) async fn take_file(
         &mut self,
         flow: &Flow,
         pass: &mut Pass,
-        (source, listing, options): (&mut dyn Source, Listing, &RunOptions),
-        status: &mut RunStatus,
-    ) -> Result<(), EngineError> {
-        for waiting in listing.still_writing {
-            pass.report.files.push(FileReport { name: waiting, outcome: "writing", why: None, rows: 0 });
-        }
-        for item in listing.items {
-            self.check_stop()?;
-            let known = self.store.file(&flow.from.to_string(), &item.digest).await?;
-            if known.as_ref().is_some_and(|file| file.status == FileStatus::Taken) {
-                pass.report.files.push(FileReport {
-                    name: item.name.clone(),
-                    outcome: "unchanged",
-                    why: None,
-                    rows: 0,
-                });
-                source.settle(&item).await?;
-                continue;
-            }
-            let before = pass.report.registers.first().map_or(0, |register| register.counts.read);
-            let outcome = self.take_file(flow, pass, (&item, &*source), options).await;
-            let rows = pass.report.registers.first().map_or(0, |register| register.counts.read) - before;
-            let (outcome, why) = self.file_outcome(flow, &item, outcome, status).await?;
-            match outcome {
-                "taken" => source.settle(&item).await?,
-                "failed" => source.refuse(&item).await?,
-                _ => {}
-            }
-            pass.report.files.push(FileReport { name: item.name.clone(), outcome, why: why.clone(), rows });
-            if let Some(why) = why {
-                pass.report.why.get_or_insert(format!("{}: {why}", item.name));
-            }
-            if *status == RunStatus::Held {
-                break; // later extracts build on this one
-            }
-        }
-        Ok(())
-    }
-
-    /// What became of one file, written down.
-    async fn file_outcome(
-        &mut self,
-        flow: &Flow,
-        item: &Item,
-        outcome: Result<Option<Held>, EngineError>,
-        status: &mut RunStatus,
-    ) -> Result<(&'static str, Option<String>), EngineError> {
-        let file = self.store.file(&flow.from.to_string(), &item.digest).await?;
-        let (file_status, word, why) = match outcome {
-            Ok(None) => (FileStatus::Taken, "taken", None),
-            Ok(Some(Held(why))) => {
-                *status = RunStatus::Held;
-                (FileStatus::Held, "held", Some(why))
-            }
-            Err(EngineError::Source(error)) if error.fate() == Some(Fate::Held) => {
-                *status = RunStatus::Held;
-                (FileStatus::Held, "held", Some(error.to_string()))
-            }
-            Err(error) if refuses(&error) => {
-                if *status == RunStatus::Succeeded {
-                    *status = RunStatus::Failed;
-                }
-                (FileStatus::Failed, "failed", Some(error.to_string()))
-            }
-            Err(error) => return Err(error),
-        };
-        if let Some(file) = file {
-            let digest: String = item.digest.chars().take(16).collect();
-            let told = format!("{}: {}, {} bytes, digest {digest}: {word}", flow.from, item.name, item.bytes);
-            let note = Note::new(self.now(), "pull", told);
-            self.store.end_file(file.id, file_status, why.as_deref(), Some(note)).await?;
-        }
-        Ok((word, why))
-    }
-
-    async fn take_file(
-        &mut self,
-        flow: &Flow,
-        pass: &mut Pass,
-        (item, source): (&Item, &dyn Source),
+        (item, source, again): (&Item, &dyn Source, bool),
         options: &RunOptions,
     ) -> Result<Option<Held>, EngineError> {
         let start = FileStart {
@@ -209,6 +133,7 @@ impl Engine {
             digest: item.digest.clone(),
             bytes: item.bytes,
             at: self.now(),
+            again,
         };
         let state = self.store.begin_file(start.clone()).await?;
         self.progress.file(&flow.pipeline.name, &item.name, item.bytes);
@@ -222,7 +147,7 @@ impl Engine {
         if matches!(&taken, Err(EngineError::Store(StoreError::Data { .. }))) {
             tracing::warn!(file = %item.name, "the store refused a value; the file goes on chunk by chunk to find its row");
             self.recount(pass).await?;
-            let state = self.store.begin_file(start).await?;
+            let state = self.store.begin_file(FileStart { again: false, ..start }).await?;
             let decoder = source.open(item, state.position.as_ref()).await?;
             let decoding = Decoding { decoder, whole };
             taken = self.take_chunks(flow, pass, &state, (decoding, options, Care::RowByRow)).await;
@@ -250,10 +175,11 @@ impl Engine {
             let shown = if full { self.store.seen(lane.stream, state.id).await?.len() } else { claims };
             vanished.push((claims.saturating_sub(shown), claims));
         }
+        let mut done = pass.done.clone();
+        done.add(&self.whole_counts(flow, state.id).await?.into_iter().next().unwrap_or_default());
         if options.accept.is_none() {
             let gone = vanished.iter().map(|(gone, _)| *gone).max().unwrap_or(0);
-            let counts = pass.report.registers.first().map(|line| line.counts.clone()).unwrap_or_default();
-            if let Some(held) = broken_check(flow, &counts, (gone, pass.last))? {
+            if let Some(held) = broken_check(flow, &done, (gone, pass.last))? {
                 return Ok(Some(held));
             }
             for ((gone, claims), lane) in vanished.iter().zip(flow.lanes.iter()) {
@@ -262,6 +188,7 @@ impl Engine {
                 }
             }
         }
+        pass.done = done;
         if full && flow.dataset.missing.retract {
             for ((gone, _), lane) in vanished.iter().zip(0..) {
                 if *gone > 0 {
@@ -272,6 +199,13 @@ impl Engine {
             Boundary::Retracted.reached();
         }
         Ok(None)
+    }
+
+    /// What was counted of a file, by lane, whichever runs read it and replayed what it had set aside.
+    pub(super) async fn whole_counts(&mut self, flow: &Flow, file: i64) -> Result<Vec<ChunkCounts>, EngineError> {
+        let counted = self.store.file_counts(file).await?;
+        let of = |register: &str| counted.iter().find(|one| one.register == register).map(FileCounts::whole);
+        Ok(flow.lanes.iter().map(|lane| of(&lane.register).unwrap_or_default()).collect())
     }
 
     async fn retract_vanished(
@@ -327,15 +261,6 @@ impl Engine {
         report.status = status.name();
         report.seconds = started.elapsed().as_secs_f64();
         Ok(report)
-    }
-}
-
-/// Whether an error is about this one file, which is then refused whole.
-fn refuses(error: &EngineError) -> bool {
-    match error {
-        EngineError::Decode(error) => error.disposition() == crate::error::Disposition::Halt,
-        EngineError::Source(error) => error.fate() == Some(Fate::Refused),
-        _ => false,
     }
 }
 

@@ -17,6 +17,7 @@ mod leases;
 mod novelty;
 mod operations;
 mod pending;
+mod progress;
 mod recollection;
 mod review;
 mod rows;
@@ -33,12 +34,12 @@ pub use chases::{ChaseView, Found, HolderView, NewChase};
 pub use columns::Cells;
 pub use definitions::{ClaimsMade, Definition, Surveyed, Versions, WorkedWith};
 pub use intents::{
-    BatchLink, BatchRow, ChangeSet, ChunkCounts, ClaimChange, FeedCounts, FeedState, FileStart, FileState, FileStatus,
-    HeldDigest, Holding, Pulled, Quarantined, Recalled, RecalledClaim, RegisterPart, RunEnd, RunStart, RunStatus,
-    SealSet, Snapshot,
+    BatchLink, BatchRow, ChangeSet, ChunkCounts, ClaimChange, FeedCounts, FeedState, HeldDigest, Holding, Quarantined,
+    Recalled, RecalledClaim, RegisterPart, SealSet, Snapshot,
 };
 pub use leases::{LONGEST_LEASE, Lease, LeaseView, for_backfill};
 pub use operations::Operations;
+pub use progress::{FileCounts, FileEnd, FileStart, FileState, FileStatus, Pulled, RunEnd, RunStart, RunStatus};
 pub use review::{Bond, Reviewed};
 pub use rows::{
     ClaimView, DeliveryView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView,
@@ -120,12 +121,12 @@ pub trait Store: Operations {
     /// Runs of a pipeline (or all), newest first.
     async fn runs(&mut self, pipeline: Option<&str>, limit: i64) -> Result<Vec<RunView>>;
 
-    /// What is known about a file of a dataset, by content digest.
+    /// What is known about a file of a dataset, by content digest; of content that was taken several times, the last.
     async fn file(&mut self, dataset: &str, digest: &str) -> Result<Option<FileState>>;
-    /// Notes that a file is being taken.
+    /// Notes that a file is being taken: one that is known, from where it is, unless it is to be taken again.
     async fn begin_file(&mut self, start: FileStart) -> Result<FileState>;
-    /// Marks a file taken, held or failed; with `note` in the audit log.
-    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>, note: Option<Note>) -> Result<()>;
+    /// Says how a file ended.
+    async fn end_file(&mut self, file: i64, end: FileEnd) -> Result<()>;
 
     /// Which claims the source keys of these rows (key, digest) already have: for row `i`, the claims of its key in
     /// order of occurrence, and whether they say what it says.

@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("014_remembered.sql"),
     include_str!("015_suspended_side.sql"),
     include_str!("016_false_receipts.sql"),
+    include_str!("017_taken_again.sql"),
 ];
 
 /// Brings the fixed tables up to date. Safe to call again.
