@@ -267,6 +267,41 @@ fn outcomes(report: &huiliu::engine::RunReport) -> Vec<String> {
     report.files.iter().map(|file| format!("{} {}", file.name, file.outcome)).collect()
 }
 
+/// Whose row it was that could not be read nobody knows: what is not there may be it.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_takes_nothing_back() {
+    let small = Small::new();
+    let rows: Vec<_> = CODES.iter().map(|code| row(code, "企业", "在营", "2026-10-01 00:00:00")).collect();
+    small.extract("QY_1.csv", &rows);
+    small.run("qy").await;
+    let ragged = |name: &str, from: usize| {
+        let mut text = format!("代码,名称,注册号,资本,状态,更新\n{},企,业,,100万元,在营,2026-10-01\n", CODES[0]);
+        text.extend(rows[from..].iter().map(|row| row.join(",") + "\n"));
+        small.write(&format!("out/gs/{name}"), text);
+    };
+    ragged("QY_2.csv", 1);
+    let kept = small.run("qy").await;
+    assert_eq!(line(&kept), "succeeded 6/0/0/0/0/5/0/0");
+    assert_eq!((kept.registers[0].counts.undecodable, &*kept.registers[0].notes_by[0].0), (1, "missing:kept"));
+    assert!(kept.why.as_deref().unwrap().contains("HL0518"), "{kept:?}");
+    assert_eq!(small.engine().await.store().count("enterprise").await.unwrap(), 6);
+
+    ragged("QY_3.csv", 2);
+    let known = small.engine().await.run("qy", &accepted()).await.unwrap();
+    assert_eq!(line(&known), "succeeded 5/0/0/0/0/4/0/2", "a person knows better");
+
+    // A row that a person has set aside for good is nobody's.
+    ragged("QY_4.csv", 3);
+    assert_eq!(line(&small.run("qy").await), "succeeded 4/0/0/0/0/3/0/0");
+    let mut engine = small.engine().await;
+    let open = huiliu::store::QuarantineFilter { status: Some("open".into()), limit: 9, ..Default::default() };
+    let ids: Vec<i64> = engine.store().quarantine(&open).await.unwrap().iter().map(|entry| entry.id).collect();
+    engine.store().set_quarantine(&ids, "dismissed", "a remark", None).await.unwrap();
+    drop(engine);
+    ragged("QY_5.csv", 4);
+    assert_eq!(line(&small.run("qy").await), "succeeded 3/0/0/0/0/2/0/2");
+}
+
 /// Of whole extracts the newest stands, also when its bytes are those of an older one.
 #[tokio::test]
 async fn a_whole_extract_with_the_bytes_of_an_older_one_is_taken() {

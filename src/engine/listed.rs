@@ -122,6 +122,7 @@ impl Engine {
                     self.supersede(flow, pass, (item, &mut *source), &mut passed).await?;
                 }
             }
+            let why = why.or_else(|| pass.kept.take());
             pass.tell(FileReport { name: item.name.clone(), outcome: word, why, rows });
             if *status == RunStatus::Held {
                 break; // later extracts build on this one

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::chunks::{Care, Decoding};
 use super::flow::Flow;
-use super::take::retract;
+use super::take::{keep, retract};
 use super::{Engine, EngineError, RegisterReport, RunReport};
 use crate::config::{DatasetRef, Extract, Pipeline};
 use crate::failpoint::Boundary;
@@ -12,7 +12,8 @@ use crate::linking::Departure;
 use crate::mapping::Facts;
 use crate::source::{Before, Item, Source};
 use crate::store::{
-    ChunkCounts, FileCounts, FileStart, FileState, FileStatus, Note, RunEnd, RunStart, RunStatus, StoreError,
+    ChunkCounts, FileCounts, FileStart, FileState, FileStatus, Note, QuarantineFilter, RunEnd, RunStart, RunStatus,
+    StoreError,
 };
 
 /// How a run treats checks.
@@ -21,6 +22,9 @@ pub struct RunOptions {
     /// A person has looked and accepts what the checks would hold; the reason goes into the audit log.
     pub accept: Option<String>,
 }
+
+/// Told of a file whose unread rows may be those that it seems not to have.
+const MAY_BE_UNREAD: &str = "HL0518";
 
 /// Claims retracted in one transaction.
 const RETRACT_ROWS: i64 = 4096;
@@ -32,6 +36,8 @@ pub(super) struct Pass {
     last: Option<(u64, u64)>,
     /// What was counted of the files that this run took, also by runs before it.
     done: ChunkCounts,
+    /// Why what a file did not show was not taken back.
+    pub(super) kept: Option<String>,
     pub(super) started: Instant,
 }
 
@@ -52,8 +58,14 @@ impl Engine {
         let run = self.store.begin_run(start).await?;
         self.note_pipeline(&flow).await?;
         self.note_versions(run, &flow).await?;
-        let mut pass =
-            Pass { run, report: empty_report(&flow, run), last, done: ChunkCounts::default(), started: Instant::now() };
+        let mut pass = Pass {
+            run,
+            report: empty_report(&flow, run),
+            last,
+            done: ChunkCounts::default(),
+            kept: None,
+            started: Instant::now(),
+        };
         if let Some(why) = &options.accept {
             let at = self.now();
             self.store.audit(at, "run.accept", &format!("pipeline {name}, run {run}: {why}")).await?;
@@ -190,6 +202,10 @@ impl Engine {
         }
         pass.done = done;
         if full && flow.dataset.missing.retract {
+            if options.accept.is_none() && self.cannot_tell(flow, state.id, &vanished).await? {
+                self.keep_vanished(flow, pass, &vanished).await?;
+                return Ok(None);
+            }
             for ((gone, _), lane) in vanished.iter().zip(0..) {
                 if *gone > 0 {
                     self.retract_vanished(flow, pass, (lane, state.id)).await?;
@@ -206,6 +222,41 @@ impl Engine {
         let counted = self.store.file_counts(file).await?;
         let of = |register: &str| counted.iter().find(|one| one.register == register).map(FileCounts::whole);
         Ok(flow.lanes.iter().map(|lane| of(&lane.register).unwrap_or_default()).collect())
+    }
+
+    /// Whether what a whole extract did not show may be among its rows that could not be read.
+    async fn cannot_tell(&mut self, flow: &Flow, file: i64, vanished: &[(u64, u64)]) -> Result<bool, EngineError> {
+        Ok(vanished.iter().any(|(gone, _)| *gone > 0) && self.has_unread(flow, file).await?)
+    }
+
+    /// Whether a file had rows that could not be read, and that nobody has set aside for good.
+    pub(super) async fn has_unread(&mut self, flow: &Flow, file: i64) -> Result<bool, EngineError> {
+        let unread = QuarantineFilter {
+            dataset: Some(flow.from.to_string()),
+            register: Some(String::new()),
+            status: Some("open".into()),
+            file: Some(file),
+            limit: 1,
+            ..QuarantineFilter::default()
+        };
+        Ok(!self.store.quarantine(&unread).await?.is_empty())
+    }
+
+    /// Takes nothing back, and says so in the ledger and the report.
+    async fn keep_vanished(
+        &mut self,
+        flow: &Flow,
+        pass: &mut Pass,
+        vanished: &[(u64, u64)],
+    ) -> Result<(), EngineError> {
+        for (lane, (gone, _)) in flow.lanes.iter().zip(vanished).filter(|(_, (gone, _))| *gone > 0) {
+            let part = keep(&mut *self.store, flow, lane, *gone).await?;
+            self.commit(pass, None, vec![part]).await?;
+            let why = format!("{MAY_BE_UNREAD} {gone} rows known to {} are not in it", lane.register);
+            pass.kept
+                .get_or_insert(format!("{why}; rows of it that could not be read may be they: nothing was taken back"));
+        }
+        Ok(())
     }
 
     async fn retract_vanished(

@@ -7,6 +7,7 @@
 mod samples;
 mod tally;
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use roaring::RoaringTreemap;
@@ -20,13 +21,14 @@ use super::chunks::too_many_quarantined;
 use super::flow::Flow;
 use super::intake::{CHUNK_ROWS, Prepared};
 use super::listed::Known;
+use super::rows::digest_of;
 use super::run::{Held, broken_check, too_many_vanished};
 use super::take::{Passage, retract, take};
 use super::{Engine, EngineError, FileReport};
 use crate::config::{Extract, Register};
 use crate::linking::Departure;
 use crate::source::{Item, Source};
-use crate::store::{ChunkCounts, StoreError};
+use crate::store::{ChunkCounts, QuarantineFilter, StoreError};
 
 /// Claims looked at together.
 const PAGE: i64 = 4096;
@@ -183,6 +185,8 @@ impl Engine {
             return Ok(Some(held));
         }
         let (mut seen, mut counts) = (Vec::new(), self.whole_counts(&stage.flow, file).await?);
+        let dismissed = self.dismissed(&stage.flow).await?;
+        let mut unread = self.has_unread(&stage.flow, file).await?;
         for lane in stage.flow.lanes.iter() {
             seen.push(self.store.seen(lane.stream, file).await?);
         }
@@ -192,13 +196,14 @@ impl Engine {
             let (back, decoded) = next_decoded(decoder, CHUNK_ROWS).await?;
             decoder = back;
             let Some(decoded) = decoded else { break };
+            unread |= decoded.undecodable.iter().any(|bad| !dismissed.contains(&digest_of(&bad.raw)));
             let prepared = stage.flow.reading().of(decoded)?;
             self.rehearse_chunk(stage, (file, item.whole, &prepared), &mut seen, &mut counts).await?;
         }
         if let Some(held) = too_many_quarantined(&stage.flow, &counts, true) {
             return Ok(Some(held));
         }
-        self.rehearse_end(stage, (&seen, item.whole), (first_new, &counts)).await
+        self.rehearse_end(stage, (&seen, item.whole, unread), (first_new, &counts)).await
     }
 
     async fn rehearse_chunk(
@@ -233,11 +238,23 @@ impl Engine {
         Ok(self.store.rest().await?)
     }
 
+    /// Rows that could not be read and that a person has set aside for good, by digest.
+    async fn dismissed(&mut self, flow: &Flow) -> Result<HashSet<i64>, EngineError> {
+        let filter = QuarantineFilter {
+            dataset: Some(flow.from.to_string()),
+            register: Some(String::new()),
+            status: Some("dismissed".into()),
+            limit: i64::MAX,
+            ..QuarantineFilter::default()
+        };
+        Ok(self.store.quarantine(&filter).await?.iter().map(|entry| entry.digest).collect())
+    }
+
     /// The checks over a whole file, and what a full extract no longer shows.
     async fn rehearse_end(
         &mut self,
         stage: &mut Stage,
-        (seen, whole): (&[RoaringTreemap], bool),
+        (seen, whole, unread): (&[RoaringTreemap], bool, bool),
         (first_new, counts): (i64, &[ChunkCounts]),
     ) -> Result<Option<Held>, EngineError> {
         let full = whole || stage.flow.dataset.extract == Extract::Full;
@@ -257,7 +274,8 @@ impl Engine {
                 return Ok(Some(held));
             }
         }
-        if full && stage.flow.dataset.missing.retract {
+        // Nothing is taken back by a file whose unread rows may be those that it seems not to have.
+        if full && stage.flow.dataset.missing.retract && !unread {
             for (i, (gone, _)) in vanished.iter().enumerate().filter(|(_, (gone, _))| *gone > 0) {
                 tracing::debug!(gone, "rows that a full extract no longer shows");
                 self.rehearse_retraction(stage, i, &seen[i]).await?;

@@ -117,6 +117,9 @@ impl PostgresStore {
                 query.push(format!(" and {column} = ")).push_bind(wanted.clone());
             }
         }
+        if let Some(file) = filter.file {
+            query.push(" and q.file = ").push_bind(file);
+        }
         if let Some(code) = &filter.code {
             query.push(" and q.reasons @> jsonb_build_array(jsonb_build_object('code', ");
             query.push_bind(code.clone()).push("::text))");

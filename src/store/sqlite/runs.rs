@@ -112,6 +112,9 @@ impl SqliteStore {
                 query.push(format!(" and {column} = ")).push_bind(wanted.clone());
             }
         }
+        if let Some(file) = filter.file {
+            query.push(" and q.file = ").push_bind(file);
+        }
         if let Some(code) = &filter.code {
             query
                 .push(" and exists (select 1 from json_each(q.reasons) r where r.value ->> 'code' = ")
