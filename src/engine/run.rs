@@ -126,6 +126,10 @@ impl Engine {
             let more = listing.more;
             pass.report.lag = pass.report.lag.or(source.lag());
             self.take_listed(flow, pass, (&mut *source, listing, options), &mut status).await?;
+            if !more && status == RunStatus::Succeeded && options.accept.is_some() {
+                // What was held and is no longer there need not be decided either.
+                self.store.drop_held(&flow.from.to_string(), "accepted, and no longer there").await?;
+            }
             if !more || status != RunStatus::Succeeded {
                 return Ok(status);
             }

@@ -39,7 +39,9 @@ pub use intents::{
 };
 pub use leases::{LONGEST_LEASE, Lease, LeaseView, for_backfill};
 pub use operations::Operations;
-pub use progress::{FileCounts, FileEnd, FileStart, FileState, FileStatus, Pulled, RunEnd, RunStart, RunStatus};
+pub use progress::{
+    FileCounts, FileEnd, FileStart, FileState, FileStatus, HeldFile, Pulled, RunEnd, RunStart, RunStatus,
+};
 pub use review::{Bond, Reviewed};
 pub use rows::{
     ClaimView, DeliveryView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView,

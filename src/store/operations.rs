@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use super::{
     AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChaseView, ChunkEnd, ChunkState, ChunkView, ClaimsMade,
-    Definition, FeedLag, FileCounts, Found, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note, OfferedColumn,
-    Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Suspension, Unstamped,
-    Versions, WorkedWith,
+    Definition, FeedLag, FileCounts, Found, HeldFile, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note,
+    OfferedColumn, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Suspension,
+    Unstamped, Versions, WorkedWith,
 };
 use crate::audit::{Entry, SignedCheckpoint};
 use crate::config::Register;
@@ -72,6 +72,10 @@ pub trait Operations: Send {
     /// Rows read and mapped for a register of the files that were taken by the last run of a pipeline that succeeded and
     /// took any with rows in it; of files that several runs took, the rows of all of them.
     async fn last_taken_rows(&mut self, pipeline: &str, register: &str) -> Result<Option<(u64, u64)>>;
+    /// A file that is held, that changed this register, and after which nothing of its dataset was taken.
+    async fn held_into(&mut self, register: &str) -> Result<Option<HeldFile>>;
+    /// Files of a dataset that are held need no decision any more.
+    async fn drop_held(&mut self, dataset: &str, why: &str) -> Result<()>;
     /// The last thing taken, or begun to be taken, of a dataset.
     async fn pulled(&mut self, dataset: &str) -> Result<Option<Pulled>>;
     /// Batches of a feed from this number on, in order, durable or not. The body is empty where it was dropped.

@@ -183,6 +183,17 @@ impl FileCounts {
     }
 }
 
+/// A file that waits for a person, and of which a register has something already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldFile {
+    /// `system.dataset`.
+    pub dataset: String,
+    /// Its name.
+    pub name: String,
+    /// Why it is held.
+    pub why: String,
+}
+
 /// The last thing taken of a dataset, for sources that go on where they were.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulled {

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use super::super::{
     AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChaseView, ChunkEnd, ChunkState, ChunkView, ClaimsMade,
-    Definition, FeedLag, FileCounts, Found, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note, OfferedColumn,
-    Operations, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Suspension,
-    Unstamped, Versions, WorkedWith,
+    Definition, FeedLag, FileCounts, Found, HeldFile, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note,
+    OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed,
+    Suspension, Unstamped, Versions, WorkedWith,
 };
 use super::AtRestStore;
 use crate::audit::{Entry, SignedCheckpoint};
@@ -110,6 +110,14 @@ impl Operations for AtRestStore {
 
     async fn last_taken_rows(&mut self, pipeline: &str, register: &str) -> Result<Option<(u64, u64)>> {
         self.inner.last_taken_rows(pipeline, register).await
+    }
+
+    async fn held_into(&mut self, register: &str) -> Result<Option<HeldFile>> {
+        self.inner.held_into(register).await
+    }
+
+    async fn drop_held(&mut self, dataset: &str, why: &str) -> Result<()> {
+        self.inner.drop_held(dataset, why).await
     }
 
     async fn pulled(&mut self, dataset: &str) -> Result<Option<Pulled>> {

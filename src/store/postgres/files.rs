@@ -2,7 +2,7 @@
 
 use sqlx::{PgConnection, Row as _};
 
-use super::super::{FileCounts, FileEnd, FileStart, FileState, FileStatus, Pulled, Result, StoreError};
+use super::super::{FileCounts, FileEnd, FileStart, FileState, FileStatus, HeldFile, Pulled, Result, StoreError};
 use super::PostgresStore;
 use super::audit::append;
 use super::connect::refused;
@@ -113,6 +113,30 @@ impl PostgresStore {
         .await
         .map(|_| ())
         .map_err(refused)
+    }
+
+    pub(super) async fn held_file(&mut self, register: &str) -> Result<Option<HeldFile>> {
+        let row = sqlx::query(
+            "select f.dataset, f.name, f.why from file f where f.status in ('held', 'taking') and f.why is not null \
+             and not exists (select 1 from file n where n.dataset = f.dataset and n.status = 'taken' \
+             and (n.at, n.id) > (f.at, f.id)) and exists (select 1 from ledger l where l.file = f.id and l.register = $1 \
+             and l.new + l.changed + l.retracted > 0) order by f.id desc limit 1",
+        )
+        .bind(register)
+        .fetch_optional(self.link.get().await?)
+        .await
+        .map_err(refused)?;
+        Ok(row.map(|row| HeldFile { dataset: row.get(0), name: row.get(1), why: row.get(2) }))
+    }
+
+    pub(super) async fn let_held_go(&mut self, dataset: &str, why: &str) -> Result<()> {
+        sqlx::query("update file set status = 'superseded', why = $1 where dataset = $2 and status = 'held'")
+            .bind(why)
+            .bind(dataset)
+            .execute(self.link.get().await?)
+            .await
+            .map(|_| ())
+            .map_err(refused)
     }
 
     pub(super) async fn counts_of(&mut self, file: i64) -> Result<Vec<FileCounts>> {

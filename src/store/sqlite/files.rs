@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 
-use super::super::{FileCounts, FileEnd, FileStart, FileState, FileStatus, Pulled, Result, StoreError};
+use super::super::{FileCounts, FileEnd, FileStart, FileState, FileStatus, HeldFile, Pulled, Result, StoreError};
 use super::audit::append;
 use super::runs::{counts, unsigned};
 use super::{SqliteStore, unavailable};
@@ -123,6 +123,30 @@ impl SqliteStore {
             .bind(dataset)
             .bind(name)
             .bind(digest)
+            .execute(&mut self.conn)
+            .await
+            .map(|_| ())
+            .map_err(unavailable)
+    }
+
+    pub(super) async fn held_file(&mut self, register: &str) -> Result<Option<HeldFile>> {
+        let row = sqlx::query(
+            "select f.dataset, f.name, f.why from file f where f.status in ('held', 'taking') and f.why is not null \
+             and not exists (select 1 from file n where n.dataset = f.dataset and n.status = 'taken' \
+             and (n.at, n.id) > (f.at, f.id)) and exists (select 1 from ledger l where l.file = f.id and l.register = ?1 \
+             and l.new + l.changed + l.retracted > 0) order by f.id desc limit 1",
+        )
+        .bind(register)
+        .fetch_optional(&mut self.conn)
+        .await
+        .map_err(unavailable)?;
+        Ok(row.map(|row| HeldFile { dataset: row.get(0), name: row.get(1), why: row.get(2) }))
+    }
+
+    pub(super) async fn let_held_go(&mut self, dataset: &str, why: &str) -> Result<()> {
+        sqlx::query("update file set status = 'superseded', why = ?1 where dataset = ?2 and status = 'held'")
+            .bind(why)
+            .bind(dataset)
             .execute(&mut self.conn)
             .await
             .map(|_| ())
