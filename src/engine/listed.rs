@@ -174,7 +174,7 @@ impl Engine {
             let why = why.map_or_else(String::new, |why| format!(" ({why})"));
             let told = format!("{}: {}{why}: superseded by {}", flow.from, item.name, by.name);
             let note = Some(Note::new(self.now(), "pull", told));
-            let why = format!("superseded by {}{why}", by.name);
+            let why = format!("by {}{why}", by.name);
             let end = FileEnd { status: FileStatus::Superseded, why: Some(why.clone()), run: None, note };
             self.store.end_file(file, end).await?;
             self.remember_name(flow, &item).await?;
