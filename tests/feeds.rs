@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use huiliu::batch::{Kind, Manifest, read_body};
 use huiliu::crypto::DigestAlgorithm;
+use huiliu::engine::RunOptions;
 use huiliu::record::Value;
 use huiliu::store::{NewChase, Side};
 
@@ -597,4 +598,43 @@ async fn the_doctor_works_holdings_out_anew() {
     small.sql("delete from holding where entity = 4711").await;
     let fewer = findings().await.3;
     assert!(fewer.starts_with(r#"[("holding_count", 4, "fewer records"#), "{fewer}");
+}
+
+/// What a held run has changed goes to nobody before a person decides; what is taken back by right is.
+#[tokio::test]
+async fn what_a_held_run_changed_waits_inside() {
+    let small = Small::new();
+    let row = |code, name| [code, name, "", "100万元", "在营", "2026-10-01 00:00:00"];
+    let all: Vec<_> = CODES[..4].iter().map(|code| row(*code, "企业")).collect();
+    small.extract("QY_1.csv", &all);
+    small.engine().await.run("qy", &RunOptions::default()).await.unwrap();
+    assert_eq!(small.release().await.upserts, 4);
+    // Held, and nothing in the register differs: nobody waits.
+    small.extract("QY_2.csv", &all[..1]);
+    assert_eq!(small.run("qy").await.status, "held");
+    assert_eq!(small.release().await.status, "nothing new");
+    let renamed = [CODES[0], "改名", "", "100万元", "在营", "2026-10-02 00:00:00"];
+    small.extract("QY_2.csv", &[renamed]);
+    assert_eq!(small.run("qy").await.status, "held");
+    let waits = small.release().await;
+    assert_eq!((waits.status, waits.batches), ("waiting", 0));
+    let why = waits.why.unwrap();
+    assert!(why.starts_with("HL0613") && why.contains("QY_2.csv") && why.contains("HL0502"), "{why}");
+    let shown = small.engine().await.store().feed("housing.enterprise").await.unwrap().refused;
+    assert_eq!(shown, Some(why));
+    // A newer extract supersedes it; what is then so goes out.
+    small.extract("QY_3.csv", &all[1..]);
+    assert_eq!(small.run("qy").await.status, "succeeded");
+    let goes = small.release().await;
+    assert_eq!((goes.status, goes.upserts, goes.withdrawals), ("released", 0, 1));
+    assert_eq!(small.engine().await.store().feed("housing.enterprise").await.unwrap().refused, None);
+
+    // Accepted, or withdrawn by its department and then accepted, it keeps nobody waiting either.
+    small.extract("QY_4.csv", &[renamed]);
+    assert_eq!(small.run("qy").await.status, "held");
+    assert_eq!(small.release().await.status, "waiting");
+    std::fs::remove_file(small.path().join("out/gs/QY_4.csv")).unwrap();
+    let accept = RunOptions { accept: Some("they took it back".into()) };
+    small.engine().await.run("qy", &accept).await.unwrap();
+    assert_eq!(small.release().await.upserts, 1);
 }

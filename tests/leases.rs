@@ -5,8 +5,8 @@ use std::time::Duration;
 use huiliu::store::postgres::PostgresStore;
 use huiliu::store::sqlite::SqliteStore;
 use huiliu::store::{
-    BackfillState, ChangeSet, ChunkEnd, ChunkState, FileStart, FileStatus, LONGEST_LEASE, Lease, NewBackfill, NewChunk,
-    RunStart, Store, StoreError,
+    BackfillState, ChangeSet, ChunkEnd, ChunkState, FileEnd, FileStart, FileStatus, LONGEST_LEASE, Lease, NewBackfill,
+    NewChunk, RunStart, Store, StoreError,
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 
@@ -82,7 +82,8 @@ pub async fn of_two_that_ask_together_one_gets_it(one: &mut dyn Store, two: &mut
 /// Once somebody else has the lease, nothing that stands under it is written.
 pub async fn a_fenced_holder_writes_nothing(one: &mut dyn Store, two: &mut dyn Store) {
     let start = |pipeline: &str| RunStart { pipeline: pipeline.into(), kind: "run", at: 1, definitions: String::new() };
-    let file = || FileStart { dataset: "gs.qy".into(), name: "f".into(), digest: "d".into(), bytes: 1, at: 1 };
+    let file =
+        || FileStart { dataset: "gs.qy".into(), name: "f".into(), digest: "d".into(), bytes: 1, at: 1, again: false };
     let a = take(one, "a", TTL).await.unwrap();
     one.set_fence(Some(a.clone())).await.unwrap();
     let run = one.begin_run(start("qy")).await.unwrap();
@@ -98,7 +99,7 @@ pub async fn a_fenced_holder_writes_nothing(one: &mut dyn Store, two: &mut dyn S
     };
     fenced(one.begin_run(start("qy")).await.map(drop), "begin_run");
     fenced(one.begin_file(file()).await.map(drop), "begin_file");
-    fenced(one.end_file(taken.id, FileStatus::Taken, None, None).await, "end_file");
+    fenced(one.end_file(taken.id, FileEnd::taken(None, None)).await, "end_file");
     let committed = one.commit(change()).await;
     // A commit may be told by the next call that waits for it.
     let told = if committed.is_ok() { one.streams().await.map(drop) } else { committed };
@@ -124,7 +125,7 @@ pub async fn a_fenced_holder_writes_nothing(one: &mut dyn Store, two: &mut dyn S
     assert_eq!(one.runs(None, 9).await.unwrap().len(), 1);
 
     one.set_fence(None).await.unwrap();
-    one.end_file(taken.id, FileStatus::Taken, None, None).await.unwrap();
+    one.end_file(taken.id, FileEnd::taken(None, None)).await.unwrap();
     assert_eq!(two.file("gs.qy", "d").await.unwrap().unwrap().status, FileStatus::Taken);
 }
 

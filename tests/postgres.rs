@@ -442,7 +442,8 @@ async fn a_server_that_lost_its_last_chunks_is_noticed() {
     let mut store = PostgresStore::open(&url, "test").await.unwrap();
     let start = RunStart { pipeline: "qy".into(), kind: "run", at: 1, definitions: String::new() };
     let run = store.begin_run(start).await.unwrap();
-    let file = FileStart { dataset: "gs.qy".into(), name: "f".into(), digest: "d".into(), bytes: 1, at: 1 };
+    let file =
+        FileStart { dataset: "gs.qy".into(), name: "f".into(), digest: "d".into(), bytes: 1, at: 1, again: false };
     let file = store.begin_file(file).await.unwrap();
     let change = || ChangeSet { run, file: Some(file.id), at: 2, position: None, parts: Vec::new() };
     for _ in 0..2 {

@@ -244,10 +244,168 @@ async fn a_run_that_was_stopped_goes_on_in_the_middle_of_the_file() {
     drop(engine);
     let read = report.registers[0].counts.read;
     assert!(read > 0 && read < 30_000, "{read}");
+    stopped.write("pipelines/qy.yaml", checked("whole: rows > 29999 and mapped > 29999"));
     let rest = stopped.run("qy").await;
+    assert_eq!(rest.status, "succeeded", "checks count the whole file: {rest:?}");
     assert_eq!(rest.registers[0].counts.read, 30_000 - read, "it does not start over");
     let (mut whole, mut resumed) = (undisturbed.engine().await, stopped.engine().await);
     assert_eq!(registers(&mut whole).await, registers(&mut resumed).await);
+    let last = resumed.store().last_taken_rows("qy", "enterprise").await.unwrap();
+    assert_eq!(last, Some((30_000, 30_000)), "and so does what the next night is compared with");
+}
+
+/// The pipeline `qy` with a check.
+fn checked(check: &str) -> String {
+    format!("version: 1\nfrom: gs.qy\ninto: [enterprise]\ncheck:\n  {check}\nlimit: {{ quarantine: 60% }}\n")
+}
+
+fn accepted() -> RunOptions {
+    RunOptions { accept: Some("the department confirmed".into()) }
+}
+
+fn outcomes(report: &huiliu::engine::RunReport) -> Vec<String> {
+    report.files.iter().map(|file| format!("{} {}", file.name, file.outcome)).collect()
+}
+
+/// Whose row it was that could not be read nobody knows: what is not there may be it.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_takes_nothing_back() {
+    let small = Small::new();
+    let rows: Vec<_> = CODES.iter().map(|code| row(code, "企业", "在营", "2026-10-01 00:00:00")).collect();
+    small.extract("QY_1.csv", &rows);
+    small.run("qy").await;
+    let ragged = |name: &str, from: usize| {
+        let mut text = format!("代码,名称,注册号,资本,状态,更新\n{},企,业,,100万元,在营,2026-10-01\n", CODES[0]);
+        text.extend(rows[from..].iter().map(|row| row.join(",") + "\n"));
+        small.write(&format!("out/gs/{name}"), text);
+    };
+    ragged("QY_2.csv", 1);
+    let kept = small.run("qy").await;
+    assert_eq!(line(&kept), "succeeded 6/0/0/0/0/5/0/0");
+    assert_eq!((kept.registers[0].counts.undecodable, &*kept.registers[0].notes_by[0].0), (1, "missing:kept"));
+    assert!(kept.why.as_deref().unwrap().contains("HL0519"), "{kept:?}");
+    assert_eq!(small.engine().await.store().count("enterprise").await.unwrap(), 6);
+
+    ragged("QY_3.csv", 2);
+    let known = small.engine().await.run("qy", &accepted()).await.unwrap();
+    assert_eq!(line(&known), "succeeded 5/0/0/0/0/4/0/2", "a person knows better");
+
+    // A row that a person has set aside for good is nobody's.
+    ragged("QY_4.csv", 3);
+    assert_eq!(line(&small.run("qy").await), "succeeded 4/0/0/0/0/3/0/0");
+    let mut engine = small.engine().await;
+    let open = huiliu::store::QuarantineFilter { status: Some("open".into()), limit: 9, ..Default::default() };
+    let ids: Vec<i64> = engine.store().quarantine(&open).await.unwrap().iter().map(|entry| entry.id).collect();
+    engine.store().set_quarantine(&ids, "dismissed", "a remark", None).await.unwrap();
+    drop(engine);
+    ragged("QY_5.csv", 4);
+    assert_eq!(line(&small.run("qy").await), "succeeded 3/0/0/0/0/2/0/2");
+}
+
+/// Of whole extracts the newest stands, also when its bytes are those of an older one.
+#[tokio::test]
+async fn a_whole_extract_with_the_bytes_of_an_older_one_is_taken() {
+    let small = Small::new();
+    let rows: Vec<_> = CODES.iter().map(|code| row(code, "企业", "在营", "2026-10-01 00:00:00")).collect();
+    let count = async || small.engine().await.store().count("enterprise").await.unwrap();
+    small.extract("QY_1.csv", &rows[..4]);
+    small.extract("QY_2.csv", &rows[..4]);
+    assert_eq!(outcomes(&small.run("qy").await), ["QY_1.csv taken", "QY_2.csv unchanged"]);
+    small.extract("QY_3.csv", &rows[1..4]);
+    small.run("qy").await;
+    assert_eq!(count().await, 3);
+    small.extract("QY_4.csv", &rows[..4]);
+    let would = small.engine().await.rehearse_run("qy", false).await.unwrap();
+    assert_eq!(would.files.last().unwrap().outcome, "would be taken");
+    let again = small.run("qy").await;
+    assert_eq!(outcomes(&again)[3], "QY_4.csv taken");
+    assert_eq!((line(&again).as_str(), count().await), ("succeeded 4/0/0/1/0/3/0/0", 4));
+    // What lies there is not taken night after night.
+    let rest = small.run("qy").await;
+    assert!(rest.files.len() == 4 && rest.files.iter().all(|file| file.outcome == "unchanged"), "{rest:?}");
+    // One name that is written over each night.
+    small.extract("QY_4.csv", &rows[1..4]);
+    assert_eq!(outcomes(&small.run("qy").await)[3], "QY_4.csv taken");
+    assert_eq!(count().await, 3);
+}
+
+/// What is added (增量) and was taken once is never taken twice, whatever came between.
+#[tokio::test]
+async fn an_addition_with_known_bytes_is_not_taken_again() {
+    let small = Small::new();
+    let of = |name: &'static str| [["", "3702002000001", name, "", "2026-10-01 00:00:00"]];
+    small.taxpayers("NSR_1.csv", &of("甲"));
+    small.taxpayers("NSR_2.csv", &of("乙"));
+    small.taxpayers("NSR_3.csv", &of("甲"));
+    let report = small.run("nsr").await;
+    assert_eq!(outcomes(&report), ["NSR_1.csv taken", "NSR_2.csv taken", "NSR_3.csv unchanged"]);
+}
+
+/// What a person accepted is what the next night is compared with.
+#[tokio::test]
+async fn the_night_after_an_accepted_one_is_compared_with_it() {
+    let small = Small::new();
+    small.write("pipelines/qy.yaml", checked("drop_guard: rows >= 0.8 * last.rows"));
+    let rows: Vec<_> = CODES.iter().map(|code| row(code, "企业", "在营", "2026-10-01 00:00:00")).collect();
+    small.extract("QY_1.csv", &rows);
+    small.run("qy").await;
+    small.extract("QY_2.csv", &rows[..3]);
+    for _ in 0..2 {
+        let held = small.run("qy").await;
+        assert!(held.status == "held" && held.why.as_deref().unwrap().contains("HL0503"), "{held:?}");
+    }
+    let report = small.engine().await.run("qy", &accepted()).await.unwrap();
+    assert_eq!(line(&report), "succeeded 0/0/0/0/0/0/0/3");
+    small.extract("QY_3.csv", &[rows[0], rows[1], row(CODES[2], "改名", "在营", "2026-10-02 00:00:00")]);
+    assert_eq!(line(&small.run("qy").await), "succeeded 3/0/0/0/1/2/0/0");
+}
+
+/// A run that is held for bad rows stays held until somebody does something about them.
+#[tokio::test]
+async fn bad_rows_hold_every_run_until_they_are_replayed() {
+    let small = Small::new();
+    let bad = |code: &'static str| row(code, "企业", "在营", "2026-10-01 00:00:00");
+    small.write("pipelines/qy.yaml", "version: 1\nfrom: gs.qy\ninto: [enterprise]\nlimit: { quarantine: 40% }\n");
+    small.extract("QY_1.csv", &[bad("1"), bad("2"), bad(CODES[0])]);
+    for _ in 0..2 {
+        let held = small.run("qy").await;
+        assert!(held.status == "held" && held.why.as_deref().unwrap().contains("HL0512 2 of 3"), "{held:?}");
+    }
+    let lax = "select 代码 as uscc, org_name(名称) as name from source\n";
+    small.write("mappings/gs/qy.enterprise.sql", lax);
+    let filter = huiliu::store::QuarantineFilter::default();
+    assert_eq!(small.engine().await.replay(filter).await.unwrap().passed, 2);
+    assert_eq!(small.run("qy").await.status, "succeeded");
+}
+
+/// A newer whole extract takes the place of one that is held; an addition waits for its turn.
+#[tokio::test]
+async fn a_newer_whole_extract_supersedes_a_held_one() {
+    let small = Small::new();
+    let rows: Vec<_> = CODES.iter().map(|code| row(code, "企业", "在营", "2026-10-01 00:00:00")).collect();
+    small.extract("QY_1.csv", &rows);
+    small.run("qy").await;
+    small.extract("QY_2.csv", &rows[..1]);
+    assert_eq!(small.run("qy").await.status, "held");
+    // A newer one that is held as well supersedes nothing.
+    small.extract("QY_3.csv", &rows[1..2]);
+    let both = small.run("qy").await;
+    assert_eq!((both.status, &outcomes(&both)[1..]), ("held", &["QY_3.csv held".into(), "QY_2.csv held".into()][..]));
+    small.extract("QY_4.csv", &rows[..5]);
+    let report = small.run("qy").await;
+    let expect = ["QY_1.csv unchanged", "QY_2.csv superseded", "QY_3.csv superseded", "QY_4.csv taken"];
+    assert_eq!((report.status, outcomes(&report).as_slice()), ("succeeded", &expect.map(str::to_owned)[..]));
+    assert_eq!(small.engine().await.store().count("enterprise").await.unwrap(), 5);
+    let after = small.run("qy").await;
+    assert_eq!((after.status, after.exit_code()), ("succeeded", 0));
+    assert_eq!(outcomes(&after)[1], "QY_2.csv superseded", "never applied");
+    assert_eq!(small.engine().await.store().count("enterprise").await.unwrap(), 5);
+
+    let of = |name: &'static str| [["", "3702002000001", name, "", "2026-10-01 00:00:00"]];
+    small.write("pipelines/nsr.yaml", "version: 1\nfrom: tax.nsr\ninto: [enterprise]\ncheck:\n  two: rows > 1\n");
+    small.taxpayers("NSR_1.csv", &of("甲"));
+    small.taxpayers("NSR_2.csv", &of("乙"));
+    assert_eq!(outcomes(&small.run("nsr").await), ["NSR_1.csv held"]);
 }
 
 struct StopAfter {

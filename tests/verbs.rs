@@ -40,6 +40,7 @@ const BAD: [&str; 6] = ["91370283706488757A", "青岛海蓝科技有限公司", 
 async fn told_twice() -> Small {
     let small = Small::new();
     small.write("pipelines/feeds/housing.enterprise.yaml", GRANT);
+    small.write("pipelines/qy.yaml", "version: 1\nfrom: gs.qy\ninto: [enterprise]\nlimit: { quarantine: 70% }\n");
     let good = [CODES[1], "青岛红瓦贸易有限公司", "", "100", "在营", "2026-11-02 08:00:00"];
     let odd = [CODES[2], "青岛绿树餐饮有限公司", "", "一百左右", "在营", "2026-11-02 08:00:00"];
     small.extract("QY_1.csv", &[good, BAD, odd]);

@@ -41,7 +41,7 @@ struct Taking<'a> {
     passages: Vec<Passage>,
     /// By lane: claims that the file has shown.
     seen: Vec<RoaringTreemap>,
-    /// By lane.
+    /// By lane, also of what earlier runs read of it.
     counts: Vec<ChunkCounts>,
 }
 
@@ -93,7 +93,7 @@ impl Engine {
             intake.needed_mapping(needed, flow.lanes.len() * rows);
             self.progress.rows(rows as u64, byte);
             if let Some(rate) = flow.pipeline.limits.rate {
-                let read = taking.counts.first().map_or(0, |counts| counts.read);
+                let read = pass.report.registers.first().map_or(0, |register| register.counts.read);
                 self.pace(rate, pass.started, read).await?;
             }
             if options.accept.is_none()
@@ -122,7 +122,7 @@ impl Engine {
             state,
             passages: Vec::new(),
             seen: Vec::new(),
-            counts: vec![ChunkCounts::default(); flow.lanes.len()],
+            counts: self.whole_counts(flow, state.id).await?,
         };
         let mut fresh = true;
         for (i, lane) in flow.lanes.iter().enumerate() {

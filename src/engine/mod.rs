@@ -24,6 +24,7 @@ mod flow;
 mod holdings;
 mod intake;
 mod late;
+mod listed;
 mod open;
 mod plan;
 mod premises;

@@ -14,7 +14,7 @@ pub struct RunReport {
     pub run: i64,
     /// `succeeded`, `held`, `failed`, `unbalanced`.
     pub status: &'static str,
-    /// Code and message, when not succeeded.
+    /// Code and message, when not succeeded, or when what a whole extract did not show was kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Files in the order they were taken.
@@ -33,9 +33,10 @@ pub struct RunReport {
 pub struct FileReport {
     /// Name as the source lists it.
     pub name: String,
-    /// `taken`, `unchanged` (taken before), `held`, `failed`, `writing` (left alone: still being written).
+    /// `taken`, `unchanged` (taken before), `held`, `superseded` (held, and a newer whole extract is taken), `failed`,
+    /// `writing` (left alone: still being written).
     pub outcome: &'static str,
-    /// Why, when held or failed.
+    /// Why, when held, superseded or failed; of a file that was taken, why what it did not show was kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Rows read in this run.

@@ -4,14 +4,17 @@ use std::time::Instant;
 
 use super::chunks::{Care, Decoding};
 use super::flow::Flow;
-use super::take::retract;
-use super::{Engine, EngineError, FileReport, RegisterReport, RunReport, drift};
+use super::take::{keep, retract};
+use super::{Engine, EngineError, RegisterReport, RunReport, drift};
 use crate::config::{DatasetRef, Extract, Pipeline};
 use crate::failpoint::Boundary;
 use crate::linking::Departure;
 use crate::mapping::Facts;
-use crate::source::{Before, Fate, Item, Listing, Source};
-use crate::store::{ChunkCounts, FileStart, FileState, FileStatus, Note, RunEnd, RunStart, RunStatus, StoreError};
+use crate::source::{Before, Item, Source};
+use crate::store::{
+    ChunkCounts, FileCounts, FileStart, FileState, FileStatus, Note, QuarantineFilter, RunEnd, RunStart, RunStatus,
+    StoreError,
+};
 
 /// How a run treats checks.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +22,9 @@ pub struct RunOptions {
     /// A person has looked and accepts what the checks would hold; the reason goes into the audit log.
     pub accept: Option<String>,
 }
+
+/// Told of a file whose unread rows may be those that it seems not to have.
+const MAY_BE_UNREAD: &str = "HL0519";
 
 /// Claims retracted in one transaction.
 const RETRACT_ROWS: i64 = 4096;
@@ -28,6 +34,10 @@ pub(super) struct Pass {
     pub(super) run: i64,
     pub(super) report: RunReport,
     last: Option<(u64, u64)>,
+    /// What was counted of the files that this run took, also by runs before it.
+    done: ChunkCounts,
+    /// Why what a file did not show was not taken back.
+    pub(super) kept: Option<String>,
     pub(super) started: Instant,
 }
 
@@ -42,13 +52,20 @@ impl Engine {
     pub async fn run(&mut self, name: &str, options: &RunOptions) -> Result<RunReport, EngineError> {
         let pipeline = self.pipeline(name)?;
         let flow = Flow::prepare(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
-        let last = self.last_counts(name).await?;
+        let last = self.last_counts(&pipeline).await?;
         let at = self.agreed_time().await?.timestamp_micros();
         let start = RunStart { pipeline: name.to_owned(), kind: "run", at, definitions: self.workspace.digest() };
         let run = self.store.begin_run(start).await?;
         self.note_pipeline(&flow).await?;
         self.note_versions(run, &flow).await?;
-        let mut pass = Pass { run, report: empty_report(&flow, run), last, started: Instant::now() };
+        let mut pass = Pass {
+            run,
+            report: empty_report(&flow, run),
+            last,
+            done: ChunkCounts::default(),
+            kept: None,
+            started: Instant::now(),
+        };
         if let Some(why) = &options.accept {
             let at = self.now();
             self.store.audit(at, "run.accept", &format!("pipeline {name}, run {run}: {why}")).await?;
@@ -57,12 +74,10 @@ impl Engine {
         self.close(pass, outcome).await
     }
 
-    /// Rows read and mapped by the last run that succeeded and read any.
-    pub(super) async fn last_counts(&mut self, pipeline: &str) -> Result<Option<(u64, u64)>, EngineError> {
-        let runs = self.store.runs(Some(pipeline), 100).await?;
-        let good =
-            runs.iter().find(|run| run.kind == "run" && run.status == RunStatus::Succeeded.name() && run.read > 0);
-        Ok(good.map(|run| (run.read.unsigned_abs(), run.mapped.unsigned_abs())))
+    /// Rows read and mapped of what the last run took that succeeded and took any.
+    pub(super) async fn last_counts(&mut self, pipeline: &Pipeline) -> Result<Option<(u64, u64)>, EngineError> {
+        let Some(register) = pipeline.into.first() else { return Ok(None) };
+        Ok(self.store.last_taken_rows(&pipeline.name, &register.value).await?)
     }
 
     /// The pipeline of this name, or the problem that there is none.
@@ -111,96 +126,21 @@ impl Engine {
             let more = listing.more;
             pass.report.lag = pass.report.lag.or(source.lag());
             self.take_listed(flow, pass, (&mut *source, listing, options), &mut status).await?;
+            if !more && status == RunStatus::Succeeded && options.accept.is_some() {
+                // What was held and is no longer there need not be decided either.
+                self.store.drop_held(&flow.from.to_string(), "accepted, and no longer there").await?;
+            }
             if !more || status != RunStatus::Succeeded {
                 return Ok(status);
             }
         }
     }
 
-    async fn take_listed(
+    pub(super) async fn take_file(
         &mut self,
         flow: &Flow,
         pass: &mut Pass,
-        (source, listing, options): (&mut dyn Source, Listing, &RunOptions),
-        status: &mut RunStatus,
-    ) -> Result<(), EngineError> {
-        for waiting in listing.still_writing {
-            pass.report.files.push(FileReport { name: waiting, outcome: "writing", why: None, rows: 0 });
-        }
-        for item in listing.items {
-            self.check_stop()?;
-            let known = self.store.file(&flow.from.to_string(), &item.digest).await?;
-            if known.as_ref().is_some_and(|file| file.status == FileStatus::Taken) {
-                pass.report.files.push(FileReport {
-                    name: item.name.clone(),
-                    outcome: "unchanged",
-                    why: None,
-                    rows: 0,
-                });
-                source.settle(&item).await?;
-                continue;
-            }
-            let before = pass.report.registers.first().map_or(0, |register| register.counts.read);
-            let outcome = self.take_file(flow, pass, (&item, &*source), options).await;
-            let rows = pass.report.registers.first().map_or(0, |register| register.counts.read) - before;
-            let (outcome, why) = self.file_outcome(flow, &item, outcome, status).await?;
-            match outcome {
-                "taken" => source.settle(&item).await?,
-                "failed" => source.refuse(&item).await?,
-                _ => {}
-            }
-            pass.report.files.push(FileReport { name: item.name.clone(), outcome, why: why.clone(), rows });
-            if let Some(why) = why {
-                pass.report.why.get_or_insert(format!("{}: {why}", item.name));
-            }
-            if *status == RunStatus::Held {
-                break; // later extracts build on this one
-            }
-        }
-        Ok(())
-    }
-
-    /// What became of one file, written down.
-    async fn file_outcome(
-        &mut self,
-        flow: &Flow,
-        item: &Item,
-        outcome: Result<Option<Held>, EngineError>,
-        status: &mut RunStatus,
-    ) -> Result<(&'static str, Option<String>), EngineError> {
-        let file = self.store.file(&flow.from.to_string(), &item.digest).await?;
-        let (file_status, word, why) = match outcome {
-            Ok(None) => (FileStatus::Taken, "taken", None),
-            Ok(Some(Held(why))) => {
-                *status = RunStatus::Held;
-                (FileStatus::Held, "held", Some(why))
-            }
-            Err(EngineError::Source(error)) if error.fate() == Some(Fate::Held) => {
-                *status = RunStatus::Held;
-                (FileStatus::Held, "held", Some(error.to_string()))
-            }
-            Err(error) if refuses(&error) => {
-                if *status == RunStatus::Succeeded {
-                    *status = RunStatus::Failed;
-                }
-                (FileStatus::Failed, "failed", Some(error.to_string()))
-            }
-            Err(error) => return Err(error),
-        };
-        if let Some(file) = file {
-            let digest: String = item.digest.chars().take(16).collect();
-            let told = format!("{}: {}, {} bytes, digest {digest}: {word}", flow.from, item.name, item.bytes);
-            let note = Note::new(self.now(), "pull", told);
-            self.store.end_file(file.id, file_status, why.as_deref(), Some(note)).await?;
-        }
-        Ok((word, why))
-    }
-
-    async fn take_file(
-        &mut self,
-        flow: &Flow,
-        pass: &mut Pass,
-        (item, source): (&Item, &dyn Source),
+        (item, source, again): (&Item, &dyn Source, bool),
         options: &RunOptions,
     ) -> Result<Option<Held>, EngineError> {
         let start = FileStart {
@@ -209,6 +149,7 @@ impl Engine {
             digest: item.digest.clone(),
             bytes: item.bytes,
             at: self.now(),
+            again,
         };
         let state = self.store.begin_file(start.clone()).await?;
         self.progress.file(&flow.pipeline.name, &item.name, item.bytes);
@@ -223,7 +164,7 @@ impl Engine {
         if matches!(&taken, Err(EngineError::Store(StoreError::Data { .. }))) {
             tracing::warn!(file = %item.name, "the store refused a value; the file goes on chunk by chunk to find its row");
             self.recount(pass).await?;
-            let state = self.store.begin_file(start).await?;
+            let state = self.store.begin_file(FileStart { again: false, ..start }).await?;
             let decoder = source.open(item, state.position.as_ref()).await?;
             let decoding = Decoding { decoder, whole };
             taken = self.take_chunks(flow, pass, &state, (decoding, options, Care::RowByRow)).await;
@@ -251,10 +192,11 @@ impl Engine {
             let shown = if full { self.store.seen(lane.stream, state.id).await?.len() } else { claims };
             vanished.push((claims.saturating_sub(shown), claims));
         }
+        let mut done = pass.done.clone();
+        done.add(&self.whole_counts(flow, state.id).await?.into_iter().next().unwrap_or_default());
         if options.accept.is_none() {
             let gone = vanished.iter().map(|(gone, _)| *gone).max().unwrap_or(0);
-            let counts = pass.report.registers.first().map(|line| line.counts.clone()).unwrap_or_default();
-            if let Some(held) = broken_check(flow, &counts, (gone, pass.last))? {
+            if let Some(held) = broken_check(flow, &done, (gone, pass.last))? {
                 return Ok(Some(held));
             }
             for ((gone, claims), lane) in vanished.iter().zip(flow.lanes.iter()) {
@@ -263,7 +205,12 @@ impl Engine {
                 }
             }
         }
+        pass.done = done;
         if full && flow.dataset.missing.retract {
+            if options.accept.is_none() && self.cannot_tell(flow, state.id, &vanished).await? {
+                self.keep_vanished(flow, pass, &vanished).await?;
+                return Ok(None);
+            }
             for ((gone, _), lane) in vanished.iter().zip(0..) {
                 if *gone > 0 {
                     self.retract_vanished(flow, pass, (lane, state.id)).await?;
@@ -273,6 +220,48 @@ impl Engine {
             Boundary::Retracted.reached();
         }
         Ok(None)
+    }
+
+    /// What was counted of a file, by lane, whichever runs read it and replayed what it had set aside.
+    pub(super) async fn whole_counts(&mut self, flow: &Flow, file: i64) -> Result<Vec<ChunkCounts>, EngineError> {
+        let counted = self.store.file_counts(file).await?;
+        let of = |register: &str| counted.iter().find(|one| one.register == register).map(FileCounts::whole);
+        Ok(flow.lanes.iter().map(|lane| of(&lane.register).unwrap_or_default()).collect())
+    }
+
+    /// Whether what a whole extract did not show may be among its rows that could not be read.
+    async fn cannot_tell(&mut self, flow: &Flow, file: i64, vanished: &[(u64, u64)]) -> Result<bool, EngineError> {
+        Ok(vanished.iter().any(|(gone, _)| *gone > 0) && self.has_unread(flow, file).await?)
+    }
+
+    /// Whether a file had rows that could not be read, and that nobody has set aside for good.
+    pub(super) async fn has_unread(&mut self, flow: &Flow, file: i64) -> Result<bool, EngineError> {
+        let unread = QuarantineFilter {
+            dataset: Some(flow.from.to_string()),
+            register: Some(String::new()),
+            status: Some("open".into()),
+            file: Some(file),
+            limit: 1,
+            ..QuarantineFilter::default()
+        };
+        Ok(!self.store.quarantine(&unread).await?.is_empty())
+    }
+
+    /// Takes nothing back, and says so in the ledger and the report.
+    async fn keep_vanished(
+        &mut self,
+        flow: &Flow,
+        pass: &mut Pass,
+        vanished: &[(u64, u64)],
+    ) -> Result<(), EngineError> {
+        for (lane, (gone, _)) in flow.lanes.iter().zip(vanished).filter(|(_, (gone, _))| *gone > 0) {
+            let part = keep(&mut *self.store, flow, lane, *gone).await?;
+            self.commit(pass, None, vec![part]).await?;
+            let why = format!("{MAY_BE_UNREAD} {gone} rows known to {} are not in it", lane.register);
+            pass.kept
+                .get_or_insert(format!("{why}; rows of it that could not be read may be they: nothing was taken back"));
+        }
+        Ok(())
     }
 
     async fn retract_vanished(
@@ -328,15 +317,6 @@ impl Engine {
         report.status = status.name();
         report.seconds = started.elapsed().as_secs_f64();
         Ok(report)
-    }
-}
-
-/// Whether an error is about this one file, which is then refused whole.
-fn refuses(error: &EngineError) -> bool {
-    match error {
-        EngineError::Decode(error) => error.disposition() == crate::error::Disposition::Halt,
-        EngineError::Source(error) => error.fate() == Some(Fate::Refused),
-        _ => false,
     }
 }
 

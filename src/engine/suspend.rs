@@ -7,7 +7,8 @@
 use super::{Engine, EngineError};
 use crate::batch::Kind;
 use crate::error::Problem;
-use crate::store::{Note, Side, Suspension};
+use crate::share::in_force;
+use crate::store::{HeldFile, Note, Side, Suspension};
 
 /// A suspension, as a pass finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,22 @@ impl Engine {
         Ok(suspended.map(|Suspension { at, why, side }| {
             let since = chrono::DateTime::from_timestamp_micros(at).map(|at| at.to_rfc3339()).unwrap_or_default();
             Suspended { told: format!("HL0611 suspended by the {} since {since}: {why}", side.name()), side }
+        }))
+    }
+
+    /// Why a feed sends nothing new although nobody suspended it: a file that is held has changed its register, and a person
+    /// decides first. A grant that is not in force is not kept from taking back what it gave.
+    pub(super) async fn awaits_decision(&mut self, name: &str) -> Result<Option<Suspended>, EngineError> {
+        let Some(feed) = self.workspace.feeds.get(name).cloned() else { return Ok(None) };
+        if in_force(&feed, self.today()).is_err() {
+            return Ok(None);
+        }
+        let register = &feed.register.value;
+        let held = self.store.held_into(register).await?;
+        Ok(held.map(|HeldFile { dataset, name, why }| {
+            let told =
+                format!("HL0613 what changed {register} waits for a decision: {name} of {dataset} is held: {why}");
+            Suspended { told, side: Side::Office }
         }))
     }
 

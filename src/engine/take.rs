@@ -177,6 +177,19 @@ pub(super) async fn retract(
     Ok(part)
 }
 
+/// A note that so many claims were kept, although a full extract does not show them.
+pub(super) async fn keep(
+    store: &mut dyn Store,
+    flow: &Flow,
+    lane: &Lane,
+    claims: u64,
+) -> Result<RegisterPart, EngineError> {
+    let mut part = empty_part(flow, lane, store.next_ids().await?);
+    part.codes.push(("note", "missing:kept".into(), claims));
+    part.counts.notes = claims;
+    Ok(part)
+}
+
 fn empty_part(flow: &Flow, lane: &Lane, next_ids: (ClaimId, EntityId)) -> RegisterPart {
     RegisterPart {
         register: lane.register.clone(),

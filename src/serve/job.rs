@@ -65,7 +65,7 @@ impl Outcome {
             Self::Feed(report, _) => match report.status {
                 "released" | "nothing new" | "refused" => report.again.map_or(Ended::Done, Ended::DoneBut),
                 "waiting" if why.contains("HL0782") => report.again.map_or(Ended::Failed, Ended::DoneBut),
-                "waiting" if why.contains("HL0610") || why.contains("HL0611") => Ended::Held,
+                "waiting" if ["HL0610", "HL0611", "HL0613"].iter().any(|code| why.contains(code)) => Ended::Held,
                 _ => Ended::Failed,
             },
             Self::Chunk(step) => match step {

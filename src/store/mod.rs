@@ -17,6 +17,7 @@ mod leases;
 mod novelty;
 mod operations;
 mod pending;
+mod progress;
 mod recollection;
 mod review;
 mod rows;
@@ -39,6 +40,9 @@ pub use intents::{
 };
 pub use leases::{LONGEST_LEASE, Lease, LeaseView, for_backfill};
 pub use operations::Operations;
+pub use progress::{
+    FileCounts, FileEnd, FileStart, FileState, FileStatus, HeldFile, Pulled, RunEnd, RunStart, RunStatus,
+};
 pub use review::{Bond, Reviewed};
 pub use rows::{
     ClaimView, DeliveryView, EntityView, FeedView, FileView, HistoryView, LedgerRow, QuarantineFilter, QuarantineView,
@@ -120,12 +124,12 @@ pub trait Store: Operations {
     /// Runs of a pipeline (or all), newest first.
     async fn runs(&mut self, pipeline: Option<&str>, limit: i64) -> Result<Vec<RunView>>;
 
-    /// What is known about a file of a dataset, by content digest.
+    /// What is known about a file of a dataset, by content digest; of content that was taken several times, the last.
     async fn file(&mut self, dataset: &str, digest: &str) -> Result<Option<FileState>>;
-    /// Notes that a file is being taken.
+    /// Notes that a file is being taken: one that is known, from where it is, unless it is to be taken again.
     async fn begin_file(&mut self, start: FileStart) -> Result<FileState>;
-    /// Marks a file taken, held or failed; with `note` in the audit log.
-    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>, note: Option<Note>) -> Result<()>;
+    /// Says how a file ended.
+    async fn end_file(&mut self, file: i64, end: FileEnd) -> Result<()>;
 
     /// Which claims the source keys of these rows (key, digest) already have: for row `i`, the claims of its key in
     /// order of occurrence, and whether they say what it says.

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use super::{
     AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChaseView, ChunkEnd, ChunkState, ChunkView, ClaimsMade,
-    Definition, FeedLag, Found, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note, OfferedColumn, Pulled,
-    QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Suspension, Unstamped, Versions,
-    WorkedWith,
+    Definition, FeedLag, FileCounts, Found, HeldFile, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note,
+    OfferedColumn, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Suspension,
+    Unstamped, Versions, WorkedWith,
 };
 use crate::audit::{Entry, SignedCheckpoint};
 use crate::config::Register;
@@ -63,6 +63,19 @@ pub trait Operations: Send {
 
     /// Digest and business time (microseconds) of the newest file of a dataset that was taken as a whole.
     async fn newest_file(&mut self, dataset: &str) -> Result<Option<(String, i64)>>;
+    /// The digest of what was last taken, or superseded, under this name.
+    async fn named_file(&mut self, dataset: &str, name: &str) -> Result<Option<String>>;
+    /// Notes that digest.
+    async fn name_file(&mut self, dataset: &str, name: &str, digest: &str) -> Result<()>;
+    /// What was counted of a file, by register.
+    async fn file_counts(&mut self, file: i64) -> Result<Vec<FileCounts>>;
+    /// Rows read and mapped for a register of the files that were taken by the last run of a pipeline that succeeded and
+    /// took any with rows in it; of files that several runs took, the rows of all of them.
+    async fn last_taken_rows(&mut self, pipeline: &str, register: &str) -> Result<Option<(u64, u64)>>;
+    /// A file that is held, that changed this register, and after which nothing of its dataset was taken.
+    async fn held_into(&mut self, register: &str) -> Result<Option<HeldFile>>;
+    /// Files of a dataset that are held need no decision any more.
+    async fn drop_held(&mut self, dataset: &str, why: &str) -> Result<()>;
     /// The last thing taken, or begun to be taken, of a dataset.
     async fn pulled(&mut self, dataset: &str) -> Result<Option<Pulled>>;
     /// Batches of a feed from this number on, in order, durable or not. The body is empty where it was dropped.

@@ -180,6 +180,8 @@ pub struct QuarantineFilter {
     pub dataset: Option<String>,
     /// This register only.
     pub register: Option<String>,
+    /// As this file showed them, by its stored id.
+    pub file: Option<i64>,
     /// With a reason of this code.
     pub code: Option<String>,
     /// This status; `None` is any.

@@ -24,7 +24,7 @@ use crate::engine::take::{Passage, take};
 use crate::engine::{Engine, EngineError};
 use crate::error::Problem;
 use crate::store::{
-    BackfillState, BackfillView, ChangeSet, ChunkState, ChunkView, FileStart, FileState, FileStatus, Note, RegisterPart,
+    BackfillState, BackfillView, ChangeSet, ChunkState, ChunkView, FileEnd, FileStart, FileState, Note, RegisterPart,
 };
 
 /// Chunks that several workers do in one step, for each of them; a single worker does one.
@@ -135,13 +135,14 @@ impl Engine {
                 digest: piece.digest.clone(),
                 bytes: piece.bytes,
                 at: piece.at,
+                again: false,
             };
             let file = self.store.begin_file(start).await?;
             if self.backfill_piece(work, (n, piece), (&file, &mut reader)).await? {
                 if piece.to.is_none() {
                     let told = format!("{}: {}, for backfill {}", work.flow.from, piece.name, work.backfill);
                     let note = Note::new(self.now(), "pull", told);
-                    self.store.end_file(file.id, FileStatus::Taken, None, Some(note)).await?;
+                    self.store.end_file(file.id, FileEnd::taken(None, Some(note))).await?;
                 }
                 n += 1;
                 continue;

@@ -7,6 +7,7 @@
 mod samples;
 mod tally;
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use roaring::RoaringTreemap;
@@ -19,13 +20,15 @@ use super::backfill::next_decoded;
 use super::chunks::too_many_quarantined;
 use super::flow::Flow;
 use super::intake::{CHUNK_ROWS, Prepared};
+use super::listed::Known;
+use super::rows::digest_of;
 use super::run::{Held, broken_check, too_many_vanished};
 use super::take::{Passage, retract, take};
 use super::{Engine, EngineError, FileReport, drift};
 use crate::config::{Extract, Register};
 use crate::linking::Departure;
 use crate::source::{Item, Source};
-use crate::store::{ChunkCounts, FileStatus, StoreError};
+use crate::store::{ChunkCounts, QuarantineFilter, StoreError};
 
 /// Claims looked at together.
 const PAGE: i64 = 4096;
@@ -35,7 +38,7 @@ const PAGE: i64 = 4096;
 pub struct RunRehearsal {
     /// Pipeline.
     pub pipeline: String,
-    /// Files in order: `would be taken`, `unchanged`, `would be held`, `would fail`, `writing`.
+    /// Files in order: `would be taken`, `unchanged`, `superseded`, `held`, `would be held`, `would fail`, `writing`.
     pub files: Vec<FileReport>,
     /// Per register.
     pub registers: Vec<RegisterRehearsal>,
@@ -100,7 +103,7 @@ impl Engine {
         }
         let flow = Flow::suppose(&self.workspace, (&pipeline, self.today()), &mut *self.store).await?;
         let lanes = flow.lanes.len();
-        let last = self.last_counts(name).await?;
+        let last = self.last_counts(&pipeline).await?;
         let samples = samples.then(|| vec![Vec::new(); lanes]);
         let mut stage = Stage { flow, tally: Tally::new(lanes), last, samples };
         let (files, why) = self.rehearse_waiting(&mut stage).await?;
@@ -132,16 +135,25 @@ impl Engine {
         let mut files: Vec<FileReport> =
             listing.still_writing.iter().map(|name| report(name, "writing", None, 0)).collect();
         let mut first = None;
-        for item in listing.items {
+        let mut newest = self.newest(&stage.flow).await?;
+        for (i, item) in listing.items.iter().enumerate() {
             self.check_stop()?;
-            let known = self.store.file(&from.to_string(), &item.digest).await?;
-            if known.as_ref().is_some_and(|file| file.status == FileStatus::Taken) {
-                files.push(report(&item.name, "unchanged", None, 0));
-                continue;
-            }
+            let later = &listing.items[i + 1..];
+            let again = match self.known(&stage.flow, (item, later), newest.as_deref()).await? {
+                Known::Over(word) => {
+                    files.push(report(&item.name, word, None, 0));
+                    continue;
+                }
+                Known::Held(file) if stage.flow.replaces(item) && !later.is_empty() => {
+                    files.push(report(&item.name, "held", file.why, 0));
+                    continue;
+                }
+                Known::Held(_) => false,
+                Known::Due { again } => again,
+            };
             let read = |stage: &Stage| stage.tally.lanes.first().map_or(0, |lane| lane.counts.read);
             let before = read(stage);
-            let outcome = self.rehearse_file(stage, (&item, &*source)).await;
+            let outcome = self.rehearse_file(stage, (item, &*source, again)).await;
             let rows = read(stage) - before;
             let (word, why) = match outcome {
                 Ok(None) => ("would be taken", None),
@@ -151,8 +163,11 @@ impl Engine {
             };
             files.push(report(&item.name, word, why.clone(), rows));
             first = first.or_else(|| why.map(|why| format!("{}: {why}", item.name)));
-            if word == "would be held" {
-                break; // as a run would: later extracts build on this one
+            match word {
+                "would be taken" => newest = Some(item.digest.clone()),
+                "would be held" if stage.flow.replaces(item) => {}
+                "would be held" => break, // as a run would: later extracts build on this one
+                _ => {}
             }
         }
         Ok((files, first))
@@ -161,17 +176,18 @@ impl Engine {
     async fn rehearse_file(
         &mut self,
         stage: &mut Stage,
-        (item, source): (&Item, &dyn Source),
+        (item, source, again): (&Item, &dyn Source, bool),
     ) -> Result<Option<Held>, EngineError> {
-        let known = self.store.file(&stage.flow.from.to_string(), &item.digest).await?;
+        let known = self.store.file(&stage.flow.from.to_string(), &item.digest).await?.filter(|_| !again);
         let (file, position) = known.map_or((0, None), |file| (file.id, file.position));
         let decoder = source.open(item, position.as_ref()).await?;
         let (mut decoder, offer) = drift::look(&stage.flow.dataset, decoder, position.is_some()).await?;
         if let Some(held) = self.would_drift(&stage.flow, offer).await? {
             return Ok(Some(held));
         }
-        let lanes = stage.flow.lanes.len();
-        let (mut seen, mut counts) = (Vec::new(), vec![ChunkCounts::default(); lanes]);
+        let (mut seen, mut counts) = (Vec::new(), self.whole_counts(&stage.flow, file).await?);
+        let dismissed = self.dismissed(&stage.flow).await?;
+        let mut unread = self.has_unread(&stage.flow, file).await?;
         for lane in stage.flow.lanes.iter() {
             seen.push(self.store.seen(lane.stream, file).await?);
         }
@@ -181,13 +197,14 @@ impl Engine {
             let (back, decoded) = next_decoded(decoder, CHUNK_ROWS).await?;
             decoder = back;
             let Some(decoded) = decoded else { break };
+            unread |= decoded.undecodable.iter().any(|bad| !dismissed.contains(&digest_of(&bad.raw)));
             let prepared = stage.flow.reading().of(decoded)?;
             self.rehearse_chunk(stage, (file, item.whole, &prepared), &mut seen, &mut counts).await?;
         }
         if let Some(held) = too_many_quarantined(&stage.flow, &counts, true) {
             return Ok(Some(held));
         }
-        self.rehearse_end(stage, (&seen, item.whole), (first_new, &counts)).await
+        self.rehearse_end(stage, (&seen, item.whole, unread), (first_new, &counts)).await
     }
 
     async fn rehearse_chunk(
@@ -222,11 +239,23 @@ impl Engine {
         Ok(self.store.rest().await?)
     }
 
+    /// Rows that could not be read and that a person has set aside for good, by digest.
+    async fn dismissed(&mut self, flow: &Flow) -> Result<HashSet<i64>, EngineError> {
+        let filter = QuarantineFilter {
+            dataset: Some(flow.from.to_string()),
+            register: Some(String::new()),
+            status: Some("dismissed".into()),
+            limit: i64::MAX,
+            ..QuarantineFilter::default()
+        };
+        Ok(self.store.quarantine(&filter).await?.iter().map(|entry| entry.digest).collect())
+    }
+
     /// The checks over a whole file, and what a full extract no longer shows.
     async fn rehearse_end(
         &mut self,
         stage: &mut Stage,
-        (seen, whole): (&[RoaringTreemap], bool),
+        (seen, whole, unread): (&[RoaringTreemap], bool, bool),
         (first_new, counts): (i64, &[ChunkCounts]),
     ) -> Result<Option<Held>, EngineError> {
         let full = whole || stage.flow.dataset.extract == Extract::Full;
@@ -246,7 +275,8 @@ impl Engine {
                 return Ok(Some(held));
             }
         }
-        if full && stage.flow.dataset.missing.retract {
+        // Nothing is taken back by a file whose unread rows may be those that it seems not to have.
+        if full && stage.flow.dataset.missing.retract && !unread {
             for (i, (gone, _)) in vanished.iter().enumerate().filter(|(_, (gone, _))| *gone > 0) {
                 tracing::debug!(gone, "rows that a full extract no longer shows");
                 self.rehearse_retraction(stage, i, &seen[i]).await?;

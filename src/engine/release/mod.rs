@@ -85,6 +85,10 @@ impl Engine {
             true => self.suspended(name).await?,
             false => None,
         };
+        let suspended = match suspended {
+            None => self.awaits_decision(name).await?,
+            suspended => suspended,
+        };
         let done = match &suspended {
             Some(suspended) => Box::pin(self.recalls_only(name, suspended)).await,
             None => Box::pin(self.one_pass(name)).await,
@@ -93,7 +97,7 @@ impl Engine {
         done
     }
 
-    /// The pass of a suspended feed: recalls (撤回) leave, and what is sealed before them; everything else waits.
+    /// The pass of a feed that is suspended, or awaits a decision: recalls (撤回) leave, and what is sealed before them; everything else waits.
     async fn recalls_only(&mut self, name: &str, suspended: &Suspended) -> Result<FeedReport, EngineError> {
         let Some(through) = self.recalls_due(name, suspended).await? else {
             return Ok(FeedReport::new(name, "waiting", Some(suspended.told.clone())));

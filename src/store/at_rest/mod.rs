@@ -21,9 +21,10 @@ use async_trait::async_trait;
 use self::keys::{fields_note, refused};
 use self::register::{Around, RegisterAtRest};
 use super::{
-    BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
-    FileStatus, HeldDigest, HeldRow, HistoryView, LedgerRow, Note, QuarantineFilter, QuarantineView, Recalled,
-    ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError, Surveyed,
+    BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileEnd, FileStart,
+    FileState, FileStatus, HeldDigest, HeldRow, HistoryView, Holding, LedgerRow, Note, QuarantineFilter,
+    QuarantineView, Recalled, ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
+    Surveyed,
 };
 use crate::config::Register;
 use crate::crypto::DigestAlgorithm;
@@ -232,8 +233,8 @@ impl Store for AtRestStore {
         self.open_file(state)
     }
 
-    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>, note: Option<Note>) -> Result<()> {
-        self.inner.end_file(file, status, why, note).await
+    async fn end_file(&mut self, file: i64, end: FileEnd) -> Result<()> {
+        self.inner.end_file(file, end).await
     }
 
     async fn recall(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use super::super::{
     AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChaseView, ChunkEnd, ChunkState, ChunkView, ClaimsMade,
-    Definition, FeedLag, Found, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note, OfferedColumn, Operations,
-    Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Suspension, Unstamped,
-    Versions, WorkedWith,
+    Definition, FeedLag, FileCounts, Found, HeldFile, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note,
+    OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed,
+    Suspension, Unstamped, Versions, WorkedWith,
 };
 use super::AtRestStore;
 use crate::audit::{Entry, SignedCheckpoint};
@@ -96,6 +96,32 @@ impl Operations for AtRestStore {
     async fn newest_file(&mut self, dataset: &str) -> Result<Option<(String, i64)>> {
         let newest = self.inner.newest_file(dataset).await?;
         newest.map(|(digest, at)| Ok((self.open_place(&digest)?, at))).transpose()
+    }
+
+    async fn named_file(&mut self, dataset: &str, name: &str) -> Result<Option<String>> {
+        let named = self.inner.named_file(dataset, name).await?;
+        named.map(|digest| self.open_place(&digest)).transpose()
+    }
+
+    async fn name_file(&mut self, dataset: &str, name: &str, digest: &str) -> Result<()> {
+        let digest = self.close_place(digest);
+        self.inner.name_file(dataset, name, &digest).await
+    }
+
+    async fn file_counts(&mut self, file: i64) -> Result<Vec<FileCounts>> {
+        self.inner.file_counts(file).await
+    }
+
+    async fn last_taken_rows(&mut self, pipeline: &str, register: &str) -> Result<Option<(u64, u64)>> {
+        self.inner.last_taken_rows(pipeline, register).await
+    }
+
+    async fn held_into(&mut self, register: &str) -> Result<Option<HeldFile>> {
+        self.inner.held_into(register).await
+    }
+
+    async fn drop_held(&mut self, dataset: &str, why: &str) -> Result<()> {
+        self.inner.drop_held(dataset, why).await
     }
 
     async fn pulled(&mut self, dataset: &str) -> Result<Option<Pulled>> {

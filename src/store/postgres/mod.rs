@@ -1,8 +1,7 @@
 //! The store of an installation: one PostgreSQL database (15 or later), several processes at once.
 //!
-//! Reads go over one connection, commits of chunks over another, so that the next chunk is worked out while the last one
-//! is written. Lost connections are made again by the next call; what was under way then is told as
-//! [`StoreError::Unavailable`], and positions say how far it got.
+//! Reads go over one connection, commits of chunks over another: the next chunk is worked out while the last is written.
+//! Lost connections are made again by the next call; what was under way is told as [`StoreError::Unavailable`].
 
 mod ahead;
 mod audit;
@@ -13,6 +12,7 @@ mod connect;
 mod copy;
 mod definitions;
 mod feeds;
+mod files;
 mod first_load;
 mod leases;
 mod lookup;
@@ -47,9 +47,9 @@ use super::pending::Pending;
 use super::recollection::Recollections;
 use super::table::RegisterTable;
 use super::{
-    BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
-    FileStatus, HeldDigest, HeldRow, HistoryView, Lease, LedgerRow, Note, QuarantineFilter, QuarantineView, Recalled,
-    ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
+    BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileEnd, FileStart,
+    FileState, FileStatus, HeldDigest, HeldRow, HistoryView, Holding, Lease, LedgerRow, Note, QuarantineFilter,
+    QuarantineView, Recalled, ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
 use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
@@ -303,12 +303,12 @@ impl Store for PostgresStore {
         at_rest!(self.start_file(start))
     }
 
-    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>, note: Option<Note>) -> Result<()> {
+    async fn end_file(&mut self, file: i64, end: FileEnd) -> Result<()> {
         self.settle().await?;
         in_turn!(self.keep_packed())?;
         self.end_first_load().await?;
         self.forget();
-        at_rest!(self.finish_file((file, status), why, note))
+        at_rest!(self.finish_file(file, end))
     }
 
     async fn recall(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use super::super::{
     AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChaseView, ChunkEnd, ChunkState, ChunkView, ClaimsMade,
-    Definition, FeedLag, Found, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note, OfferedColumn, Operations,
-    Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Suspension, Unstamped,
-    Versions, WorkedWith,
+    Definition, FeedLag, FileCounts, Found, HeldFile, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note,
+    OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed,
+    Suspension, Unstamped, Versions, WorkedWith,
 };
 use super::connect::within;
 use super::{PostgresStore, at_rest};
@@ -84,6 +84,30 @@ impl Operations for PostgresStore {
 
     async fn newest_file(&mut self, dataset: &str) -> Result<Option<(String, i64)>> {
         at_rest!(self.last_taken(dataset))
+    }
+
+    async fn named_file(&mut self, dataset: &str, name: &str) -> Result<Option<String>> {
+        at_rest!(self.digest_under(dataset, name))
+    }
+
+    async fn name_file(&mut self, dataset: &str, name: &str, digest: &str) -> Result<()> {
+        at_rest!(self.note_name(dataset, name, digest))
+    }
+
+    async fn file_counts(&mut self, file: i64) -> Result<Vec<FileCounts>> {
+        at_rest!(self.counts_of(file))
+    }
+
+    async fn last_taken_rows(&mut self, pipeline: &str, register: &str) -> Result<Option<(u64, u64)>> {
+        at_rest!(self.rows_last_taken(pipeline, register))
+    }
+
+    async fn held_into(&mut self, register: &str) -> Result<Option<HeldFile>> {
+        at_rest!(self.held_file(register))
+    }
+
+    async fn drop_held(&mut self, dataset: &str, why: &str) -> Result<()> {
+        at_rest!(self.let_held_go(dataset, why))
     }
 
     async fn pulled(&mut self, dataset: &str) -> Result<Option<Pulled>> {

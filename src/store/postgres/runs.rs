@@ -1,4 +1,4 @@
-//! Runs, files, quarantine and ledger.
+//! Runs, quarantine and ledger.
 
 use std::collections::HashMap;
 
@@ -7,14 +7,27 @@ use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 
 use super::super::rows::kept;
 use super::super::{
-    ChunkCounts, FileStart, FileState, FileStatus, LedgerRow, Note, Pulled, QuarantineFilter, QuarantineView, Result,
-    RunEnd, RunStart, RunView, StoreError,
+    ChunkCounts, LedgerRow, Note, QuarantineFilter, QuarantineView, Result, RunEnd, RunStart, RunView, StoreError,
 };
 use super::PostgresStore;
 use super::audit::append;
 use super::connect::refused;
 use super::schema::{begin, finish};
-use crate::failpoint::Boundary;
+
+/// What the ledger counts, in the order of [`counts`].
+pub(super) const COUNTED: [&str; 11] = [
+    "read",
+    "undecodable",
+    "filtered",
+    "quarantined",
+    "mapped",
+    "new",
+    "changed",
+    "unchanged",
+    "superseded",
+    "retracted",
+    "notes",
+];
 
 impl PostgresStore {
     pub(super) async fn start_run(&mut self, start: RunStart) -> Result<i64> {
@@ -86,88 +99,6 @@ impl PostgresStore {
         Ok(rows.iter().map(view).collect())
     }
 
-    pub(super) async fn known_file(&mut self, dataset: &str, digest: &str) -> Result<Option<FileState>> {
-        let row = sqlx::query("select id, status, resume, at, chunks from file where dataset = $1 and digest = $2")
-            .bind(dataset)
-            .bind(digest)
-            .fetch_optional(self.link.get().await?)
-            .await
-            .map_err(refused)?;
-        row.map(|row| {
-            let damaged = || StoreError::Damaged(format!("the state of file {} does not read", row.get::<i64, _>(0)));
-            let resume: Option<&str> = row.get(2);
-            Ok(FileState {
-                id: row.get(0),
-                status: FileStatus::from_name(row.get(1)).ok_or_else(damaged)?,
-                position: resume.map(serde_json::from_str).transpose().map_err(|_| damaged())?,
-                at: row.get(3),
-                chunks: row.get(4),
-            })
-        })
-        .transpose()
-    }
-
-    pub(super) async fn last_pulled(&mut self, dataset: &str) -> Result<Option<Pulled>> {
-        let row = sqlx::query(
-            "select name, digest, status, (select resume::jsonb ->> 'cursor' from file where dataset = $1 and resume::jsonb ->> 'cursor' is not null \
-             order by id desc limit 1) from file where dataset = $1 order by id desc limit 1",
-        )
-        .bind(dataset)
-        .fetch_optional(self.link.get().await?)
-        .await
-        .map_err(refused)?;
-        row.map(|row| {
-            let damaged = || StoreError::Damaged("the state of a file does not read".into());
-            let status = FileStatus::from_name(row.get(2)).ok_or_else(damaged)?;
-            Ok(Pulled { name: row.get(0), digest: row.get(1), status, cursor: row.get(3) })
-        })
-        .transpose()
-    }
-
-    pub(super) async fn start_file(&mut self, start: FileStart) -> Result<FileState> {
-        let fence = self.fence.as_ref();
-        let conn = self.link.get().await?;
-        begin(conn).await?;
-        let written = match super::leases::check(conn, fence).await {
-            Ok(()) => open_file(conn, &start).await,
-            Err(fenced) => Err(fenced),
-        };
-        finish(conn, written).await?;
-        let state = self.known_file(&start.dataset, &start.digest).await?;
-        state.ok_or_else(|| StoreError::Damaged("a file that was just noted is not there".into()))
-    }
-
-    pub(super) async fn finish_file(
-        &mut self,
-        (file, status): (i64, FileStatus),
-        why: Option<&str>,
-        note: Option<Note>,
-    ) -> Result<()> {
-        let (fence, algorithm) = (self.fence.as_ref(), self.audited_by);
-        let conn = self.link.get().await?;
-        begin(conn).await?;
-        let written = async {
-            super::leases::check(conn, fence).await?;
-            sqlx::query("update file set status = $1, why = $2 where id = $3")
-                .bind(status.name())
-                .bind(why)
-                .bind(file)
-                .execute(&mut *conn)
-                .await
-                .map_err(refused)?;
-            if status == FileStatus::Taken {
-                let forget = sqlx::query("delete from seen where file = $1").bind(file);
-                forget.execute(&mut *conn).await.map_err(refused)?;
-            }
-            append(conn, algorithm, note.as_slice()).await
-        }
-        .await;
-        Boundary::FileEnding.reached();
-        finish(conn, written).await?;
-        Boundary::FileEnded.reached();
-        Ok(())
-    }
-
     pub(super) async fn list_quarantine(&mut self, filter: &QuarantineFilter) -> Result<Vec<QuarantineView>> {
         let content = if filter.with_content { "q.raw, q.cells" } else { "''::bytea as raw, null::text as cells" };
         let mut query: QueryBuilder<Postgres> = QueryBuilder::new(format!(
@@ -185,6 +116,9 @@ impl PostgresStore {
             if let Some(wanted) = wanted {
                 query.push(format!(" and {column} = ")).push_bind(wanted.clone());
             }
+        }
+        if let Some(file) = filter.file {
+            query.push(" and q.file = ").push_bind(file);
         }
         if let Some(code) = &filter.code {
             query.push(" and q.reasons @> jsonb_build_array(jsonb_build_object('code', ");
@@ -219,19 +153,6 @@ impl PostgresStore {
     }
 
     pub(super) async fn ledger_lines(&mut self, run: Option<i64>) -> Result<Vec<LedgerRow>> {
-        const COUNTED: &[&str] = &[
-            "read",
-            "undecodable",
-            "filtered",
-            "quarantined",
-            "mapped",
-            "new",
-            "changed",
-            "unchanged",
-            "superseded",
-            "retracted",
-            "notes",
-        ];
         let sums: String = COUNTED.iter().map(|column| format!(", sum(l.{column})::bigint")).collect();
         let sql = format!(
             "select l.run, r.pipeline, l.register{sums} from ledger l join run r on r.id = l.run \
@@ -286,36 +207,11 @@ async fn open_run(conn: &mut PgConnection, start: RunStart) -> Result<i64> {
     .map_err(refused)
 }
 
-async fn open_file(conn: &mut PgConnection, start: &FileStart) -> Result<()> {
-    let known =
-        sqlx::query("update file set status = 'taking', why = null, name = $2 where dataset = $1 and digest = $3")
-            .bind(&start.dataset)
-            .bind(&start.name)
-            .bind(&start.digest)
-            .execute(&mut *conn)
-            .await
-            .map_err(refused)?;
-    if known.rows_affected() == 0 {
-        sqlx::query(
-            "insert into file (dataset, name, digest, bytes, status, at) values ($1, $2, $3, $4, 'taking', $5)",
-        )
-        .bind(&start.dataset)
-        .bind(&start.name)
-        .bind(&start.digest)
-        .bind(i64::try_from(start.bytes).unwrap_or(i64::MAX))
-        .bind(start.at)
-        .execute(conn)
-        .await
-        .map_err(refused)?;
-    }
-    Ok(())
-}
-
-fn unsigned(row: &PgRow, column: usize) -> u64 {
+pub(super) fn unsigned(row: &PgRow, column: usize) -> u64 {
     u64::try_from(row.get::<i64, _>(column)).unwrap_or(0)
 }
 
-fn counts(row: &PgRow, first: usize) -> ChunkCounts {
+pub(super) fn counts(row: &PgRow, first: usize) -> ChunkCounts {
     ChunkCounts {
         read: unsigned(row, first),
         undecodable: unsigned(row, first + 1),

@@ -35,6 +35,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("016_remembered.sql"),
     include_str!("017_false_receipts.sql"),
     include_str!("018_again.sql"),
+    include_str!("019_taken_again.sql"),
 ];
 
 /// Made if they may be; whoever runs the server can make them beforehand (`deploy/postgres/roles.sql`).

@@ -8,6 +8,7 @@ mod checkpoint;
 mod commit;
 mod definitions;
 mod feeds;
+mod files;
 mod leases;
 mod lookup;
 mod notes;
@@ -38,9 +39,9 @@ use super::pending::Pending;
 use super::recollection::Recollections;
 use super::table::{RegisterTable, quoted};
 use super::{
-    BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileStart, FileState,
-    FileStatus, HeldDigest, HeldRow, HistoryView, Lease, LedgerRow, Note, QuarantineFilter, QuarantineView, Recalled,
-    ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
+    BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileEnd, FileStart,
+    FileState, FileStatus, HeldDigest, HeldRow, HistoryView, Holding, Lease, LedgerRow, Note, QuarantineFilter,
+    QuarantineView, Recalled, ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
 use crate::crypto::DigestAlgorithm;
@@ -194,11 +195,11 @@ impl Store for SqliteStore {
         self.start_file(start).await
     }
 
-    async fn end_file(&mut self, file: i64, status: FileStatus, why: Option<&str>, note: Option<Note>) -> Result<()> {
+    async fn end_file(&mut self, file: i64, end: FileEnd) -> Result<()> {
         self.settle().await?;
         self.keep_packed().await?;
         self.forget();
-        self.finish_file((file, status), why, note).await
+        self.finish_file(file, end).await
     }
 
     async fn recall(&mut self, stream: StreamId, rows: &[(Arc<str>, i64)]) -> Result<Vec<Recalled>> {

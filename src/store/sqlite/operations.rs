@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use super::super::{
     AuditFilter, BackfillState, BackfillView, BatchRow, Bond, ChaseView, ChunkEnd, ChunkState, ChunkView, ClaimsMade,
-    Definition, FeedLag, Found, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note, OfferedColumn, Operations,
-    Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed, Suspension, Unstamped,
-    Versions, WorkedWith,
+    Definition, FeedLag, FileCounts, Found, HeldFile, HolderView, Lease, LeaseView, NewBackfill, NewChase, Note,
+    OfferedColumn, Operations, Pulled, QuarantineBacklog, Result, Reviewed, ShapeView, StampDue, StampRow, Surveyed,
+    Suspension, Unstamped, Versions, WorkedWith,
 };
 use super::SqliteStore;
 use crate::audit::{Entry, SignedCheckpoint};
@@ -96,6 +96,36 @@ impl Operations for SqliteStore {
     async fn newest_file(&mut self, dataset: &str) -> Result<Option<(String, i64)>> {
         self.settle().await?;
         self.last_taken(dataset).await
+    }
+
+    async fn named_file(&mut self, dataset: &str, name: &str) -> Result<Option<String>> {
+        self.settle().await?;
+        self.digest_under(dataset, name).await
+    }
+
+    async fn name_file(&mut self, dataset: &str, name: &str, digest: &str) -> Result<()> {
+        self.settle().await?;
+        self.note_name(dataset, name, digest).await
+    }
+
+    async fn file_counts(&mut self, file: i64) -> Result<Vec<FileCounts>> {
+        self.settle().await?;
+        self.counts_of(file).await
+    }
+
+    async fn last_taken_rows(&mut self, pipeline: &str, register: &str) -> Result<Option<(u64, u64)>> {
+        self.settle().await?;
+        self.rows_last_taken(pipeline, register).await
+    }
+
+    async fn held_into(&mut self, register: &str) -> Result<Option<HeldFile>> {
+        self.settle().await?;
+        self.held_file(register).await
+    }
+
+    async fn drop_held(&mut self, dataset: &str, why: &str) -> Result<()> {
+        self.settle().await?;
+        self.let_held_go(dataset, why).await
     }
 
     async fn pulled(&mut self, dataset: &str) -> Result<Option<Pulled>> {

@@ -1,4 +1,4 @@
-//! Runs, files, quarantine and ledger.
+//! Runs, quarantine and ledger.
 
 use std::collections::HashMap;
 
@@ -7,13 +7,11 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite};
 
 use super::super::rows::kept;
 use super::super::{
-    ChunkCounts, FileStart, FileState, FileStatus, LedgerRow, Note, Pulled, QuarantineFilter, QuarantineView, Result,
-    RunEnd, RunStart, RunView, StoreError,
+    ChunkCounts, LedgerRow, Note, QuarantineFilter, QuarantineView, Result, RunEnd, RunStart, RunView, StoreError,
 };
 use super::audit::append;
 use super::bulk::json_integers;
 use super::{SqliteStore, unavailable};
-use crate::failpoint::Boundary;
 
 impl SqliteStore {
     pub(super) async fn start_run(&mut self, start: RunStart) -> Result<i64> {
@@ -96,100 +94,6 @@ impl SqliteStore {
         Ok(rows.iter().map(view).collect())
     }
 
-    pub(super) async fn known_file(&mut self, dataset: &str, digest: &str) -> Result<Option<FileState>> {
-        let row = sqlx::query("select id, status, resume, at, chunks from file where dataset = ? and digest = ?")
-            .bind(dataset)
-            .bind(digest)
-            .fetch_optional(&mut self.conn)
-            .await
-            .map_err(unavailable)?;
-        row.map(|row| {
-            let damaged = || StoreError::Damaged(format!("the state of file {} does not read", row.get::<i64, _>(0)));
-            let resume: Option<&str> = row.get(2);
-            Ok(FileState {
-                id: row.get(0),
-                status: FileStatus::from_name(row.get(1)).ok_or_else(damaged)?,
-                position: resume.map(serde_json::from_str).transpose().map_err(|_| damaged())?,
-                at: row.get(3),
-                chunks: row.get(4),
-            })
-        })
-        .transpose()
-    }
-
-    pub(super) async fn last_pulled(&mut self, dataset: &str) -> Result<Option<Pulled>> {
-        let row = sqlx::query(
-            "select name, digest, status, (select resume ->> 'cursor' from file where dataset = ?1 and resume ->> 'cursor' is not null \
-             order by id desc limit 1) from file where dataset = ?1 order by id desc limit 1",
-        )
-        .bind(dataset)
-        .fetch_optional(&mut self.conn)
-        .await
-        .map_err(unavailable)?;
-        row.map(|row| {
-            let damaged = || StoreError::Damaged("the state of a file does not read".into());
-            let status = FileStatus::from_name(row.get(2)).ok_or_else(damaged)?;
-            Ok(Pulled { name: row.get(0), digest: row.get(1), status, cursor: row.get(3) })
-        })
-        .transpose()
-    }
-
-    pub(super) async fn start_file(&mut self, start: FileStart) -> Result<FileState> {
-        super::commit::begin(&mut self.conn).await?;
-        let written = async {
-            super::leases::check(&mut self.conn, self.fence.as_ref()).await?;
-            sqlx::query(
-                "insert into file (dataset, name, digest, bytes, status, at) values (?, ?, ?, ?, 'taking', ?) \
-                 on conflict (dataset, digest) do update set status = 'taking', why = null, name = excluded.name",
-            )
-            .bind(&start.dataset)
-            .bind(&start.name)
-            .bind(&start.digest)
-            .bind(i64::try_from(start.bytes).unwrap_or(i64::MAX))
-            .bind(start.at)
-            .execute(&mut self.conn)
-            .await
-            .map_err(unavailable)?;
-            Ok(())
-        }
-        .await;
-        super::commit::finish(&mut self.conn, written).await?;
-        let state = self.known_file(&start.dataset, &start.digest).await?;
-        state.ok_or_else(|| StoreError::Damaged("a file that was just noted is not there".into()))
-    }
-
-    pub(super) async fn finish_file(
-        &mut self,
-        (file, status): (i64, FileStatus),
-        why: Option<&str>,
-        note: Option<Note>,
-    ) -> Result<()> {
-        super::commit::begin(&mut self.conn).await?;
-        let written = async {
-            super::leases::check(&mut self.conn, self.fence.as_ref()).await?;
-            sqlx::query("update file set status = ?, why = ? where id = ?")
-                .bind(status.name())
-                .bind(why)
-                .bind(file)
-                .execute(&mut self.conn)
-                .await
-                .map_err(unavailable)?;
-            if status == FileStatus::Taken {
-                sqlx::query("delete from seen where file = ?")
-                    .bind(file)
-                    .execute(&mut self.conn)
-                    .await
-                    .map_err(unavailable)?;
-            }
-            append(&mut self.conn, self.audited_by, note.as_slice()).await
-        }
-        .await;
-        Boundary::FileEnding.reached();
-        super::commit::finish(&mut self.conn, written).await?;
-        Boundary::FileEnded.reached();
-        Ok(())
-    }
-
     pub(super) async fn list_quarantine(&mut self, filter: &QuarantineFilter) -> Result<Vec<QuarantineView>> {
         let content = if filter.with_content { "q.raw, q.cells" } else { "x'' as raw, null as cells" };
         let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(format!(
@@ -207,6 +111,9 @@ impl SqliteStore {
             if let Some(wanted) = wanted {
                 query.push(format!(" and {column} = ")).push_bind(wanted.clone());
             }
+        }
+        if let Some(file) = filter.file {
+            query.push(" and q.file = ").push_bind(file);
         }
         if let Some(code) = &filter.code {
             query
@@ -276,11 +183,11 @@ impl SqliteStore {
     }
 }
 
-fn unsigned(row: &SqliteRow, column: usize) -> u64 {
+pub(super) fn unsigned(row: &SqliteRow, column: usize) -> u64 {
     u64::try_from(row.get::<i64, _>(column)).unwrap_or(0)
 }
 
-fn counts(row: &SqliteRow, first: usize) -> ChunkCounts {
+pub(super) fn counts(row: &SqliteRow, first: usize) -> ChunkCounts {
     ChunkCounts {
         read: unsigned(row, first),
         undecodable: unsigned(row, first + 1),

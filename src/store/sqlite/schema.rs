@@ -30,6 +30,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("015_suspended_side.sql"),
     include_str!("016_false_receipts.sql"),
     include_str!("017_meta.sql"),
+    include_str!("018_taken_again.sql"),
 ];
 
 /// Brings the fixed tables up to date. Safe to call again.
