@@ -79,7 +79,8 @@ pub fn options(url: &str) -> Result<PgConnectOptions, AddressError> {
         if matches!(key, "sslmode" | "ssl-mode") && !SSL_MODES.contains(&value.to_ascii_lowercase().as_str()) {
             return Err(AddressError::Value { key: key.to_owned() });
         }
-        if !PARAMETERS.contains(&key) && !(key.starts_with("options[") && key.ends_with(']')) {
+        let setting = key.starts_with("options[") && key.ends_with(']');
+        if !setting && !PARAMETERS.contains(&key) {
             let nearest = crate::error::nearest(key, PARAMETERS.iter().copied());
             let named = key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) && key.len() <= 40;
             return Err(AddressError::Parameter { key: if named { key } else { "…" }.to_owned(), nearest });

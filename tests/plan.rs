@@ -328,6 +328,10 @@ async fn rehearses_what_is_new(small: &Small) {
     small.write("mappings/gs/qy.shop.sql", "select uscc(代码) as uscc, org_name(名称) as name from source\n");
     small.write("pipelines/qy.yaml", "version: 1\nfrom: gs.qy\ninto: [enterprise, shop]\n");
     let mut engine = asking(small).await;
+    let past = engine.past().await.unwrap();
+    let planned =
+        engine.impact(&past).await.unwrap().pipelines.into_iter().find(|change| change.pipeline == "qy").unwrap();
+    assert_eq!((planned.begins, planned.by_next_extract), (vec!["shop".to_owned()], true), "that it fills it only now");
     let request = FilesRequest {
         pipeline: "qy".into(),
         files: Vec::new(),
@@ -344,6 +348,8 @@ async fn rehearses_what_is_new(small: &Small) {
     let told = engine.rehearse(&plan).await.unwrap();
     let counts = |i: usize| (told.registers[i].0.as_str(), told.registers[i].1.new, told.registers[i].1.unchanged);
     assert_eq!((counts(0), counts(1)), (("enterprise", 0, 2), ("shop", 2, 0)));
+    let (_, out, err) = huiliu(small.path(), &["plan"]);
+    assert!(small.database().await.is_some() || out.contains("begins to fill shop: "), "{out}{err}");
 }
 
 #[tokio::test]

@@ -75,11 +75,18 @@ fn pipeline_text(pipeline: &PipelineChange, day: &impl Fn(i64) -> String) -> Str
         let breaking = if column.breaking { "✗ 破坏性 breaking: " } else { "" };
         out += &format!("  {breaking}契约列 column {} {}\n", column.column, column.change);
     }
+    let backfill =
+        format!("needs a backfill 需补数: huiliu backfill start {} --files '…' --dry-run", pipeline.pipeline);
+    for register in &pipeline.begins {
+        let how =
+            if pipeline.by_next_extract { "the next full extract fills it 下一次全量补齐" } else { &backfill };
+        out += &format!("  新入库 begins to fill {register}: what came before is not in it; {how}\n");
+    }
     for again in &pipeline.remapping {
         let how = if again.by_next_extract {
-            "the next full extract maps every row again 下一次全量自动重映射".to_owned()
+            "the next full extract maps every row again 下一次全量自动重映射"
         } else {
-            format!("needs a backfill 需补数: huiliu backfill start {} --files '…' --dry-run", pipeline.pipeline)
+            &backfill
         };
         let (claims, version) = (count(again.claims), again.mapping.get(..16).unwrap_or_default());
         out += &format!(

@@ -67,7 +67,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Verb::Pause { id } => change(id, (&[Pending, Running], Paused), context).await,
         Verb::Stop { id } => change(id, (&[Pending, Running, Paused], Stopped), context).await,
         Verb::Resume { id } => go_on(id, &[Pending, Running, Paused, Stopped], context).await,
-        Verb::Retry { id } => retry(id, &[Failed, Pending, Running], context).await,
+        Verb::Retry { id } => Box::pin(retry(id, &[Failed, Pending, Running], context)).await,
     }
 }
 

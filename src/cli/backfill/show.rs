@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::cli::table::{count, local, number, rfc3339, table, text};
 use crate::cli::workspace::open_as_it_is;
 use crate::cli::{Context, Exit};
+use crate::engine::schedule::BackfillLane;
 use crate::engine::{Comparison, Engine, Rehearsal};
 use crate::error::Problem;
 use crate::store::{BackfillState, BackfillView, ChunkState, ChunkView};
@@ -87,6 +88,7 @@ pub(super) async fn status(id: Option<i64>, watch: bool, context: &Context) -> a
 /// A line a second until it is over or waits for a person.
 async fn follow(engine: &mut Engine, id: i64, context: &Context) -> anyhow::Result<()> {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    let mut said = false;
     loop {
         seconds.tick().await;
         let backfill = engine.backfill(id).await?;
@@ -94,6 +96,12 @@ async fn follow(engine: &mut Engine, id: i64, context: &Context) -> anyhow::Resu
         if !backfill.state.works() {
             return Ok(());
         }
+        let beside = BackfillLane::of(&backfill).beside.to_string();
+        let worked_on = super::held(engine, |lease| lease.starts_with("daemon/") || lease == beside, context).await?;
+        if !worked_on && !said {
+            context.note(&format!("nobody works on it 无人处理: no daemon runs; huiliu backfill resume {id}"))?;
+        }
+        said = !worked_on;
     }
 }
 
@@ -244,14 +252,19 @@ pub(super) fn rehearsal(rehearsal: &Rehearsal, context: &Context) -> anyhow::Res
     if !r.registers.is_empty() {
         let columns = [
             text("基础库 register"),
+            number("读入 read"),
+            number("坏行 undecodable"),
+            number("筛去 filtered"),
+            number("问题 quarantined"),
             number("新增 new"),
             number("变更 changed"),
             number("未变 unchanged"),
             number("落选 superseded"),
-            number("问题 quarantined"),
         ];
         let rows = r.registers.iter().map(|(register, c)| {
-            let numbers = [c.new, c.changed, c.unchanged, c.superseded, c.quarantined + c.undecodable].map(count);
+            let numbers =
+                [c.read, c.undecodable, c.filtered, c.quarantined, c.new, c.changed, c.unchanged, c.superseded]
+                    .map(count);
             [register.clone()].into_iter().chain(numbers).collect::<Vec<_>>()
         });
         context.print(&table(&columns, rows))?;

@@ -235,7 +235,12 @@ impl Engine {
     async fn end_chunk(&mut self, id: i64, chunk: &ChunkView, why: Option<String>) -> Result<(), EngineError> {
         let state = if why.is_none() { ChunkState::Done } else { ChunkState::Failed };
         let at = self.now();
-        tracing::info!(backfill = id, chunk = chunk.n, rows = chunk.rows, why, "backfill chunk ended");
+        match &why {
+            None => tracing::info!(backfill = id, chunk = chunk.n, rows = chunk.rows, "backfill chunk ended"),
+            Some(why) => {
+                tracing::warn!(backfill = id, chunk = chunk.n, rows = chunk.rows, why, "backfill chunk failed")
+            }
+        }
         Boundary::BackfillWorked.reached();
         self.store.end_chunk(id, chunk.n, ChunkEnd { state, why, at }).await?;
         Boundary::BackfillDone.reached();

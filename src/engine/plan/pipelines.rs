@@ -20,6 +20,10 @@ pub struct PipelineChange {
     pub contract: Vec<ContractChange>,
     /// Claims that another version of a mapping made.
     pub remapping: Vec<Remapping>,
+    /// Registers that it did not fill when it ran before.
+    pub begins: Vec<String>,
+    /// Whether the next extract, being full, fills those; otherwise it takes a backfill (补数).
+    pub by_next_extract: bool,
 }
 
 /// A column of the contract.
@@ -81,8 +85,11 @@ impl Engine {
             if because.is_empty() && remapping.is_empty() {
                 continue;
             }
+            let begins = self.begins(pipeline).await?;
+            let by_next_extract = dataset(&self.workspace, pipeline).is_some_and(|d| d.extract == Extract::Full);
             let change = if past.files(&owner).is_some() { Change::Changed } else { Change::New };
-            changes.push(PipelineChange { pipeline: pipeline.name.clone(), change, because, contract, remapping });
+            let pipeline = pipeline.name.clone();
+            changes.push(PipelineChange { pipeline, change, because, contract, remapping, begins, by_next_extract });
         }
         let gone = past.names("pipeline/").filter(|name| !self.workspace.pipelines.contains_key(name));
         changes.extend(gone.map(|pipeline| PipelineChange {
@@ -91,8 +98,20 @@ impl Engine {
             because: Vec::new(),
             contract: Vec::new(),
             remapping: Vec::new(),
+            begins: Vec::new(),
+            by_next_extract: false,
         }));
         Ok(changes)
+    }
+
+    /// Registers into which the dataset of a pipeline that ran never went: what came before is not in them.
+    async fn begins(&mut self, pipeline: &Pipeline) -> Result<Vec<String>, EngineError> {
+        let from = &pipeline.from.value;
+        let streams = self.store.streams().await?;
+        let own = |(system, dataset, _): &&(String, String, String)| (system, dataset) == (&from.system, &from.dataset);
+        let filled: Vec<&String> = streams.values().filter(own).map(|(_, _, into)| into).collect();
+        let into = pipeline.into.iter().map(|register| &register.value);
+        Ok(into.filter(|register| !filled.is_empty() && !filled.contains(register)).cloned().collect())
     }
 
     /// For each register of a pipeline, the claims that another version of the mapping made.

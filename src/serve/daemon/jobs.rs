@@ -140,8 +140,10 @@ impl Daemon {
     }
 
     /// One line a job; an error once a person must act.
-    fn tell(&self, job: &Job, outcome: &Outcome, ended: Ended) {
+    fn tell(&mut self, job: &Job, outcome: &Outcome, ended: Ended) {
         let why = outcome.why().unwrap_or_default();
+        let spent = ended == Ended::Held && why.contains("HL0610");
+        let news = if spent { self.spent.insert(job.to_string()) } else { self.spent.remove(&job.to_string()) };
         let failures = self.schedule.failures(job);
         let next = self.schedule.next_of(job).map(|next| next.to_rfc3339());
         match ended {
@@ -153,6 +155,8 @@ impl Daemon {
                     tracing::info!(%job, "done");
                 }
             }
+            Ended::Held if spent && news => tracing::warn!(%job, why, "waits for the next day"),
+            Ended::Held if spent => {}
             Ended::Held => tracing::error!(%job, why, "held: a person must look"),
             Ended::Failed | Ended::Broken if failures >= GRAVE || ended == Ended::Broken => {
                 tracing::error!(%job, failures, why, next, "failed");

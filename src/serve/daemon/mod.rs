@@ -1,6 +1,7 @@
 //! The daemon's loop: what the schedule says is due is handed to an idle worker under a lease, and what comes back is told
 //! to the schedule and the metrics.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -67,6 +68,8 @@ pub struct Daemon {
     housekept: Option<DateTime<Utc>>,
     let_go: Option<DateTime<Utc>>,
     asked_for_backfills: Option<DateTime<Utc>>,
+    /// Feeds whose quota of the day is used up, which is said once.
+    spent: BTreeSet<String>,
     alerts: alerts::Alerts,
     http: Option<(oneshot::Sender<()>, JoinHandle<std::io::Result<()>>)>,
 }
@@ -135,6 +138,7 @@ impl Daemon {
             housekept: None,
             let_go: None,
             asked_for_backfills: None,
+            spent: BTreeSet::new(),
             alerts: alerts::Alerts::default(),
             http,
         };
