@@ -188,6 +188,7 @@ datasets:
     updated: 更新
 {dataset}
     columns: {{ 代码: text, 名称: text, 注册号: text, 资本: text, 状态: text, 更新: text }}
+    drift: {{ lost_column: accept }}
 "
     );
     small.write("connectors/gs.yaml", text);
