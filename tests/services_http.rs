@@ -14,7 +14,7 @@ use huiliu::engine::{RunOptions, RunReport};
 use serde_json::{Value, json};
 
 use super::runs::valid_code;
-use super::support::{CODES, Small, line};
+use super::support::{CODES, Small, line, secret};
 
 /// A department's service: its records, and how it behaves.
 #[derive(Default)]
@@ -287,18 +287,20 @@ async fn a_pull_by_cursor_asks_since_when_and_begins_anew_when_it_broke_off() {
 async fn who_we_are_is_said_as_the_service_wants_it() {
     let request = format!("    request: {{ path: v1/certs }}\n{JSON}");
     let (small, service, base) = five().await;
-    let token =
-        format!(", auth: {{ kind: oauth2, token_url: \"{base}/token\", client_id: huiliu, client_secret: secret }}");
+    let token = format!(
+        ", auth: {{ kind: oauth2, token_url: \"{base}/token\", client_id: huiliu, client_secret: {} }}",
+        secret("secret")
+    );
     connect(&small, &base, &token, &request);
     assert_eq!(line(&small.run("qy").await), "succeeded 5/0/0/5/0/0/0/0", "the first token has run out");
     assert_eq!(service.tokens.load(Ordering::SeqCst), 2);
 
     let (small, _, base) = five().await;
-    connect(&small, &base, ", auth: { kind: hmac, app_id: dsj, secret: geheim }", &request);
+    connect(&small, &base, &format!(", auth: {{ kind: hmac, app_id: dsj, secret: {} }}", secret("geheim")), &request);
     assert_eq!(line(&small.run("qy").await), "succeeded 5/0/0/5/0/0/0/0");
 
     let (small, service, base) = five().await;
-    connect(&small, &base, ", auth: { kind: api_key, value: k }", &request);
+    connect(&small, &base, &format!(", auth: {{ kind: api_key, value: {} }}", secret("k")), &request);
     *service.instead.lock().unwrap() = vec![(403, None, "")];
     assert!(failure(&small).await.contains("HL0341"));
 }
