@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn roots_with_unknown_schemes_are_refused() {
         check(FILE, "root: out", "root: gopher://x", &["HL0109 7:9"]);
-        check(FILE, "root: out", "root: sftp://a@x/out\n  key: k", &["HL0144 7:9", "HL0353 7:9"]);
+        check(FILE, "root: out", "root: sftp://a@x/out\n  key: env:SET", &["HL0144 7:9", "HL0353 7:9"]);
         check(FILE, "root: out", "root: sftp://x/out\n  host_key: SHA256:x", &["HL0107 7:9"]);
         check(FILE, "root: out", "root: out\n  host_key: SHA256:x", &["HL0122 8:13 warning"]);
         check(FILE, "    drift:", "    signature: required\n    drift:", &["HL0107 10:3"]);
