@@ -50,7 +50,9 @@ def database(bench, flags, rows):
         load data local infile '{dump}' into table bench_rows character set utf8mb4 fields terminated by ',' optionally enclosed by '"';"""
     subprocess.run(client, input=setup.encode(), check=True)
     ws, table = bench.DATA / "source", "    table: bench_rows"
-    who = "user: huiliu, password: huiliu"
+    ws.mkdir(parents=True, exist_ok=True)
+    (ws / "password").write_text("huiliu")
+    who = "user: huiliu, password: file:password"
     for name, url, driver in (("postgres", postgres, "PostgreSQL Unicode"), ("mariadb", mariadb, "MariaDB Unicode")):
         own = f"{'postgres' if name == 'postgres' else 'mysql'}://{url.hostname}:{url.port}/huiliu"
         discard(bench, flags, ws, f'{{ kind: database, url: "{own}", {who} }}', table, f"database_{name}", size)

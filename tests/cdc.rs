@@ -11,7 +11,7 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 
 use super::support::daemon::{Daemon, huiliu};
 use super::support::services::Database;
-use super::support::{CODES, Small, line};
+use super::support::{CODES, Small, line, secret};
 
 /// Held to read by tests that have a slot, to write by the one that makes the server throw its log away.
 static LOG: LazyLock<RwLock<()>> = LazyLock::new(RwLock::default);
@@ -69,7 +69,7 @@ datasets:
         let text = if more.contains("user:") {
             text
         } else {
-            text.replace("kind: cdc,", "kind: cdc, user: huiliu, password: huiliu,")
+            text.replace("kind: cdc,", &format!("kind: cdc, user: huiliu, password: {},", secret("huiliu")))
         };
         self.small.write("connectors/gs.yaml", text);
     }
@@ -479,7 +479,7 @@ async fn rights_that_are_missing_are_named() {
     office.insert(0, "企业0").await;
     let role = format!("{}_reader", office.prefix());
     office.sql(&format!("create role {role} login password 'reader'; grant select on qy to {role}")).await;
-    office.connect(&format!(", user: {role}, password: reader"));
+    office.connect(&format!(", user: {role}, password: {}", secret("reader")));
     let why = office.failure().await;
     let sql = format!("create publication \"{}\" for table \"public\".\"qy\"", office.slot());
     assert!(why.contains("HL0380") && why.contains(&sql), "its owner must publish it: {why}");
@@ -490,7 +490,7 @@ async fn rights_that_are_missing_are_named() {
     assert_eq!(office.run().await, "succeeded 1/0/0/1/0/0/0/0");
     office.insert(1, "企业1").await;
     assert_eq!(office.run().await, "succeeded 1/0/0/1/0/0/0/0");
-    office.connect(", user: nobody, password: reader");
+    office.connect(&format!(", user: nobody, password: {}", secret("reader")));
     assert!(office.failure().await.contains("HL0331"));
     // A publication of the department's that leaves out deletions tells too little.
     office.connect(", publication: theirs");

@@ -8,7 +8,7 @@ use huiliu::source::{self, Item, KeyedTable, Source};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, PgConnection, SqliteConnection};
 
 use super::support::services::{Database, service, unique};
-use super::support::{CODES, Small, line};
+use super::support::{CODES, Small, line, secret};
 
 /// A department's server with a database of ours.
 pub enum Office {
@@ -92,7 +92,7 @@ impl Office {
             }
             Self::Sqlite(_) => return format!("{{ kind: database, url: \"sqlite:front.db\"{more} }}"),
         };
-        format!("{{ kind: database, url: \"{url}\", user: huiliu, password: huiliu{more} }}")
+        format!("{{ kind: database, url: \"{url}\", user: huiliu, password: {}{more} }}", secret("huiliu"))
     }
 
     pub fn name(&self) -> &'static str {
@@ -355,7 +355,7 @@ async fn what_a_server_refuses_has_a_code() {
         office.sql("alter table qy rename column 代码 to 代码2").await;
         assert!(failure(&small).await.contains("HL0332"), "{}", office.name());
         if !office.is_sqlite() {
-            connect(&small, &office.source("").replace("password: huiliu", "password: wrong"), full);
+            connect(&small, &office.source("").replace(&secret("huiliu"), &secret("wrong")), full);
             let why = failure(&small).await;
             assert!(why.contains("HL0331") && !why.contains("wrong"), "{}: {why}", office.name());
         }

@@ -7,7 +7,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOpti
 use lapin::types::FieldTable;
 
 use super::support::broker::{PATIENCE, Vhost};
-use super::support::{CODES, Small, line};
+use super::support::{CODES, Small, line, secret};
 
 pub struct Queue {
     vhost: Vhost,
@@ -49,6 +49,7 @@ impl Queue {
             .rsplit_once('/')
             .map(|(a, b)| (a.to_owned(), b.to_owned()))
             .unwrap();
+        let password = secret(password);
         let text = format!(
             "version: 1
 department: 市场监督管理局

@@ -8,7 +8,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use crate::databases::{Office, TABLE, connect, failure, insert, read};
 use crate::support::proxy::Proxy;
 use crate::support::services::{Database, service};
-use crate::support::{CODES, Small, line};
+use crate::support::{CODES, Small, line, secret};
 
 /// Host, port and database of an address.
 fn parts(url: &str) -> (String, String, String) {
@@ -35,7 +35,7 @@ pub fn source(server: &Office, more: &str) -> String {
         }
         Office::Odbc(server) => return source(server, more),
     };
-    format!("{{ kind: database, url: \"{url}\", user: huiliu, password: huiliu{more} }}")
+    format!("{{ kind: database, url: \"{url}\", user: huiliu, password: {}{more} }}", secret("huiliu"))
 }
 
 const FULL: &str = "    table: qy\n    extract: full";
@@ -48,12 +48,16 @@ async fn a_driver_that_is_not_there_is_named_as_the_cause() {
         ("DSN=nothing_of_this_name", "no data source has this name"),
         ("Driver=/nowhere/libnothing.so;Server=x", "library is not there"),
     ] {
-        connect(&small, &format!("{{ kind: database, url: \"odbc:{string}\", user: u, password: geheim }}"), FULL);
+        connect(
+            &small,
+            &format!("{{ kind: database, url: \"odbc:{string}\", user: u, password: {} }}", secret("geheim")),
+            FULL,
+        );
         let said = failure(&small).await;
         assert!(said.contains("HL0358") && said.contains(why) && !said.contains("geheim"), "{string}: {said}");
     }
     let nobody = "odbc:Driver={PostgreSQL Unicode};Server=127.0.0.1;Port=1;Database=x";
-    connect(&small, &format!("{{ kind: database, url: \"{nobody}\", user: u, password: p }}"), FULL);
+    connect(&small, &format!("{{ kind: database, url: \"{nobody}\", user: u, password: {} }}", secret("p")), FULL);
     let said = failure(&small).await;
     assert!(said.contains("HL0330"), "{said}");
 }
@@ -153,7 +157,7 @@ async fn a_connection_that_was_cut_loses_nothing() {
     let through = proxy.address();
     let (_, port) = through.split_once(':').unwrap();
     let url = format!("odbc:Driver={{PostgreSQL Unicode}};Server=127.0.0.1;Port={port};Database={name}");
-    let source = format!("{{ kind: database, url: \"{url}\", user: huiliu, password: huiliu }}");
+    let source = format!("{{ kind: database, url: \"{url}\", user: huiliu, password: {} }}", secret("huiliu"));
     connect(&small, &source, "    table: qy\n    page: 500\n    extract: full");
     proxy.cut_after(60_000);
     let cut = small.run("qy").await;

@@ -1,7 +1,7 @@
 //! Departments' services: the same records page by page in every way there is, and what goes wrong with them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -14,7 +14,7 @@ use huiliu::engine::{RunOptions, RunReport};
 use serde_json::{Value, json};
 
 use super::runs::valid_code;
-use super::support::{CODES, Small, line};
+use super::support::{CODES, Small, line, secret};
 
 /// A department's service: its records, and how it behaves.
 #[derive(Default)]
@@ -26,6 +26,10 @@ pub struct Service {
     tokens: AtomicU32,
     /// After so many calls one is asked for patience.
     later: AtomicU32,
+    /// Rows of a page at most, whatever is asked for; 0 for any number.
+    cap: AtomicUsize,
+    /// So many rows more are said than there are.
+    more: AtomicUsize,
     /// Calls under way, and the most that there were.
     now: AtomicU32,
     most: AtomicU32,
@@ -110,12 +114,15 @@ async fn certs(State(service): State<Shared>, uri: Uri, headers: HeaderMap) -> R
     let all = service.records.lock().unwrap().clone();
     let all: Vec<Value> = all.into_iter().filter(|record| record["更新"].as_str().unwrap() >= since.as_str()).collect();
     let number = |name: &str| query.get(name).and_then(|text| text.parse::<usize>().ok());
-    let size = number("size").unwrap_or(100);
+    let cap = service.cap.load(Ordering::SeqCst);
+    let size = number("size").unwrap_or(100).min(if cap == 0 { 100 } else { cap });
     let begin = number("page").map(|page| (page - 1) * size).or(number("offset")).or(number("cursor")).unwrap_or(0);
     let items: Vec<&Value> = all.iter().skip(begin).take(size).collect();
     let end = begin + items.len();
     let next = (end < all.len()).then(|| end.to_string());
-    let mut answer = answer(&json!({ "data": { "items": items, "next": next } }));
+    let mut answer = answer(
+        &json!({ "data": { "items": items, "next": next, "total": all.len() + service.more.load(Ordering::SeqCst) } }),
+    );
     if query.contains_key("linked") && end < all.len() {
         let link = format!("</v1/certs?linked=1&size={size}&offset={end}>; rel=\"next\"");
         answer.headers_mut().insert("link", link.parse().unwrap());
@@ -188,6 +195,7 @@ datasets:
     updated: 更新
 {dataset}
     columns: {{ 代码: text, 名称: text, 注册号: text, 资本: text, 状态: text, 更新: text }}
+    drift: {{ lost_column: accept }}
 "
     );
     small.write("connectors/gs.yaml", text);
@@ -215,8 +223,10 @@ async fn failure(small: &Small) -> String {
 #[tokio::test]
 async fn pages_are_followed_in_every_way_that_services_have() {
     for (request, pages, calls) in [
-        ("query: { page: \"{page}\", size: \"{size}\" }", "    pages: { by: page, size: 2 }", 3),
-        ("query: { offset: \"{offset}\", size: \"{size}\" }", "    pages: { by: offset, size: 2 }", 3),
+        ("query: { page: \"{page}\", size: \"{size}\" }", "    pages: { by: page, size: 2 }", 4),
+        ("query: { page: \"{page}\", size: \"{size}\" }", "    pages: { by: page, size: 2, last: short }", 3),
+        ("query: { page: \"{page}\", size: \"{size}\" }", "    pages: { by: page, size: 2, total: data.total }", 3),
+        ("query: { offset: \"{offset}\", size: \"{size}\" }", "    pages: { by: offset, size: 2 }", 4),
         ("query: { cursor: \"{cursor}\", size: \"{size}\" }", "    pages: { by: cursor, size: 2, next: data.next }", 3),
         ("query: { linked: \"1\", size: \"{size}\" }", "    pages: { by: link, size: 2 }", 3),
         ("query: { size: \"5\" }", "", 1),
@@ -227,6 +237,28 @@ async fn pages_are_followed_in_every_way_that_services_have() {
         assert_eq!(service.calls.load(Ordering::SeqCst), calls, "{request}");
         service.records.lock().unwrap().pop();
         assert_eq!(line(&small.run("qy").await), "succeeded 4/0/0/0/0/4/0/1", "{request}");
+    }
+}
+
+/// A service that gives fewer rows than it is asked for loses none of them.
+#[tokio::test]
+async fn a_page_may_be_shorter_than_what_was_asked_for() {
+    for (query, pages) in [
+        ("page: \"{page}\"", "by: page, size: 4"),
+        ("offset: \"{offset}\"", "by: offset, size: 4"),
+        ("offset: \"{offset}\"", "by: offset, size: 4, at_once: 3"),
+        ("offset: \"{offset}\"", "by: offset, size: 4, total: data.total"),
+    ] {
+        let (small, service, base) = five().await;
+        service.cap.store(2, Ordering::SeqCst);
+        let request = format!("    request: {{ path: v1/certs, query: {{ {query}, size: \"{{size}}\" }} }}");
+        connect(&small, &base, "", &format!("{request}\n    pages: {{ {pages} }}\n{JSON}"));
+        assert_eq!(line(&small.run("qy").await), "succeeded 5/0/0/5/0/0/0/0", "{pages}");
+        service.more.store(1, Ordering::SeqCst);
+        if pages.contains("total") {
+            let why = failure(&small).await;
+            assert!(why.contains("HL0344") && why.contains("6 rows, and gives 5"), "{why}");
+        }
     }
 }
 
@@ -286,18 +318,20 @@ async fn a_pull_by_cursor_asks_since_when_and_begins_anew_when_it_broke_off() {
 async fn who_we_are_is_said_as_the_service_wants_it() {
     let request = format!("    request: {{ path: v1/certs }}\n{JSON}");
     let (small, service, base) = five().await;
-    let token =
-        format!(", auth: {{ kind: oauth2, token_url: \"{base}/token\", client_id: huiliu, client_secret: secret }}");
+    let token = format!(
+        ", auth: {{ kind: oauth2, token_url: \"{base}/token\", client_id: huiliu, client_secret: {} }}",
+        secret("secret")
+    );
     connect(&small, &base, &token, &request);
     assert_eq!(line(&small.run("qy").await), "succeeded 5/0/0/5/0/0/0/0", "the first token has run out");
     assert_eq!(service.tokens.load(Ordering::SeqCst), 2);
 
     let (small, _, base) = five().await;
-    connect(&small, &base, ", auth: { kind: hmac, app_id: dsj, secret: geheim }", &request);
+    connect(&small, &base, &format!(", auth: {{ kind: hmac, app_id: dsj, secret: {} }}", secret("geheim")), &request);
     assert_eq!(line(&small.run("qy").await), "succeeded 5/0/0/5/0/0/0/0");
 
     let (small, service, base) = five().await;
-    connect(&small, &base, ", auth: { kind: api_key, value: k }", &request);
+    connect(&small, &base, &format!(", auth: {{ kind: api_key, value: {} }}", secret("k")), &request);
     *service.instead.lock().unwrap() = vec![(403, None, "")];
     assert!(failure(&small).await.contains("HL0341"));
 }

@@ -531,3 +531,33 @@ async fn what_is_at_work_is_steered_while_definitions_have_errors() {
     small.write("huiliu.yaml", "version: 1\nname: test\nzzz: 1\n");
     assert_eq!(huiliu(dir, &["status"]).0, 1, "without the installation nobody knows which store");
 }
+
+#[test]
+fn a_secret_that_is_not_there_stops_what_needs_it_and_nothing_else() {
+    let small = Small::new();
+    let good = [CODES[1], "青岛红瓦贸易有限公司", "", "100", "在营", "2026-11-02 08:00:00"];
+    small.extract("QY_1.csv", &[good]);
+    let tax = fs::read_to_string(small.path().join("connectors/tax.yaml")).unwrap();
+    let server = "{ kind: files, root: \"ftp://127.0.0.1:9/out\", user: tax, password: env:HUILIU_NO_SUCH_SECRET }";
+    small.write("connectors/tax.yaml", tax.replace("{ kind: files, root: out/tax }", server));
+    let (code, out, err) = huiliu(small.path(), &["check"]);
+    assert!(code == 0 && format!("{out}{err}").contains("warning[HL0118]"), "{out}{err}");
+    assert!(json(small.path(), &["check"]).to_string().contains("HL0118"));
+    for (args, expect) in [
+        (&["run", "qy"][..], 0),
+        (&["status"], 0),
+        (&["register", "get", "enterprise", CODES[1]], 0),
+        (&["run", "nsr"], 1),
+    ] {
+        let (code, out, err) = huiliu(small.path(), args);
+        assert_eq!(code, expect, "{args:?}: {out}{err}");
+        let told = format!("{out}{err}");
+        assert_eq!(told.contains("HL0118") && told.contains("connectors/tax.yaml:3"), expect == 1, "{args:?}: {told}");
+    }
+    // What everything rests on is missed by everything.
+    small.write("huiliu.yaml", "version: 1\nstore: env:HUILIU_NO_SUCH_STORE\n");
+    let (code, out, err) = huiliu(small.path(), &["check"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let (code, out, err) = huiliu(small.path(), &["status"]);
+    assert!(code == 1 && format!("{out}{err}").contains("HL0118"), "{out}{err}");
+}

@@ -79,6 +79,7 @@ fn read_again(context: &Context) -> crate::serve::Definitions {
     let context = context.clone();
     Arc::new(move || {
         let (workspace, problems) = checked(&context);
+        let problems = crate::config::Workspace::needs(problems);
         if problems.iter().any(Problem::is_error) { Err(problems) } else { Ok(workspace) }
     })
 }

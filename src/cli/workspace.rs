@@ -101,6 +101,7 @@ pub async fn ask(context: &Context) -> anyhow::Result<Engine> {
 /// [`Problems`], all of them, as soon as one is an error.
 pub fn definitions(context: &Context) -> anyhow::Result<(Workspace, Vec<Problem>)> {
     let (workspace, problems) = checked(context);
+    let problems = Workspace::needs(problems);
     if problems.iter().any(Problem::is_error) {
         return Err(Problems(problems).into());
     }

@@ -7,7 +7,7 @@ use super::secret::Surroundings;
 use super::shape::{Key, Kind, Need, Shape, Variant, Word, names};
 use super::yaml::{Entry, Mark, Node, Value};
 use super::{names as naming, scalar};
-use crate::error::{Place, Problem};
+use crate::error::{Place, Problem, Severity};
 
 /// Reports everything in `node` that does not fit `kind`.
 pub(super) fn conform(file: &str, node: &Node, kind: &Kind, around: &Surroundings, problems: &mut Vec<Problem>) {
@@ -100,12 +100,8 @@ impl Conform<'_> {
             return self.word(text, at, words);
         }
         let place = self.place(at);
-        if let Kind::Secret | Kind::Address = kind {
-            let files = matches!(kind, Kind::Secret);
-            if let Err(problem) = self.around.resolve(text, files) {
-                self.problems.push(problem.at(place));
-            }
-            return;
+        if let Kind::Secret(_) | Kind::Named | Kind::Address = kind {
+            return self.reference(text, place, kind);
         }
         if let Err(wrong) = scalar::check(text, plain, kind) {
             let message = format!("\"{}\"{} is not {}", shortened(text), self.of_path(), wrong.not);
@@ -115,6 +111,20 @@ impl Conform<'_> {
                 Some(hint) => problem.hint(hint),
                 None => problem,
             });
+        }
+    }
+
+    /// A reference that leads nowhere is missed by whoever uses it: here it is a warning.
+    fn reference(&mut self, text: &str, place: Place, kind: &Kind) {
+        if let Kind::Secret(others) = kind
+            && !["env:", "file:"].iter().chain(*others).any(|begin| text.starts_with(begin))
+        {
+            let problem = Problem::error("HL0124", format!("the secret{} stands in the file", self.of_path()));
+            let hint = "write env:NAME or file:PATH, and have what stood here changed: it was in git";
+            return self.problems.push(problem.at(place).hint(hint));
+        }
+        if let Err(problem) = self.around.resolve(text, kind.takes_files()) {
+            self.problems.push(Problem { severity: Severity::Warning, ..problem.at(place) });
         }
     }
 
@@ -277,8 +287,29 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_does_not_stand_in_the_file() {
+        const FILES: &str = "  kind: files\n  root: out";
+        let problems = check(CONNECTOR, "root: out", "root: ftp://x/out\n  password: hunter2", &["HL0124 8:13"]);
+        assert!(problems[0].message.contains("source.password") && !problems[0].to_string().contains("hunter2"));
+        for auth in [
+            "{ kind: api_key, value: hunter2 }",
+            "{ kind: basic, user: u, password: hunter2 }",
+            "{ kind: oauth2, token_url: \"https://x/t\", client_id: c, client_secret: hunter2 }",
+            "{ kind: hmac, app_id: a, secret: hunter2 }",
+        ] {
+            let service = format!("  kind: http\n  base: https://x/y\n  auth: {auth}");
+            let column = "  auth: ".len() + auth.find("hunter2").unwrap_or_default() + 1;
+            check(CONNECTOR, FILES, &service, &[&format!("HL0124 8:{column}")]);
+        }
+    }
+
+    #[test]
     fn references_to_secrets_lead_somewhere_and_are_never_printed() {
         check(CONNECTOR, "root: out", "root: env:SET", &[]);
-        check(CONNECTOR, "root: out", "root: env:UNSET", &["HL0118 7:9"]);
+        check(CONNECTOR, "root: out", "root: env:UNSET", &["HL0118 7:9 warning"]);
+        let ftp = |more: &str| format!("root: ftp://x/out\n  user: u\n  {more}");
+        check(CONNECTOR, "root: out", &ftp("password: env:SET"), &[]);
+        check(CONNECTOR, "root: out", &ftp("password: env:UNSET"), &["HL0118 9:13 warning"]);
+        check(CONNECTOR, "root: out", &ftp("password: file:nowhere"), &["HL0119 9:13 warning"]);
     }
 }

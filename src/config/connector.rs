@@ -211,8 +211,12 @@ pub struct Endpoint {
 pub struct Pages {
     /// What tells them apart.
     pub by: PageBy,
-    /// Rows of a page.
+    /// Rows that are asked for in a page; the service may give fewer.
     pub size: u32,
+    /// Whether a page with fewer rows than that is the last, in place of an empty one.
+    pub short_is_last: bool,
+    /// Where the body says how many rows there are in all: `data.total`.
+    pub total: Option<String>,
     /// Number of the first page, or offset of the first row plus one.
     pub first: u32,
     /// Where the body says what comes next: `data.next`.

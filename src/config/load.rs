@@ -63,6 +63,7 @@ pub(super) fn load_from(around: &Surroundings<'_>, kept: Option<&BTreeMap<String
     let calendar = loader.calendar();
     let (mappings, cases) = loader.mappings();
     let Loader { problems, files, texts, .. } = loader;
+    let unset = problems.iter().filter(|problem| super::secret::is_unset(problem)).cloned().collect();
     let broken = problems.iter().filter(|p| p.is_error()).filter_map(|p| p.place.as_ref()).map(|at| at.file.clone());
     Loaded {
         broken: broken.collect(),
@@ -78,6 +79,7 @@ pub(super) fn load_from(around: &Surroundings<'_>, kept: Option<&BTreeMap<String
             calendar,
             files,
             texts,
+            unset,
         },
         problems,
         cases,

@@ -39,7 +39,11 @@ fn of_kind(kind: &Kind) -> Value {
     let written_as = |pattern: &str| json!({ "type": "string", "pattern": pattern });
     match kind {
         // YAML reads 0532 as a number and 2026-03-01 as text; a text key takes both as they are written.
-        Kind::Text | Kind::Secret | Kind::Address => json!({ "type": ["string", "number", "boolean"] }),
+        Kind::Secret(others) => {
+            let begins: Vec<&str> = ["env:", "file:"].iter().chain(*others).copied().collect();
+            json!({ "type": "string", "pattern": format!("^({})", begins.join("|")) })
+        }
+        Kind::Text | Kind::Named | Kind::Address => json!({ "type": ["string", "number", "boolean"] }),
         Kind::Mask | Kind::Cell => json!({ "type": ["string", "number", "boolean", "null"] }),
         Kind::Version => json!({ "const": 1 }),
         Kind::Integer(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),

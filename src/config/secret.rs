@@ -44,6 +44,11 @@ impl Surroundings<'_> {
     }
 }
 
+/// Whether a problem is a reference that leads nowhere.
+pub(super) fn is_unset(problem: &Problem) -> bool {
+    matches!(problem.code, "HL0118" | "HL0119")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,8 +8,10 @@
 pub(super) enum Kind {
     /// Any text.
     Text,
-    /// Text in which `env:NAME` and `file:PATH` are references to a secret.
-    Secret,
+    /// A secret: `env:NAME` or `file:PATH`, or what begins with one of these; never the secret itself.
+    Secret(&'static [&'static str]),
+    /// Text in which `env:NAME` and `file:PATH` are references: a user, an address that may hold a password.
+    Named,
     /// A path or URL in which `env:NAME` is a reference; `file:` stays what it is, a URL.
     Address,
     /// The number 1.
@@ -168,12 +170,19 @@ impl Shape {
 }
 
 impl Kind {
+    /// Whether `file:PATH` stands for what is in a file.
+    pub const fn takes_files(&self) -> bool {
+        matches!(self, Self::Secret(_) | Self::Named)
+    }
+
     /// What is expected here, as the end of "expected …".
     pub fn expected(&self) -> String {
         use super::units::{ByteSize, Percent, Quota, Rate, span};
         use crate::clock::Term;
         let fixed = match self {
-            Self::Text | Self::Secret => "text",
+            Self::Text => "text",
+            Self::Secret(_) => "a reference: env:NAME or file:PATH",
+            Self::Named => "text, env:NAME or file:PATH",
             Self::Address => "a path or URL",
             Self::Version => "the number 1",
             Self::Integer(least, most) => return format!("a whole number from {least} to {most}"),

@@ -106,7 +106,7 @@ impl<'a> View<'a> {
     /// What a reference or text stands for; itself when the reference leads nowhere, which has been reported.
     pub fn resolved(&self) -> Option<String> {
         let text = self.raw()?;
-        Some(self.around.resolve(text, matches!(self.kind, Kind::Secret)).unwrap_or_else(|_| text.to_owned()))
+        Some(self.around.resolve(text, self.kind.takes_files()).unwrap_or_else(|_| text.to_owned()))
     }
 
     /// The scalar as `read` understands it; when it does not, the default as `read` understands that.

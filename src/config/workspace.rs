@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::secret::Surroundings;
+use super::secret::{self, Surroundings};
 use super::{Case, Connector, Feed, Installation, Pipeline, PublishedYear, Register, check, load};
 use crate::clock::Clock;
-use crate::error::Problem;
+use crate::error::{Problem, Severity};
+
+/// The installation's own file.
+const INSTALLATION: &str = "huiliu.yaml";
 
 /// All definitions of one directory.
 #[derive(Debug, Clone)]
@@ -33,9 +36,29 @@ pub struct Workspace {
     pub files: BTreeMap<String, String>,
     /// The same files' texts, byte for byte, as far as they are UTF-8.
     pub texts: BTreeMap<String, String>,
+    /// References to secrets and addresses that lead nowhere: whoever needs what they stand for cannot go on.
+    pub unset: Vec<Problem>,
 }
 
 impl Workspace {
+    /// A reference of this definition file that leads nowhere, as the error that it is for whoever uses the file.
+    pub fn unset_in(&self, file: &str) -> Option<Problem> {
+        let of_file = |problem: &&Problem| problem.place.as_ref().is_some_and(|place| place.file == file);
+        let unset = self.unset.iter().find(of_file)?;
+        Some(Problem { severity: Severity::Error, ..unset.clone() })
+    }
+
+    /// What may be worked with although these problems are there: not with secrets of the installation itself missing,
+    /// which are warnings as long as nobody opens what they are for.
+    pub fn needs(problems: Vec<Problem>) -> Vec<Problem> {
+        let own = |problem: &Problem| problem.place.as_ref().is_some_and(|place| place.file == INSTALLATION);
+        let needed = |problem: Problem| match secret::is_unset(&problem) && own(&problem) {
+            true => Problem { severity: Severity::Error, ..problem },
+            false => problem,
+        };
+        problems.into_iter().map(needed).collect()
+    }
+
     /// Definitions out of texts by path, such as a store keeps of what was run: read as far as they can be, not held
     /// against each other. The directory and the installation are those of `self`.
     #[must_use]
@@ -49,7 +72,7 @@ impl Workspace {
     /// Warnings are left out; the errors are all there are, in all files.
     pub fn load(dir: &Path) -> Result<Self, Vec<Problem>> {
         let (workspace, problems) = load_and_check(dir, &Clock::System);
-        let errors: Vec<Problem> = problems.into_iter().filter(Problem::is_error).collect();
+        let errors: Vec<Problem> = Self::needs(problems).into_iter().filter(Problem::is_error).collect();
         if errors.is_empty() { Ok(workspace) } else { Err(errors) }
     }
 

@@ -13,6 +13,8 @@ const MOST: usize = 512;
 /// What some records have, each member in one of them at least.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Members {
+    /// How many records were looked at.
+    pub records: u64,
     /// One per wanted column: whether a record has it, be it null or empty.
     pub wanted: Vec<bool>,
     /// Paths of members that nobody wants, at the level of the record and inside what wanted paths enter.
@@ -22,6 +24,7 @@ pub struct Members {
 impl Members {
     /// What these and other records have.
     pub fn and(mut self, other: &Self) -> Self {
+        self.records += other.records;
         self.wanted.iter_mut().zip(&other.wanted).for_each(|(here, there)| *here |= there);
         self.others.extend(other.others.iter().cloned());
         self
@@ -81,8 +84,11 @@ impl Watch {
             let path: Vec<&str> = paths.path(*node).iter().map(String::as_str).chain([name.as_str()]).collect();
             path.join(joint)
         });
-        let members =
-            Members { wanted: paths.slot_of().iter().take(wanted).map(had).collect(), others: others.collect() };
+        let members = Members {
+            records: self.records,
+            wanted: paths.slot_of().iter().take(wanted).map(had).collect(),
+            others: others.collect(),
+        };
         (self.records > 0).then_some(members)
     }
 }

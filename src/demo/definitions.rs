@@ -25,6 +25,7 @@ const FILES: &[(&str, &str)] = embed![
     "connectors/approval.yaml",
     "connectors/certificates.yaml",
     "connectors/citizen-card.yaml",
+    "connectors/demo-only.key",
     "connectors/e-license.yaml",
     "connectors/e-seal-archive.yaml",
     "connectors/e-seal.yaml",

@@ -26,7 +26,7 @@ use self::shelf::{Page, Shelf};
 
 /// The address that the embedded definitions name.
 pub const SERVICES: &str = "127.0.0.1:37202";
-/// What the e-license service and its connector share. No secret: everybody reads it here.
+/// What the e-license service and its connector share (`connectors/demo-only.key`). No secret: everybody reads it.
 const SHARED: &[u8] = b"demo-only";
 /// The key of the e-seal service. No secret either.
 const KEY: &str = "demo-only";

@@ -44,7 +44,12 @@ pub(super) enum Offer {
     /// A header says so.
     Header(Vec<OfferedColumn>),
     /// The records of the first chunk say so together.
-    Records(Vec<OfferedColumn>),
+    Records {
+        /// What they have.
+        columns: Vec<OfferedColumn>,
+        /// What none of them has, and they are too few for that to say anything.
+        silent: Vec<OfferedColumn>,
+    },
     /// So many columns, and not one that is contracted: they may be anybody's data, and are told to nobody.
     Strange(usize),
     /// The format has neither, or there were no records.
@@ -84,27 +89,38 @@ impl Offer {
         });
         let mut names: Vec<String> = had.chain(others).collect();
         names.dedup();
-        Self::Records(names.into_iter().map(|name| OfferedColumn { name, kind: None }).collect())
+        let few = members.records < ENOUGH && dataset.extract != Extract::Full;
+        let optional = dataset
+            .columns
+            .iter()
+            .zip(&members.wanted)
+            .filter(|(column, had)| few && !**had && !column.required && !is_vital(dataset, &column.name));
+        let silent = optional.map(|(column, _)| column.name.clone());
+        let offered = |name: String| OfferedColumn { name, kind: None };
+        Self::Records { silent: silent.map(offered).collect(), columns: names.into_iter().map(offered).collect() }
     }
 
-    /// As it is kept. A record need not have every member: those that were taken without a contract are still offered.
+    /// As it is kept. A record need not have every member: those that were taken without a contract are still offered, and
+    /// so is what a few records say nothing about, unless something new stands in its place.
     fn columns(self, dataset: &Dataset, versions: &[ShapeView]) -> Option<Vec<OfferedColumn>> {
-        let (mut columns, records) = match self {
-            Self::Header(columns) => (columns, false),
-            Self::Records(columns) => (columns, true),
+        let (mut columns, silent) = match self {
+            Self::Header(columns) => return Some(columns),
+            Self::Records { columns, silent } => (columns, silent),
             Self::Strange(_) | Self::Nothing => return None,
         };
-        let taken = versions.iter().find(|shape| shape.used || shape.approved.is_some()).filter(|_| records);
-        for before in taken.iter().flat_map(|shape| &shape.columns) {
-            let contracted = dataset.columns.iter().any(|column| column.name == before.name);
-            if !contracted && columns.iter().all(|column| column.name != before.name) {
-                columns.push(before.clone());
-            }
-        }
         let rank = |column: &OfferedColumn| dataset.columns.iter().position(|c| c.name == column.name);
-        if records {
-            columns.sort_by_key(|column| (rank(column).unwrap_or(usize::MAX), column.name.clone()));
+        let taken = versions.iter().find(|shape| shape.used || shape.approved.is_some());
+        if let Some(taken) = taken {
+            let known = |column: &OfferedColumn| rank(column).is_some() || taken.columns.contains(column);
+            let renamed = !columns.iter().all(known);
+            let kept = taken.columns.iter().filter(|before| rank(before).is_none() && !columns.contains(before));
+            let kept: Vec<OfferedColumn> = kept.cloned().collect();
+            columns.extend(kept);
+            columns.extend(silent.into_iter().filter(|_| !renamed));
+        } else {
+            columns.extend(silent);
         }
+        columns.sort_by_key(|column| (rank(column).unwrap_or(usize::MAX), column.name.clone()));
         Some(columns)
     }
 
@@ -116,6 +132,9 @@ impl Offer {
         ))
     }
 }
+
+/// Records of which one at least has what it may have; fewer may rightly lack it all together, unless they are all there are.
+const ENOUGH: u64 = 100;
 
 /// Whether a name may be the number of a person, a company or a telephone: six digits in a row, however they are grouped.
 fn is_like_a_number(name: &str) -> bool {

@@ -163,6 +163,7 @@ pub(super) fn workspace(mappings: &[&str], rule: &str) -> config::Workspace {
         calendar: Vec::new(),
         files: BTreeMap::new(),
         texts: BTreeMap::new(),
+        unset: Vec::new(),
     }
 }
 

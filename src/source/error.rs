@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::decode::DecodeError;
-use crate::error::Disposition;
+use crate::error::{Disposition, Problem};
 use crate::outlet::rabbitmq::BrokerError;
 
 /// What becomes of a file that cannot be taken as it is.
@@ -52,6 +52,9 @@ pub enum SourceError {
         /// Dataset.
         dataset: String,
     },
+    /// A secret or an address that its connector refers to is not there.
+    #[error("{} {}{}", .0.code, .0.message, .0.place.as_ref().map(|at| format!(" ({}:{})", at.file, at.line)).unwrap_or_default())]
+    Unset(Box<Problem>),
     /// A server cannot be reached, or went away.
     #[error("HL0330 cannot reach the database: {why}")]
     Unreached {
@@ -306,6 +309,7 @@ impl SourceError {
             Self::Changed { .. } => "HL0304",
             Self::Denied { .. } => "HL0305",
             Self::Offer { .. } => "HL0142",
+            Self::Unset(problem) => problem.code,
             Self::Unreached { .. } => "HL0330",
             Self::Login { .. } => "HL0331",
             Self::NotThere { .. } | Self::LostKey { .. } => "HL0332",
@@ -358,7 +362,7 @@ impl SourceError {
             Self::Backwards { .. } | Self::Lag { .. } | Self::Cursor | Self::Endless { .. } => Disposition::Halt,
             Self::Unprepared { .. } | Self::Nameless { .. } | Self::Lost { .. } => Disposition::Halt,
             Self::Truncated { .. } => Disposition::Halt,
-            Self::NoOdbc | Self::Driver { .. } | Self::Flavour { .. } => Disposition::Halt,
+            Self::NoOdbc | Self::Driver { .. } | Self::Flavour { .. } | Self::Unset(_) => Disposition::Halt,
             Self::Address { .. } | Self::Denied { .. } | Self::Offer { .. } => Disposition::Halt,
             Self::Decode(error) => error.disposition(),
         }

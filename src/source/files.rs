@@ -74,7 +74,10 @@ impl FilesSource {
         dataset: &Dataset,
     ) -> Result<Self, SourceError> {
         match &connector.source {
-            SourceKind::Files(own) if own.root.value == root => Self::new(workspace, own, path, dataset),
+            SourceKind::Files(own) if own.root.value == root => {
+                super::known(workspace, connector)?;
+                Self::new(workspace, own, path, dataset)
+            }
             SourceKind::Files(own) => {
                 let root = At { value: root.to_owned(), place: own.root.place.clone() };
                 let files = Files { certificates: own.certificates.clone(), ..Files::at(root) };

@@ -113,6 +113,7 @@ pub trait Source: Send + Sync {
 
 /// The source of a dataset; relative roots are below the workspace's directory.
 pub fn open(workspace: &Workspace, connector: &Connector, dataset: &Dataset) -> Result<Box<dyn Source>, SourceError> {
+    known(workspace, connector)?;
     let dir = &workspace.dir;
     match (&connector.source, &dataset.offer) {
         (SourceKind::Files(files), Offer::Files { path, .. }) => {
@@ -147,6 +148,12 @@ pub fn open(workspace: &Workspace, connector: &Connector, dataset: &Dataset) -> 
             _,
         ) => Err(SourceError::Offer { dataset: dataset.name.clone() }),
     }
+}
+
+/// Whether everything that a connector refers to is there. Error: [`SourceError::Unset`].
+pub fn known(workspace: &Workspace, connector: &Connector) -> Result<(), SourceError> {
+    let unset = workspace.unset_in(&format!("connectors/{}.yaml", connector.system));
+    unset.map_or(Ok(()), |problem| Err(SourceError::Unset(Box::new(problem))))
 }
 
 /// One TLS provider for all of the program; later calls change nothing.

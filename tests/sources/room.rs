@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use huiliu::source::Source;
 
-use crate::support::Small;
 use crate::support::services::{service, unique};
+use crate::support::{Small, secret};
 
 /// See the module.
 pub struct Room {
@@ -52,25 +52,30 @@ impl Room {
 
     /// FTP in the clear.
     pub async fn ftp() -> Self {
-        Self::on_server(Kind::Ftp, &service("FTP"), "ftp", "user: huiliu, password: huiliu, ".to_owned())
+        Self::on_server(Kind::Ftp, &service("FTP"), "ftp", format!("user: huiliu, password: {}, ", secret("huiliu")))
     }
 
     /// FTP over TLS.
     pub async fn ftps() -> Self {
-        let keys = format!("user: huiliu, password: huiliu, ca: \"{}\", ", service("CA"));
+        let keys = format!("user: huiliu, password: {}, ca: \"{}\", ", secret("huiliu"), service("CA"));
         let url = service("FTP").replace("ftp://127.0.0.1", "ftps://localhost");
         Self::on_server(Kind::Ftp, &url, "ftp", keys)
     }
 
     /// WebDAV.
     pub async fn webdav() -> Self {
-        Self::on_server(Kind::Webdav, &service("WEBDAV"), "webdav", "user: huiliu, password: huiliu, ".to_owned())
+        Self::on_server(
+            Kind::Webdav,
+            &service("WEBDAV"),
+            "webdav",
+            format!("user: huiliu, password: {}, ", secret("huiliu")),
+        )
     }
 
     /// S3.
     pub async fn s3() -> Self {
         let (endpoint, prefix) = (service("S3"), unique("t"));
-        let keys = format!("user: S3RVER, password: S3RVER, endpoint: \"{endpoint}\", ");
+        let keys = format!("user: S3RVER, password: {}, endpoint: \"{endpoint}\", ", secret("S3RVER"));
         let place = Place::Bucket(format!("{endpoint}/huiliu/{prefix}"));
         Self::new(Small::new(), Kind::S3, format!("s3://huiliu/{prefix}"), keys, place)
     }

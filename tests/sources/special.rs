@@ -9,7 +9,7 @@ use huiliu::engine::{FileReport, RunOptions, RunReport};
 use super::ROWS;
 use super::room::Room;
 use crate::support::services::service;
-use crate::support::{CODES, Small, line};
+use crate::support::{CODES, Small, line, secret};
 
 /// The only file of a report: its outcome and why.
 fn only(report: &RunReport) -> (&'static str, String) {
@@ -59,8 +59,8 @@ async fn a_wrong_key_password_or_address_is_told_apart() {
     room.connect_to(&room.keys().replace(&own, &stranger.to_string_lossy()));
     assert_eq!(room.source().list(None).await.unwrap_err().code(), "HL0351");
     for (room, keys) in [
-        (Room::ftp().await, "user: huiliu, password: wrong, "),
-        (Room::webdav().await, "user: huiliu, password: wrong, "),
+        (Room::ftp().await, format!("user: huiliu, password: {}, ", secret("wrong"))),
+        (Room::webdav().await, format!("user: huiliu, password: {}, ", secret("wrong"))),
     ] {
         let rest = room.keys().split("password: ").nth(1).unwrap().split_once(", ").unwrap().1.to_owned();
         room.connect_to(&format!("{keys}{rest}"));

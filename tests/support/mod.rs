@@ -66,6 +66,14 @@ pub async fn engine_over(dir: &Path) -> Engine {
     Engine::new(workspace, Box::new(store), Clock::Frozen(now())).await.unwrap()
 }
 
+/// A reference to this secret, which stands in a file.
+pub fn secret(text: &str) -> String {
+    static SECRETS: std::sync::LazyLock<TempDir> = std::sync::LazyLock::new(|| tempfile::tempdir().unwrap());
+    let path = SECRETS.path().join(text);
+    fs::write(&path, text).unwrap();
+    format!("\"file:{}\"", path.display())
+}
+
 /// A workspace in a directory of its own.
 pub struct Small {
     dir: TempDir,

@@ -1,7 +1,7 @@
 //! A connector by itself: columns that its datasets name, roots it cannot reach, settings without effect.
 
 use super::super::names::confusable;
-use super::super::{Cdc, Connector, Database, Dataset, Extract, Format, Http, Inbox, SourceKind};
+use super::super::{At, Cdc, Connector, Database, Dataset, Extract, Format, Http, Inbox, SourceKind};
 use super::{Ground, dangling, repeated};
 use super::{files, offer};
 use crate::error::Problem;
@@ -9,6 +9,7 @@ use crate::error::Problem;
 /// Checks one connector.
 pub(super) fn check(connector: &Connector, ground: &Ground<'_>) -> Vec<Problem> {
     let mut problems = match &connector.source {
+        _ if ground.is_unset(address(&connector.source)) => Vec::new(), // what it would be is not known
         SourceKind::Files(files) => files::of_source(files),
         SourceKind::Database(database) => of_database(database, DATABASES),
         SourceKind::Cdc(cdc) => of_log(cdc),
@@ -21,11 +22,23 @@ pub(super) fn check(connector: &Connector, ground: &Ground<'_>) -> Vec<Problem> 
         let datasets = connector.datasets.values();
         problems.extend(datasets.clone().flat_map(|dataset| of_dataset(&connector.system, dataset)));
         problems.extend(datasets.clone().flat_map(offer::check));
-        if let SourceKind::Files(source) = &connector.source {
+        if let SourceKind::Files(source) = &connector.source
+            && !ground.is_unset(&source.root)
+        {
             problems.extend(datasets.flat_map(|dataset| files::of_dataset(source, dataset)));
         }
     }
     problems
+}
+
+/// Where the system is.
+const fn address(source: &SourceKind) -> &At<String> {
+    match source {
+        SourceKind::Files(files) => &files.root,
+        SourceKind::Database(database) | SourceKind::Cdc(Cdc { database, .. }) => &database.url,
+        SourceKind::Http(http) => &http.base,
+        SourceKind::Amqp(inbox) => &inbox.url,
+    }
 }
 
 fn of_broker(inbox: &Inbox) -> Vec<Problem> {
@@ -199,7 +212,7 @@ mod tests {
     #[test]
     fn roots_with_unknown_schemes_are_refused() {
         check(FILE, "root: out", "root: gopher://x", &["HL0109 7:9"]);
-        check(FILE, "root: out", "root: sftp://a@x/out\n  key: k", &["HL0144 7:9", "HL0353 7:9"]);
+        check(FILE, "root: out", "root: sftp://a@x/out\n  key: env:SET", &["HL0144 7:9", "HL0353 7:9"]);
         check(FILE, "root: out", "root: sftp://x/out\n  host_key: SHA256:x", &["HL0107 7:9"]);
         check(FILE, "root: out", "root: out\n  host_key: SHA256:x", &["HL0122 8:13 warning"]);
         check(FILE, "    drift:", "    signature: required\n    drift:", &["HL0107 10:3"]);

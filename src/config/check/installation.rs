@@ -7,7 +7,7 @@ use crate::error::Problem;
 
 /// Checks the installation.
 pub(super) fn check(ground: &Ground<'_>) -> Vec<Problem> {
-    if !ground.trusts("huiliu.yaml") {
+    if !ground.trusts("huiliu.yaml") || ground.workspace.unset_in("huiliu.yaml").is_some() {
         return Vec::new();
     }
     store(ground)

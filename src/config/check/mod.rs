@@ -53,6 +53,11 @@ impl Ground<'_> {
         !self.broken.contains(file)
     }
 
+    /// Whether what was written here is a reference that leads nowhere.
+    fn is_unset(&self, written: &At<String>) -> bool {
+        self.workspace.unset.iter().any(|unset| unset.place.as_ref() == Some(&written.place))
+    }
+
     fn trusts_register(&self, register: &str) -> bool {
         self.trusts(&format!("mappings/registers/{register}.yaml"))
     }

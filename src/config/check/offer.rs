@@ -1,6 +1,6 @@
 //! What a dataset says about its system's offer: everything its kind of source needs, nothing that another kind would.
 
-use super::super::{Dataset, Endpoint, Extract, Offer, PageBy, Pages, Relation, Table};
+use super::super::{Dataset, Endpoint, Extract, Format, Offer, PageBy, Pages, Relation, Table};
 use crate::error::Problem;
 
 /// Checks one dataset against its kind of source.
@@ -101,10 +101,21 @@ fn of_endpoint(dataset: &Dataset, endpoint: &Endpoint) -> Vec<Problem> {
             Problem::error("HL0142", format!("every page would be asked for alike: no {needed} in the request"));
         problems.push(problem.at(dataset.place.clone()).hint("write it into query, headers, body or path"));
     }
-    let one_by_one = |pages: &&Pages| pages.at_once > 1 && matches!(pages.by, PageBy::Cursor | PageBy::Link);
+    let counts = |pages: &Pages| matches!(pages.by, PageBy::Page | PageBy::Offset);
+    let one_by_one = |pages: &&Pages| pages.at_once > 1 && !counts(pages);
     if endpoint.pages.as_ref().filter(one_by_one).is_some() {
         let problem = Problem::warning("HL0122", "at_once has no effect: each page says where the next one is");
         problems.push(problem.at(dataset.place.clone()));
+    }
+    let told = |pages: &&Pages| (pages.total.is_some() || pages.short_is_last) && !counts(pages);
+    if endpoint.pages.as_ref().filter(told).is_some() {
+        let problem = Problem::warning("HL0122", "last and total have no effect: each page says whether one follows");
+        problems.push(problem.at(dataset.place.clone()));
+    }
+    let total = endpoint.pages.as_ref().filter(|pages| pages.total.is_some() && counts(pages));
+    if total.is_some() && !matches!(endpoint.format, Format::Json { .. }) {
+        let problem = Problem::error("HL0142", "a total is read from JSON, and these answers are something else");
+        problems.push(problem.at(dataset.place.clone()).hint("leave total out: pages then end with an empty one"));
     }
     if matches!(dataset.extract, Extract::Cursor { .. }) && !asks("{since}") {
         let problem = Problem::error("HL0142", "the service is not told since when: no {since} in the request");

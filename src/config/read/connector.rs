@@ -47,16 +47,16 @@ const FILES: Shape = Shape {
         Key::optional(
             "user",
             "用户 user",
-            Kind::Secret,
+            Kind::Named,
             "Who we are there, or the access key of S3: env:NAME or file:PATH.",
         ),
         Key::optional(
             "password",
             "口令 password",
-            Kind::Secret,
+            Kind::Secret(&[]),
             "Our password there, or the secret key of S3: env:NAME or file:PATH.",
         ),
-        Key::optional("key", "密钥 key", Kind::Secret, "Our private key (SFTP), without a password: file:PATH."),
+        Key::optional("key", "密钥 key", Kind::Secret(&[]), "Our private key (SFTP), without a password: file:PATH."),
         Key::optional(
             "host_key",
             "主机公钥 host_key",
@@ -103,8 +103,8 @@ const DATABASE: Shape = Shape {
             "postgres://host/db, mysql://host/db, sqlite:file.db, odbc:CONNECTION-STRING, or env:NAME; without user and \
              password.",
         ),
-        Key::optional("user", "用户 user", Kind::Secret, "Who we are there: env:NAME or file:PATH."),
-        Key::optional("password", "口令 password", Kind::Secret, "Our password there: env:NAME or file:PATH."),
+        Key::optional("user", "用户 user", Kind::Named, "Who we are there: env:NAME or file:PATH."),
+        Key::optional("password", "口令 password", Kind::Secret(&[]), "Our password there: env:NAME or file:PATH."),
         Key::optional("ca", "根证书 ca", Kind::Address, "PEM file that the server's certificate must follow from."),
         Key::optional("timeout", "超时 timeout", Kind::Span, "A statement that takes longer is given up.").or("60s"),
         Key::optional("rate", "限速 rate", Kind::Rate, "Rows a second at most; as fast as it goes when absent."),
@@ -116,8 +116,8 @@ const CDC: Shape = Shape {
     about: "The department's PostgreSQL database: its tables are copied once, then their changes follow from its log.",
     keys: &[
         Key::required("url", "地址 url", Kind::Address, "postgres://host/db, or env:NAME; without user and password."),
-        Key::optional("user", "用户 user", Kind::Secret, "Who we are there, with REPLICATION: env:NAME or file:PATH."),
-        Key::optional("password", "口令 password", Kind::Secret, "Our password there: env:NAME or file:PATH."),
+        Key::optional("user", "用户 user", Kind::Named, "Who we are there, with REPLICATION: env:NAME or file:PATH."),
+        Key::optional("password", "口令 password", Kind::Secret(&[]), "Our password there: env:NAME or file:PATH."),
         Key::optional("ca", "根证书 ca", Kind::Address, "PEM file that the server's certificate must follow from."),
         Key::optional("timeout", "超时 timeout", Kind::Span, "A statement that takes longer is given up.").or("60s"),
         Key::optional("rate", "限速 rate", Kind::Rate, "Rows a second at most while a table is copied."),
@@ -153,8 +153,8 @@ const AMQP: Shape = Shape {
     about: "RabbitMQ queues into which the department publishes records or small files.",
     keys: &[
         Key::required("url", "地址 url", Kind::Address, "amqps://host/vhost, or env:NAME; without user and password."),
-        Key::optional("user", "用户 user", Kind::Secret, "Who we are there: env:NAME or file:PATH."),
-        Key::optional("password", "口令 password", Kind::Secret, "Our password there: env:NAME or file:PATH."),
+        Key::optional("user", "用户 user", Kind::Named, "Who we are there: env:NAME or file:PATH."),
+        Key::optional("password", "口令 password", Kind::Secret(&[]), "Our password there: env:NAME or file:PATH."),
         Key::optional("ca", "根证书 ca", Kind::Address, "PEM file of authorities believed beside the public ones."),
     ],
 };
@@ -171,7 +171,7 @@ const API_KEY: Shape = Shape {
     about: "A key in a header.",
     keys: &[
         Key::optional("header", "请求头 header", Kind::Text, "Header that holds the key.").or("X-Api-Key"),
-        Key::required("value", "密钥 value", Kind::Secret, "The key: env:NAME or file:PATH."),
+        Key::required("value", "密钥 value", Kind::Secret(&[]), "The key: env:NAME or file:PATH."),
     ],
 };
 
@@ -179,8 +179,8 @@ const BASIC: Shape = Shape {
     title: "basic",
     about: "User and password, RFC 7617.",
     keys: &[
-        Key::required("user", "用户 user", Kind::Secret, "User: env:NAME or file:PATH."),
-        Key::required("password", "口令 password", Kind::Secret, "Password: env:NAME or file:PATH."),
+        Key::required("user", "用户 user", Kind::Named, "User: env:NAME or file:PATH."),
+        Key::required("password", "口令 password", Kind::Secret(&[]), "Password: env:NAME or file:PATH."),
     ],
 };
 
@@ -189,8 +189,8 @@ const OAUTH2: Shape = Shape {
     about: "Client credentials, RFC 6749 4.4.",
     keys: &[
         Key::required("token_url", "令牌地址 token_url", Kind::Address, "Where tokens are given."),
-        Key::required("client_id", "客户端 client_id", Kind::Secret, "Client: env:NAME or file:PATH."),
-        Key::required("client_secret", "密钥 client_secret", Kind::Secret, "Its secret: env:NAME or file:PATH."),
+        Key::required("client_id", "客户端 client_id", Kind::Named, "Client: env:NAME or file:PATH."),
+        Key::required("client_secret", "密钥 client_secret", Kind::Secret(&[]), "Its secret: env:NAME or file:PATH."),
         Key::optional("scope", "范围 scope", Kind::Text, "What is asked for."),
     ],
 };
@@ -199,8 +199,8 @@ const HMAC: Shape = Shape {
     title: "hmac",
     about: "Headers X-App-Id, X-Timestamp (ms), X-Nonce and X-Signature (hex) on every request.",
     keys: &[
-        Key::required("app_id", "应用 app_id", Kind::Secret, "Application: text, env:NAME or file:PATH."),
-        Key::required("secret", "密钥 secret", Kind::Secret, "Shared secret: env:NAME or file:PATH."),
+        Key::required("app_id", "应用 app_id", Kind::Named, "Application: text, env:NAME or file:PATH."),
+        Key::required("secret", "密钥 secret", Kind::Secret(&[]), "Shared secret: env:NAME or file:PATH."),
         Key::optional("digest", "算法 digest", Kind::Word(DIGESTS), "Digest of the signature.").or("sm3"),
         Key::optional("template", "签名串 template", Kind::Text, "What is signed.")
             .or("{app_id}{timestamp}{nonce}{method}{target}{body}"),

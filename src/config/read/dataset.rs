@@ -130,8 +130,20 @@ const PAGES: Shape = Shape {
     about: "How answers are cut into pages; without it there is one.",
     keys: &[
         Key::required("by", "方式 by", Kind::Word(PAGED_BY), "What tells pages apart."),
-        Key::optional("size", "每页行数 size", Kind::Integer(1, 100_000), "Rows of a page; fewer say it is the last.")
-            .or("100"),
+        Key::optional("size", "每页行数 size", Kind::Integer(1, 100_000), "Rows asked for in a page.").or("100"),
+        Key::optional(
+            "last",
+            "末页 last",
+            Kind::Word(LAST_PAGES),
+            "Of page and offset: what says that no page follows, where no total does.",
+        )
+        .or("empty"),
+        Key::optional(
+            "total",
+            "总数 total",
+            Kind::Text,
+            "Of page and offset, in JSON: where the body says how many rows there are: data.total. Fewer are an error.",
+        ),
         Key::optional("first", "起始 first", Kind::Integer(0, 1), "Number of the first page or row.").or("1"),
         Key::optional("next", "下一页 next", Kind::Text, "Where the body says what comes next: data.next."),
         Key::optional(
@@ -143,6 +155,11 @@ const PAGES: Shape = Shape {
         .or("1"),
     ],
 };
+
+const LAST_PAGES: &[Word] = &[
+    Word::now("empty", "空页 A page without rows: a service may give fewer than it is asked for."),
+    Word::now("short", "短页 A page with fewer rows than size: the service promises full ones."),
+];
 
 const PAGED_BY: &[Word] = &[
     Word::now("page", "页码 Their number: {page}."),
@@ -321,6 +338,8 @@ fn endpoint(view: View<'_>) -> Endpoint {
                 _ => PageBy::Page,
             },
             size: number(pages.get("size")),
+            short_is_last: pages.get("last").raw() == Some("short"),
+            total: pages.get("total").maybe(),
             first: number(pages.get("first")),
             next: pages.get("next").maybe(),
             at_once: number(pages.get("at_once")),

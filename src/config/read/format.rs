@@ -47,7 +47,7 @@ const LAYER: Shape = Shape {
         Key::optional(
             "sm2",
             "国密解密 sm2",
-            Kind::Secret,
+            Kind::Secret(&[]),
             "SM2 ciphertext, hexadecimal or bytes, for our private key: env:NAME or file:PATH, PKCS#8 in PEM or 64 hexadecimal digits.",
         ),
     ],

@@ -32,7 +32,7 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
         Key::optional(
             "store",
             "数据库 store",
-            Kind::Secret,
+            Kind::Named,
             "Register database, postgres://… or sqlite:PATH; huiliu.db in the state directory when absent.",
         ),
         Key::optional("spool", "出口目录 spool", Kind::Address, "Spool; spool in the state directory when absent."),
@@ -45,14 +45,14 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
         Key::optional(
             "key_password",
             "私钥口令 key_password",
-            Kind::Secret,
-            "Of encrypted private keys; best as env: or file: reference.",
+            Kind::Secret(&[]),
+            "Of encrypted private keys: env:NAME or file:PATH.",
         ),
         Key::optional(
             "token_pin",
             "令牌口令 token_pin",
-            Kind::Secret,
-            "PIN of PKCS#11 tokens; best as env: or file: reference.",
+            Kind::Secret(&[]),
+            "PIN of PKCS#11 tokens: env:NAME or file:PATH.",
         ),
         Key::optional(
             "at_rest",
@@ -63,7 +63,7 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
         Key::optional(
             "broker",
             "消息队列 broker",
-            Kind::Secret,
+            Kind::Named,
             "RabbitMQ, amqps://user:password@host:port/vhost; best as env: or file: reference.",
         ),
         Key::optional(
@@ -75,7 +75,7 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
         Key::optional(
             "broker_api",
             "消息队列管理接口 broker_api",
-            Kind::Secret,
+            Kind::Named,
             "RabbitMQ's management API; port 15672 of the broker's host (15671 with TLS) when absent.",
         ),
         Key::optional(
@@ -99,12 +99,7 @@ pub(in crate::config) const INSTALLATION: Shape = Shape {
             "How long history and change logs stay, by whole months, on PostgreSQL: 1825d; for ever when absent.",
         ),
         Key::optional("log", "日志 log", Kind::Word(LOGS), "How the daemon writes its log.").or("text"),
-        Key::optional(
-            "otlp",
-            "遥测 otlp",
-            Kind::Secret,
-            "Where traces go by OTLP: http://HOST:4318; none when absent.",
-        ),
+        Key::optional("otlp", "遥测 otlp", Kind::Named, "Where traces go by OTLP: http://HOST:4318; none when absent."),
         Key::later("smtp", "邮件 smtp"),
         Key::later("console", "控制台 console"),
     ],
@@ -116,7 +111,7 @@ const AT_REST: Shape = Shape {
     keys: &[Key::required(
         "master_key",
         "主密钥 master_key",
-        Kind::Secret,
+        Kind::Secret(&["pkcs11:"]),
         "Wraps the store's data keys, made with `huiliu key rest new`: env:NAME, file:PATH, or a key on a token (pkcs11:…).",
     )],
 };
@@ -140,7 +135,7 @@ const TIMESTAMPS: Shape = Shape {
         Key::required(
             "url",
             "地址 url",
-            Kind::Secret,
+            Kind::Named,
             "http(s)://…; with a user and password best as env: or file: reference.",
         ),
         Key::optional(
@@ -361,7 +356,7 @@ mod tests {
         let dir = write();
         let text = "version: 1\nsmtp: x\nstore: env:UNSET\nsigning: { key: a.pem }\nzone: 北京\n";
         put(dir.path(), "huiliu.yaml", text.as_bytes());
-        let expect = ["HL0110 2:1", "HL0118 3:8", "HL0107 4:10", "HL0108 5:7"];
+        let expect = ["HL0110 2:1", "HL0118 3:8 warning", "HL0107 4:10", "HL0108 5:7"];
         assert_eq!(summary(&load_and_check(dir.path()).1), expect);
     }
 }

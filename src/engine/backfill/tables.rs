@@ -22,6 +22,7 @@ impl Engine {
 
     pub(super) fn keyed(&self, from: &DatasetRef) -> Result<KeyedTable, EngineError> {
         let (connector, dataset) = self.defined(from)?;
+        crate::source::known(&self.workspace, connector)?;
         KeyedTable::new(&self.workspace.dir, connector, dataset).ok_or_else(|| refused(not_keyed(from, dataset)))
     }
 

@@ -146,6 +146,9 @@ impl Engine {
         let now = self.agreed_time().await?; // a grant is in force, and a key is good, by that
         let Some(feed) = self.workspace.feeds.get(name).cloned() else { return Ok(None) };
         let Some(register) = self.workspace.registers.get(&feed.register.value) else { return Ok(None) };
+        if let Some(unset) = self.workspace.unset_in(&feed.file) {
+            return Err(EngineError::Definitions(vec![unset]));
+        }
         let today = now.with_timezone(&self.workspace.installation.zone).date_naive();
         let refused = in_force(&feed, today).err().map(|why| why.to_string());
         let mut release =

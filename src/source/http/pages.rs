@@ -1,6 +1,7 @@
 //! From page to page: by number, offset, the service's own cursor, or its links.
 //!
-//! Guarantees: pages are handed over in their order, however many are asked for at the same time.
+//! Guarantees: pages are handed over in their order, however many are asked for at the same time. A service may give fewer
+//! rows than it is asked for: pages by number or offset end with an empty one, or with the total that the service says.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::call::{Answer, Ask, Caller};
 use super::pace::Pace;
-use crate::config::{Endpoint, Format, PageBy};
+use crate::config::{Endpoint, Format, PageBy, Pages};
 use crate::source::SourceError;
 
 /// Pages of one pull; a service that gives more is not believed.
@@ -33,6 +34,10 @@ pub(super) struct Walk {
     link: Option<String>,
     number: u64,
     rows: u64,
+    /// Rows that the pages under way are taken to have.
+    step: u64,
+    /// By the service's own word.
+    total: Option<u64>,
     last: Option<blake3::Hash>,
     pace: Pace,
     /// Pages that were asked for, in their order.
@@ -55,7 +60,9 @@ impl Walk {
             PageBy::Cursor | PageBy::Link => 1, // a page says where the next one is
         });
         let (pace, flight) = (Pace::new(most), VecDeque::new());
-        Self { endpoint, since, cursor: None, link: None, number: 0, rows: 0, last: None, pace, flight }
+        let step = endpoint.pages.as_ref().map_or(0, |pages| u64::from(pages.size));
+        let (cursor, link, total, last) = (None, None, None, None);
+        Self { endpoint, since, cursor, link, number: 0, rows: 0, step, total, last, pace, flight }
     }
 
     /// Sends page after page, then nothing, or the error that ends it.
@@ -86,18 +93,39 @@ impl Walk {
             return Err(SourceError::Endless { what: caller.name().to_owned() });
         }
         let more = self.more(&answer, caller)?;
+        self.count_of(&answer, caller)?;
         let (rows, told) = tokio::sync::oneshot::channel();
         if to.send(Ok(Page { bytes: answer.bytes, number: self.number, rows })).await.is_err() {
             return Ok(false); // nobody reads any more
         }
-        let Some(pages) = &self.endpoint.pages else { return Ok(false) };
-        if matches!(pages.by, PageBy::Cursor | PageBy::Link) {
+        let Some(Pages { by, size, short_is_last, .. }) = self.endpoint.pages else { return Ok(false) };
+        if matches!(by, PageBy::Cursor | PageBy::Link) {
             return Ok(more);
         }
         // Whether the page was the last one is known when its rows are counted; what was asked for beyond it is dropped.
         let Ok(found) = told.await else { return Ok(false) };
         self.rows += found;
-        Ok(found >= u64::from(pages.size))
+        if by == PageBy::Offset && found > 0 && found != self.step {
+            self.flight.clear(); // they were asked for at the wrong places
+            self.step = found;
+        }
+        match self.total {
+            Some(total) if found == 0 && self.rows < total => {
+                let why = format!("it says that there are {total} rows, and gives {}", self.rows);
+                Err(SourceError::HalfPage { what: caller.name().to_owned(), why })
+            }
+            Some(total) => Ok(self.rows < total),
+            None => Ok(found > 0 && !(short_is_last && found < u64::from(size))),
+        }
+    }
+
+    /// The service's own word for how many rows there are, where it is asked for: the newest stands.
+    fn count_of(&mut self, answer: &Answer, caller: &Caller) -> Result<(), SourceError> {
+        let Some(path) = self.endpoint.pages.as_ref().and_then(|pages| pages.total.as_deref()) else { return Ok(()) };
+        let body: Value = serde_json::from_slice(&answer.bytes).map_err(|_| caller.not_what_it_says())?;
+        let said = word(&body, path).and_then(|text| text.trim().parse().ok());
+        self.total = said.or(self.total);
+        if self.total.is_none() { Err(caller.not_what_it_says()) } else { Ok(()) }
     }
 
     /// The answer for the next page, with others asked for meanwhile.
@@ -123,7 +151,7 @@ impl Walk {
         let known = [
             ("since", since),
             ("page", (first + self.number + under_way).to_string()),
-            ("offset", (first + self.rows + under_way * size).saturating_sub(1).to_string()),
+            ("offset", (first + self.rows + under_way * self.step).saturating_sub(1).to_string()),
             ("size", size.to_string()),
             ("cursor", self.cursor.clone().unwrap_or_default()),
         ];

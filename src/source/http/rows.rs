@@ -26,6 +26,8 @@ pub(super) struct PagedRows {
     /// The page after the last one that was handed over: only then is it known whether there is one.
     ahead: Option<Result<Vec<Decoded>, DecodeError>>,
     done: bool,
+    /// Digest of the last page's rows.
+    last: Option<blake3::Hash>,
 }
 
 impl PagedRows {
@@ -37,7 +39,19 @@ impl PagedRows {
     ) -> Self {
         let header = Header { columns: None, kinds: Vec::new(), encoding: "as the service says".to_owned() };
         let position = Position { cursor: since.clone(), ..Position::default() };
-        Self { header, pages, reading, column, newest: since.clone(), since, position, name, ahead: None, done: false }
+        Self {
+            header,
+            pages,
+            reading,
+            column,
+            newest: since.clone(),
+            since,
+            position,
+            name,
+            ahead: None,
+            done: false,
+            last: None,
+        }
     }
 
     /// The next page's rows; `None` at the end.
@@ -50,6 +64,14 @@ impl PagedRows {
         let name = format!("{} page {}", self.name, page.number);
         let broken = |error: DecodeError| incomplete(&name, &error);
         let (parts, rows) = self.reading.of(&name, page.bytes).map_err(broken)?;
+        let mut digest = blake3::Hasher::new();
+        for part in &parts {
+            digest.update(&part.raw);
+        }
+        let digest = digest.finalize();
+        if self.last.replace(digest) == Some(digest) && rows > 0 {
+            return Err(self.failed(&SourceError::Endless { what: self.name.clone() }));
+        }
         page.rows.send(rows).ok();
         Ok(Some(parts))
     }
