@@ -146,7 +146,7 @@ impl Engine {
         let refused = in_force(&feed, today).err().map(|why| why.to_string());
         let mut release =
             Release::compile(&feed, register, &self.workspace.codes, today).map_err(EngineError::Definitions)?;
-        if feed.mask.values().any(|mask| mask.value == MaskRule::Pseudonym) {
+        if feed.mask.values().any(|mask| matches!(mask.value, MaskRule::Pseudonym(_))) {
             release = release.with_pseudonym_key(&super::premises::pseudonym_key(&self.workspace, name)?);
         }
         let (signer, recipient) = super::premises::seals(&self.workspace, &feed, now).await?;
