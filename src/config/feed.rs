@@ -105,9 +105,18 @@ pub enum MaskRule {
     /// Nothing at all.
     Null,
     /// A keyed pseudonym, stable within the feed.
-    Pseudonym,
+    Pseudonym(PseudonymBy),
     /// An SQL expression over the register's fields.
     Sql(String),
+}
+
+/// By which digest a pseudonym's HMAC is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PseudonymBy {
+    /// SHA-256: `pseudonym`, `pseudonym(sha256)`.
+    Sha256,
+    /// SM3 (国密): `pseudonym(sm3)`.
+    Sm3,
 }
 
 /// How a feed travels.

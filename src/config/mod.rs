@@ -39,7 +39,9 @@ pub use connector::{
     Auth, Cdc, Column, Connector, Database, Dataset, Drift, DriftPolicy, Endpoint, Extract, Hidden, HmacDigest, Http,
     Inbox, Missing, Offer, Operation, PageBy, Pages, ReadFlag, Relation, SourceKind, Table,
 };
-pub use feed::{Approval, BatchLimit, Delivery, DeliveryEncryption, Feed, FreeText, MaskRule, OutletKind, Validity};
+pub use feed::{
+    Approval, BatchLimit, Delivery, DeliveryEncryption, Feed, FreeText, MaskRule, OutletKind, PseudonymBy, Validity,
+};
 pub use files::{Beside, Control, Files, Settle};
 pub use format::{Encoding, Format, Layer, Report};
 pub use installation::{

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Engine, EngineError, premises};
 use crate::audit::{self, AuditError, Checkpoint, Entry, Exported, Fault, SignedCheckpoint, Walk};
-use crate::crypto::Trust;
+use crate::crypto::{DigestAlgorithm, Trust};
 use crate::error::Problem;
 use crate::store::{AuditFilter, Note};
 
@@ -215,7 +215,7 @@ impl Engine {
             std::fs::create_dir_all(&state).map_err(|error| EngineError::Internal(error.to_string()))?;
         }
         let secret = premises::pseudonym_key(&self.workspace, "audit")?;
-        Ok(crate::share::masks::pseudonym(&secret, key))
+        Ok(crate::share::masks::pseudonym(DigestAlgorithm::Sha256, &secret, key))
     }
 
     async fn entries_between(&mut self, after: i64, through: i64) -> Result<Vec<Entry>, EngineError> {

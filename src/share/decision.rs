@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::{Feed, Field, MaskRule, Register, ShareClass};
+use crate::config::{Feed, Field, MaskRule, PseudonymBy, Register, ShareClass};
 
 /// What happens to one field.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -88,7 +88,8 @@ fn mask_name(mask: &MaskRule) -> &'static str {
         MaskRule::Address => "address",
         MaskRule::Year => "year",
         MaskRule::Null => "null",
-        MaskRule::Pseudonym => "pseudonym",
+        MaskRule::Pseudonym(PseudonymBy::Sha256) => "pseudonym",
+        MaskRule::Pseudonym(PseudonymBy::Sm3) => "pseudonym(sm3)",
         MaskRule::Sql(_) => "sql",
     }
 }

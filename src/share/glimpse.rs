@@ -23,7 +23,7 @@ pub fn glimpse<'a>(field: &Field, feeds: impl IntoIterator<Item = &'a Feed>, val
             MaskRule::Phone => masks::phone(&text),
             MaskRule::Address => masks::address(&text),
             MaskRule::Year => masks::year(&text),
-            MaskRule::Null | MaskRule::Pseudonym | MaskRule::Sql(_) => HIDDEN.to_owned(),
+            MaskRule::Null | MaskRule::Pseudonym(_) | MaskRule::Sql(_) => HIDDEN.to_owned(),
         };
     }
     let open = field.share == ShareClass::Unconditional && field.level == 1;

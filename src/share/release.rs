@@ -12,7 +12,8 @@ use chrono::NaiveDate;
 use super::decision::{FieldDecision, Withheld, catalogue, decide};
 use super::expiry::{self, Expiry};
 use super::{free_text, masks};
-use crate::config::{CodeTable, Feed, Field, FreeText, MaskRule, Register, ShareClass};
+use crate::config::{CodeTable, Feed, Field, FreeText, MaskRule, PseudonymBy, Register, ShareClass};
+use crate::crypto::DigestAlgorithm;
 use crate::error::{Place, Problem};
 use crate::mapping::sql::{self, Origin, Scope, Single, Wanted};
 use crate::record::FieldType;
@@ -76,7 +77,7 @@ enum Look {
     Plain,
     Null,
     Text(fn(&str) -> String),
-    Pseudonym,
+    Pseudonym(DigestAlgorithm),
     Sql(Single),
 }
 
@@ -277,9 +278,9 @@ impl Release {
                 Some(_) => (null(), (0..rows.num_rows()).collect()),
                 None => (null(), vec![]),
             },
-            (Look::Null, _) | (Look::Pseudonym, None) => (null(), vec![]),
+            (Look::Null, _) | (Look::Pseudonym(_), None) => (null(), vec![]),
             (Look::Text(mask), _) => (masked(mask), vec![]),
-            (Look::Pseudonym, Some(key)) => (masked(&|text| masks::pseudonym(key, text)), vec![]),
+            (Look::Pseudonym(by), Some(key)) => (masked(&|text| masks::pseudonym(*by, key, text)), vec![]),
             (Look::Sql(expression), _) => {
                 let (values, failed) = expression.evaluate(rows);
                 (values, failed.into_iter().map(|f| f.row).collect())
@@ -355,7 +356,13 @@ impl<'a> Compile<'a> {
             Some((MaskRule::Phone, _)) => (FieldType::Text, Look::Text(masks::phone)),
             Some((MaskRule::Address, _)) => (FieldType::Text, Look::Text(masks::address)),
             Some((MaskRule::Year, _)) => (FieldType::Text, Look::Text(masks::year)),
-            Some((MaskRule::Pseudonym, _)) => (FieldType::Text, Look::Pseudonym),
+            Some((MaskRule::Pseudonym(by), _)) => {
+                let by = match by {
+                    PseudonymBy::Sha256 => DigestAlgorithm::Sha256,
+                    PseudonymBy::Sm3 => DigestAlgorithm::Sm3,
+                };
+                (FieldType::Text, Look::Pseudonym(by))
+            }
             Some((MaskRule::Sql(sql), place)) => {
                 let subject = format!("the mask of \"{}\" in feed \"{}\"", field.name, self.feed.name);
                 let expression = sql::single(&self.scope(subject, place), sql, Wanted::Any)?;

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{
-    At, BatchLimit, ByteSize, Delivery, Feed, Field, FreeText, MaskRule, OutletKind, Register, ShareClass, Validity,
+    At, BatchLimit, ByteSize, Delivery, Feed, Field, FreeText, MaskRule, OutletKind, PseudonymBy, Register, ShareClass,
+    Validity,
 };
 use crate::error::{Place, Problem};
 use crate::record::FieldType;
@@ -157,12 +158,19 @@ fn a_row_whose_filter_or_mask_cannot_be_computed_stays_inside() {
 
 #[test]
 fn pseudonyms_need_a_key_and_are_null_without_one() {
-    let feed = feed(&["uscc"], None, &[("uscc", MaskRule::Pseudonym)]);
+    let feed = feed(&["uscc"], None, &[("uscc", MaskRule::Pseudonym(PseudonymBy::Sha256))]);
     let without = compile(&feed).expect("compiles").apply(&rows());
     assert_eq!(column(&without, "uscc"), [None, None, None, None]);
     let with = |key: &[u8]| column(&compile(&feed).expect("compiles").with_pseudonym_key(key).apply(&rows()), "uscc");
     assert_eq!(with(b"0123456789abcdef"), with(b"0123456789abcdef"));
     assert_ne!(with(b"0123456789abcdef"), with(b"another key 1234"));
+
+    let by_sm3 = self::feed(&["uscc"], None, &[("uscc", MaskRule::Pseudonym(PseudonymBy::Sm3))]);
+    let release = compile(&by_sm3).expect("compiles").with_pseudonym_key(b"0123456789abcdef");
+    let masked = FieldDecision::Masked("pseudonym(sm3)".into());
+    assert!(release.decisions().contains(&("uscc".into(), masked)), "{:?}", release.decisions());
+    let sm3 = column(&release.apply(&rows()), "uscc");
+    assert!(sm3[0].as_ref().is_some_and(|text| text.len() == 32) && sm3 != with(b"0123456789abcdef"), "{sm3:?}");
 }
 
 #[test]
@@ -218,7 +226,7 @@ proptest! {
         basis in any::<bool>(), filter in prop::option::of(0..3_usize),
     ) {
         let names = ["uscc", "representative", "region_code", "established_on", "people", "secret"];
-        let rules = [MaskRule::Name, MaskRule::Null, MaskRule::Pseudonym, MaskRule::Year];
+        let rules = [MaskRule::Name, MaskRule::Null, MaskRule::Pseudonym(PseudonymBy::Sha256), MaskRule::Year];
         let filters = ["uscc <> 'A'", "secret = 's'", "people > 0"];
         let fields: Vec<&str> = granted.iter().map(|f| names[*f]).collect();
         let masks: Vec<_> = masked.iter().map(|(f, m)| (names[*f], rules[*m].clone())).collect();

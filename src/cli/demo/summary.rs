@@ -78,7 +78,9 @@ pub(super) async fn show(engine: &mut Engine, night: &Night, context: &Context) 
     print(&heading("五、一个字段 one field withheld, and why"))?;
     print(&withheld(engine, context)?)?;
     print(&heading("六、接下来 where to look next"))?;
-    print(&next_steps(&context.dir.display().to_string(), &key))?;
+    let waiting = engine.store().quarantine_backlog().await?;
+    let most = waiting.into_iter().max_by_key(|backlog| backlog.open).map(|backlog| backlog.dataset);
+    print(&next_steps(&context.dir.display().to_string(), &key, most.as_deref()))?;
     Ok(())
 }
 
@@ -167,14 +169,17 @@ fn withheld(engine: &Engine, context: &Context) -> anyhow::Result<String> {
     Ok(out)
 }
 
-fn next_steps(dir: &str, key: &str) -> String {
+/// Commands to go on with; of the datasets with rows set aside, `waiting` is one, because a file for a department has the
+/// columns of one.
+fn next_steps(dir: &str, key: &str, waiting: Option<&str>) -> String {
+    let one = waiting.map_or_else(String::new, |dataset| format!(" --dataset {dataset}"));
     [
         format!("huiliu --dir {dir} register explain enterprise {key}      每个值的来历 where every value comes from"),
         format!(
             "huiliu --dir {dir} register review                        关联、一证、总分 what dangles or does not add up"
         ),
         format!("huiliu --dir {dir} quarantine list                        问题数据 what was set aside"),
-        format!("huiliu --dir {dir} quarantine export 待更正.xlsx          交部门更正 for the department to correct"),
+        format!("huiliu --dir {dir} quarantine export 待更正.xlsx{one}   交部门更正 for the department to correct"),
         format!("huiliu --dir {dir} scope explain                          共享范围 what each grant releases"),
         format!("huiliu --dir {dir} status                                 全局状态 where everything stands"),
         format!("huiliu verify --trust {dir}/.huiliu/dev-ca.pem {dir}/.huiliu/spool/{RECEIVED}/*.manifest.json"),
@@ -184,4 +189,15 @@ fn next_steps(dir: &str, key: &str) -> String {
     ]
     .join("\n")
         + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_export_that_is_proposed_is_of_one_dataset() {
+        assert!(next_steps("d", "#1", Some("tax.taxpayer")).contains("export 待更正.xlsx --dataset tax.taxpayer "));
+        assert!(!next_steps("d", "#1", None).contains("--dataset"));
+    }
 }

@@ -178,7 +178,7 @@ fn fits(register: &Register, field: &Field, mask: &At<MaskRule>) -> Option<Probl
         MaskRule::IdNumber => ("id_number", &[FieldType::Text]),
         MaskRule::Phone => ("phone", &[FieldType::Text]),
         MaskRule::Address => ("address", &[FieldType::Text]),
-        MaskRule::Pseudonym => ("pseudonym", &[FieldType::Text]),
+        MaskRule::Pseudonym(_) => ("pseudonym", &[FieldType::Text]),
         MaskRule::Year => ("year", &[FieldType::Date, FieldType::Timestamp]),
         MaskRule::Null => return None,
         MaskRule::Sql(sql) => return unknown_mask(register, sql, &mask.place),
@@ -195,9 +195,9 @@ fn fits(register: &Register, field: &Field, mask: &At<MaskRule>) -> Option<Probl
 /// A lone word that is neither a mask nor a field is a misspelt mask, not SQL.
 fn unknown_mask(register: &Register, sql: &str, place: &Place) -> Option<Problem> {
     if let Some(algorithm) = sql.strip_prefix("pseudonym(") {
-        let problem = Problem::error("HL0110", "pseudonyms by another algorithm are not supported by this version yet");
-        let detail = format!("asked for {}", algorithm.trim_end_matches(')'));
-        return Some(problem.at(place.clone()).detail(detail).hint("write pseudonym"));
+        let message = format!("there is no pseudonym by \"{}\"", algorithm.trim_end_matches(')'));
+        let problem = Problem::error("HL0655", message).at(place.clone());
+        return Some(problem.hint("write pseudonym, which is by SHA-256, or pseudonym(sm3)"));
     }
     if !is_valid(Naming::Identifier, sql) || register.field(sql).is_some() {
         return None;
@@ -266,7 +266,9 @@ mod tests {
             ("legal_representative_id: name", &[]),
             ("legal_representative_id: status", &[]),
             ("legal_representative_id: id_numbr", &["HL0655 12:28"]),
-            ("legal_representative_id: pseudonym(sm3)", &["HL0110 12:28"]),
+            ("legal_representative_id: pseudonym(sm3)", &[]),
+            ("legal_representative_id: pseudonym(sha256)", &[]),
+            ("legal_representative_id: pseudonym(md5)", &["HL0655 12:28"]),
             ("legal_representative_id: year", &["HL0656 12:28"]),
             ("legal_representative_id: [name]", &["HL0108 12:28"]),
             ("established_on: year", &["HL0148 9:22", "HL0657 9:22 warning", "HL0654 12:19"]),

@@ -6,7 +6,8 @@ use super::super::shape::{Key, Kind, Naming, Shape, Word};
 use super::super::units::{ByteSize, Quota, span};
 use super::super::view::View;
 use super::super::{
-    Approval, At, BatchLimit, Delivery, DeliveryEncryption, Feed, FreeText, MaskRule, OutletKind, Validity, scalar,
+    Approval, At, BatchLimit, Delivery, DeliveryEncryption, Feed, FreeText, MaskRule, OutletKind, PseudonymBy,
+    Validity, scalar,
 };
 use super::{VERSION, number};
 
@@ -34,7 +35,7 @@ pub(in crate::config) const FEED: Shape = Shape {
             "mask",
             "脱敏 mask",
             Kind::Each(Naming::Foreign, &Kind::Mask),
-            "Masks by field: name, id_number, phone, address, year, null, pseudonym, or an SQL expression.",
+            "Masks by field: name, id_number, phone, address, year, null, pseudonym, pseudonym(sm3), or an SQL expression.",
         ),
         Key::optional(
             "free_text",
@@ -116,7 +117,8 @@ const BATCH: Shape = Shape {
 };
 
 /// Names of masks that need no SQL.
-pub(in crate::config) const MASKS: [&str; 7] = ["name", "id_number", "phone", "address", "year", "null", "pseudonym"];
+pub(in crate::config) const MASKS: [&str; 8] =
+    ["name", "id_number", "phone", "address", "year", "null", "pseudonym", "pseudonym(sm3)"];
 
 /// Reads a whole feed.
 pub(in crate::config) fn read(name: &str, file: &str, view: View<'_>) -> Feed {
@@ -159,7 +161,8 @@ fn mask(text: &str) -> MaskRule {
         "address" => MaskRule::Address,
         "year" => MaskRule::Year,
         "null" | "" => MaskRule::Null,
-        "pseudonym" => MaskRule::Pseudonym,
+        "pseudonym" | "pseudonym(sha256)" => MaskRule::Pseudonym(PseudonymBy::Sha256),
+        "pseudonym(sm3)" => MaskRule::Pseudonym(PseudonymBy::Sm3),
         sql => MaskRule::Sql(sql.to_owned()),
     }
 }

@@ -153,7 +153,7 @@ impl Engine {
         let refused = in_force(&feed, today).err().map(|why| why.to_string());
         let mut release =
             Release::compile(&feed, register, &self.workspace.codes, today).map_err(EngineError::Definitions)?;
-        if feed.mask.values().any(|mask| mask.value == MaskRule::Pseudonym) {
+        if feed.mask.values().any(|mask| matches!(mask.value, MaskRule::Pseudonym(_))) {
             let key = super::premises::agreed_pseudonym_key(&self.workspace, name, &mut *self.store).await?;
             release = release.with_pseudonym_key(&key);
         }

@@ -68,8 +68,8 @@ fn read(text: &str, default_unit: Option<Unit>, notes: &mut Notes) -> Result<Amo
     let (before, rest) = text.split_at_checked(start).ok_or("amount_unreadable")?;
     // A bracket may open before the number and close after it, so both sides are judged as one.
     let (number, after) = if rest.starts_with(is_digit_or_sign) { arabic(rest, notes)? } else { capital(rest, notes)? };
-    if matches!(before, "(" | "（") && matches!(after, ")" | "）") {
-        return Err("amount_ambiguous"); // (1,234.56): negative to an accountant, bracketed to others
+    if matches!(before, "(" | "（") && after.starts_with([')', '）']) {
+        return Err("amount_ambiguous"); // (1,234.56), (500)元: negative to an accountant, bracketed to others
     }
     let said = Said::default();
     let said = if before.is_empty() { said.read(after)? } else { said.read(&format!("{before} {after}"))? };
@@ -199,6 +199,8 @@ mod tests {
             ("1万5", "amount_ambiguous"),
             ("1万2亿元", "amount_ambiguous"),
             ("(1,234.56)", "amount_ambiguous"),
+            ("(500)元", "amount_ambiguous"),
+            ("（500）万元", "amount_ambiguous"),
             ("000(万美元)", "amount_ambiguous"),
             ("9(万法郎)", "amount_currency_unknown"),
             ("9$", "amount_currency_unknown"),
