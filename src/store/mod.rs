@@ -34,9 +34,8 @@ pub use chases::{ChaseView, Found, HolderView, NewChase};
 pub use columns::Cells;
 pub use definitions::{ClaimsMade, Definition, Surveyed, Versions, WorkedWith};
 pub use intents::{
-    BatchLink, BatchRow, ChangeSet, ChunkCounts, ClaimChange, FeedCounts, FeedState, FileStart, FileState, FileStatus,
-    HeldDigest, HeldRow, Holding, Pulled, Quarantined, Recalled, RecalledClaim, RegisterPart, RunEnd, RunStart,
-    RunStatus, SealSet, Snapshot,
+    BatchLink, BatchRow, ChangeSet, ChunkCounts, ClaimChange, FeedCounts, FeedState, HeldDigest, HeldRow, Holding,
+    Quarantined, Recalled, RecalledClaim, RegisterPart, SealSet, Snapshot,
 };
 pub use leases::{LONGEST_LEASE, Lease, LeaseView, for_backfill};
 pub use operations::Operations;

@@ -22,9 +22,8 @@ use self::keys::{fields_note, refused};
 use self::register::{Around, RegisterAtRest};
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileEnd, FileStart,
-    FileState, FileStatus, HeldDigest, HeldRow, HistoryView, Holding, LedgerRow, Note, QuarantineFilter,
-    QuarantineView, Recalled, ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
-    Surveyed,
+    FileState, HeldDigest, HeldRow, HistoryView, LedgerRow, Note, QuarantineFilter, QuarantineView, Recalled,
+    ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError, Surveyed,
 };
 use crate::config::Register;
 use crate::crypto::DigestAlgorithm;

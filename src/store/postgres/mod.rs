@@ -48,8 +48,8 @@ use super::recollection::Recollections;
 use super::table::RegisterTable;
 use super::{
     BatchLink, BatchRow, ChangeSet, ClaimView, DeliveryView, EntityView, FeedState, FeedView, FileEnd, FileStart,
-    FileState, FileStatus, HeldDigest, HeldRow, HistoryView, Holding, Lease, LedgerRow, Note, QuarantineFilter,
-    QuarantineView, Recalled, ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
+    FileState, HeldDigest, HeldRow, HistoryView, Lease, LedgerRow, Note, QuarantineFilter, QuarantineView, Recalled,
+    ReceiptRow, Result, RunEnd, RunStart, RunView, SealSet, Snapshot, Store, StoreError,
 };
 use crate::config::Register;
 use crate::linking::{Before, ClaimId, EntityId, Known, Layout, StreamId};
