@@ -55,6 +55,7 @@ pub async fn open(context: &Context, access: Access) -> anyhow::Result<Opened> {
 /// As [`open`], but [`Problems`] only of huiliu.yaml.
 pub async fn open_as_it_is(context: &Context) -> anyhow::Result<Opened> {
     let (workspace, problems) = checked(context);
+    let problems = Workspace::needs(problems);
     let wrong: Vec<&Problem> = problems.iter().filter(|problem| problem.is_error()).collect();
     let Some(first) = wrong.first() else { return begin((workspace, problems), Access::Read, context).await };
     if wrong.iter().any(|problem| problem.place.as_ref().is_some_and(|place| place.file.ends_with("huiliu.yaml"))) {

@@ -11,7 +11,7 @@ use super::flow::Flow;
 use super::intake::CHUNK_ROWS;
 use super::run::Held;
 use super::{Engine, EngineError};
-use crate::config::{Dataset, DriftPolicy, Extract};
+use crate::config::{Column, Dataset, DriftPolicy, Extract};
 use crate::decode::{Decode, DecodeError, Decoded, Header, Members};
 use crate::error::Problem;
 use crate::store::{OfferedColumn, ShapeView};
@@ -47,8 +47,10 @@ pub(super) enum Offer {
     Records {
         /// What they have.
         columns: Vec<OfferedColumn>,
-        /// What none of them has, and they are too few for that to say anything.
-        silent: Vec<OfferedColumn>,
+        /// What the contract does not need, and none of them has.
+        absent: Vec<String>,
+        /// Whether they are too few for that to say anything.
+        few: bool,
     },
     /// So many columns, and not one that is contracted: they may be anybody's data, and are told to nobody.
     Strange(usize),
@@ -90,35 +92,35 @@ impl Offer {
         let mut names: Vec<String> = had.chain(others).collect();
         names.dedup();
         let few = members.records < ENOUGH && dataset.extract != Extract::Full;
-        let optional = dataset
-            .columns
-            .iter()
-            .zip(&members.wanted)
-            .filter(|(column, had)| few && !**had && !column.required && !is_vital(dataset, &column.name));
-        let silent = optional.map(|(column, _)| column.name.clone());
+        let needed = |column: &Column| column.required || is_vital(dataset, &column.name);
+        let columns = dataset.columns.iter().zip(&members.wanted);
+        let absent = columns.filter(|(column, had)| !**had && !needed(column)).map(|(column, _)| column.name.clone());
         let offered = |name: String| OfferedColumn { name, kind: None };
-        Self::Records { silent: silent.map(offered).collect(), columns: names.into_iter().map(offered).collect() }
+        Self::Records { absent: absent.collect(), few, columns: names.into_iter().map(offered).collect() }
     }
 
-    /// As it is kept. A record need not have every member: those that were taken without a contract are still offered, and
-    /// so is what a few records say nothing about, unless something new stands in its place.
+    /// As it is kept. A record need not have every member: those that were taken without a contract are still offered; what
+    /// was never seen is not lost, and no more is what only a few records lack, unless something new stands in its place.
     fn columns(self, dataset: &Dataset, versions: &[ShapeView]) -> Option<Vec<OfferedColumn>> {
-        let (mut columns, silent) = match self {
+        let (mut columns, absent, few) = match self {
             Self::Header(columns) => return Some(columns),
-            Self::Records { columns, silent } => (columns, silent),
+            Self::Records { columns, absent, few } => (columns, absent, few),
             Self::Strange(_) | Self::Nothing => return None,
         };
         let rank = |column: &OfferedColumn| dataset.columns.iter().position(|c| c.name == column.name);
         let taken = versions.iter().find(|shape| shape.used || shape.approved.is_some());
-        if let Some(taken) = taken {
-            let known = |column: &OfferedColumn| rank(column).is_some() || taken.columns.contains(column);
-            let renamed = !columns.iter().all(known);
-            let kept = taken.columns.iter().filter(|before| rank(before).is_none() && !columns.contains(before));
-            let kept: Vec<OfferedColumn> = kept.cloned().collect();
-            columns.extend(kept);
-            columns.extend(silent.into_iter().filter(|_| !renamed));
-        } else {
-            columns.extend(silent);
+        let before = taken.map_or(&[][..], |taken| &taken.columns);
+        let known = |column: &OfferedColumn| rank(column).is_some() || before.contains(column);
+        let renamed = !columns.iter().all(known);
+        let uncontracted = before.iter().filter(|was| rank(was).is_none() && !columns.contains(was));
+        let uncontracted: Vec<OfferedColumn> = uncontracted.cloned().collect();
+        columns.extend(uncontracted);
+        for name in absent {
+            if !before.iter().any(|was| was.name == name && was.kind.is_none()) {
+                columns.push(OfferedColumn { name, kind: Some(UNSEEN.to_owned()) });
+            } else if few && !renamed {
+                columns.push(OfferedColumn { name, kind: None });
+            }
         }
         columns.sort_by_key(|column| (rank(column).unwrap_or(usize::MAX), column.name.clone()));
         Some(columns)
@@ -132,6 +134,9 @@ impl Offer {
         ))
     }
 }
+
+/// In the place of a type: a member that the contract names and no record has had yet.
+const UNSEEN: &str = "unseen";
 
 /// Records of which one at least has what it may have; fewer may rightly lack it all together, unless they are all there are.
 const ENOUGH: u64 = 100;

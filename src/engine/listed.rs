@@ -156,10 +156,11 @@ impl Engine {
     ) -> Result<(), EngineError> {
         pass.report.files.push(FileReport { name: item.name.clone(), outcome: word, why: None, rows: 0 });
         self.remember_name(flow, item).await?;
-        Ok(match word {
+        match word {
             "superseded" => source.refuse(item).await?,
             _ => source.settle(item).await?,
-        })
+        }
+        Ok(())
     }
 
     /// What was held before this item, and need not be decided any more.

@@ -148,7 +148,17 @@ async fn api_at(api: &str, method: Method, path: &[&str], body: Json) -> Json {
     let client = Client::builder().no_proxy().tls_certs_only(Vec::new()).build().unwrap();
     let request = client.request(method, url).basic_auth(user, Some(password));
     let request = if body.is_null() { request } else { request.json(&body) };
-    let response = request.send().await.unwrap();
+    // A broker that has just started, or has much to do, answers 500 now and then.
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let mut patience = 20;
+    let response = loop {
+        tick.tick().await;
+        patience -= 1;
+        let response = request.try_clone().unwrap().send().await.unwrap();
+        if patience == 0 || !response.status().is_server_error() {
+            break response;
+        }
+    };
     let status = response.status();
     assert!(status.is_success() || status.as_u16() == 404, "{status} {path:?}");
     serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default()

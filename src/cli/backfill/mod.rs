@@ -66,7 +66,7 @@ pub async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         Verb::List => show::list(context).await,
         Verb::Pause { id } => change(id, (&[Pending, Running], Paused), context).await,
         Verb::Stop { id } => change(id, (&[Pending, Running, Paused], Stopped), context).await,
-        Verb::Resume { id } => go_on(id, &[Pending, Running, Paused, Stopped], context).await,
+        Verb::Resume { id } => Box::pin(go_on(id, &[Pending, Running, Paused, Stopped], context)).await,
         Verb::Retry { id } => Box::pin(retry(id, &[Failed, Pending, Running], context)).await,
     }
 }
@@ -84,7 +84,7 @@ async fn retry(id: i64, goes_on: &[BackfillState], context: &Context) -> anyhow:
     }
     if goes_on.contains(&state) {
         drop(opened);
-        return go_on(id, goes_on, context).await;
+        return Box::pin(go_on(id, goes_on, context)).await;
     }
     context.note(&format!(
         "{failed} chunks are to be done again; it stays {}: huiliu backfill resume {id}",
